@@ -1,0 +1,38 @@
+# The whole loop. `.ci/run` calls these same targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    := out
+
+.PHONY: help env demo test check bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+env: $(VENV)/.stamp ## Create .venv with the console script `cans`
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("cans needs Python >= 3.11; this is " + sys.version.split()[0] + ". Say `make PYTHON=python3.11`." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: env ## Four devices of two types learn together where to cut a network
+	@mkdir -p $(OUT)
+	$(BIN)/cans demo --report $(OUT)/demo.json $(DEMO_ARGS)
+
+test: env ## All tests, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term $(TEST_ARGS)
+
+check: env ## Lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env ## Benchmarks: out/bench.json and a table
+	@mkdir -p $(OUT)
+	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
+
+clean: ## Remove what the targets above have made
+	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

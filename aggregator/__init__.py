@@ -1,0 +1,1 @@
+"""The federated aggregator: merges statistics of a group, broadcasts its parameters."""

@@ -1,0 +1,1 @@
+"""LinUCB family and FedLinUCB-DW: arithmetic and choice, numpy only."""

@@ -1,0 +1,189 @@
+"""FedLinUCB-DW, device side: choose by a lower confidence bound over what device and group know.
+
+score_p = <theta, x_p> + o_p - beta sqrt(x_p^T V^-1 x_p), theta = V^-1 b, (V, b) = the member's view; o_p is
+the arm's own offset (`offsets.py`) and zero where switched off. An independent design after the abstract of
+arXiv 2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
+
+What it does for you: splits feedback, bounds censored costs from below, probes the link when stuck on the
+device, rebuilds its factor when a broadcast is adopted. What it will not do: talk to the aggregator;
+that is `member`, driven by the device's session. `member.upload_due()` is worth asking after each update.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits.arrays import Dump, Matrix, Vector, require_mask
+from bandits.factor import Factor
+from bandits.member import Member
+from bandits.offsets import ArmOffsets
+from bandits.policy import Contexts, Cost
+from bandits.probing import ProbeSchedule
+from bandits.settings import Settings
+
+DEFAULT_SETTINGS = Settings()
+
+
+class FedLinUCBDW:
+    """One device's learner.
+
+    Attributes:
+        member: the federation half; `join`, uploads, acknowledgements and broadcasts go there.
+        forced: whether the latest `select` was a forced offload.
+
+    Args:
+        device_columns: d booleans, the context columns of what runs on the device (front and encode);
+            an arm whose other columns are all zero is the device-only arm.
+        settings: the switches.
+        boot: starts of this install so far.
+        name: how tables call it.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    def __init__(
+        self,
+        device_columns: Sequence[bool] | npt.NDArray[np.bool_],
+        settings: Settings = DEFAULT_SETTINGS,
+        *,
+        boot: int = 0,
+        name: str = "fedlinucb_dw",
+    ) -> None:
+        d = len(device_columns)
+        self.name = name
+        self.settings = settings
+        self.forced = False
+        self.member = Member(
+            d,
+            regularisation=settings.regularisation,
+            alpha=settings.alpha,
+            view=settings.view,
+            start=settings.start,
+            boot=boot,
+        )
+        self._device_columns = require_mask(device_columns, d, "device_columns")
+        self._contexts = Contexts(d)
+        self._offsets = (
+            None
+            if settings.offset_pseudo_rows is None
+            else ArmOffsets(d, pseudo_rows=settings.offset_pseudo_rows, forgetting=settings.offset_forgetting)
+        )
+        self._probes = (
+            None
+            if settings.probe_after_frames is None
+            else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
+        )
+        self._factor = Factor(self.member.view())
+        self._epoch = self.member.epoch
+
+    @property
+    def theta(self) -> Vector:
+        """The present estimate, shape (d,), seconds per unit of each column."""
+        return self._current_factor().theta
+
+    @property
+    def beta_s(self) -> float:
+        """The present exploration radius, seconds."""
+        if self.settings.beta_s is not None:
+            return self.settings.beta_s
+        factor, settings = self._current_factor(), self.settings
+        unseen_s = settings.beta_prior * math.sqrt(settings.regularisation) * factor.scale_s
+        return settings.beta_noise * factor.noise_s + unseen_s
+
+    def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
+        """Return expected cost and width sqrt(x^T V^-1 x), each (K,), of contexts (K, d)."""
+        factor = self._current_factor()
+        mean, width = factor.predict(contexts)
+        if self._offsets is not None:
+            mean = mean + self._offsets.predict(factor.theta, mean.shape[0])
+        return mean, width
+
+    def select(self, contexts: Matrix) -> int:
+        """Return the arm with the lowest optimistic cost, the first of equals.
+
+        Raises:
+            ValueError: contexts of another shape, NaN or infinity.
+        """
+        X = self._contexts.remember(contexts)
+        mean, width = self.predict(X)
+        score = mean - self.beta_s * width
+        arm = int(np.argmin(score))
+        if self._probes is None:
+            return arm
+        offloading = self._offloads(X)
+        self.forced = self._probes.due() and not offloading[arm] and bool(offloading.any())
+        if self.forced:
+            arm = int(np.argmin(np.where(offloading, score, np.inf)))
+        self._probes.played(offloads=bool(offloading[arm]), forced=self.forced)
+        return arm
+
+    def update(self, arm: int, cost: Cost) -> None:
+        """Add the rows of one frame.
+
+        A censored cost is a lower bound: it counts as the bound or as the prediction, whichever is higher,
+        so a reply that never came cannot make an arm look cheap, nor is its row dropped.
+
+        Raises:
+            ValueError: no such arm in the latest contexts.
+        """
+        x = self._contexts.row(arm)
+        if self._probes is not None and self.forced:
+            expected_s = float(self.predict(x[None, :])[0][0])
+            self._probes.learned(cheaper=not cost.censored and cost.total_s < expected_s)
+        X, y = self._rows_of(x, cost)
+        factor = self._current_factor()
+        self.member.observe(X, y)
+        if self.settings.view == "fresh":
+            factor.append(X, y)
+        if self._offsets is not None:
+            self._offsets.observe(arm, x, float(y.sum()))
+
+    def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
+        """Return the regression rows of one frame: one, or the device part and the rest."""
+        device = np.where(self._device_columns, x, 0.0)
+        rest = x - device
+        if self.settings.feedback == "total" or cost.device_s is None or not rest.any():
+            return x[None, :], np.array([self._at_least(x, cost.total_s, censored=cost.censored)])
+        rest_s = max(0.0, cost.total_s - cost.device_s)
+        rest_s = self._at_least(rest, rest_s, censored=cost.censored)
+        return np.stack([device, rest]), np.array([cost.device_s, rest_s])
+
+    def _at_least(self, x: Vector, observed_s: float, *, censored: bool) -> float:
+        """Return an observation as it is, and a lower bound as no less than the prediction."""
+        if not censored:
+            return observed_s
+        return max(observed_s, float(self._current_factor().predict(x[None, :])[0][0]))
+
+    def _offloads(self, X: Matrix) -> npt.NDArray[np.bool_]:
+        """Which arms (K,) use link and edge."""
+        return np.asarray(X[:, ~self._device_columns].any(axis=1), dtype=np.bool_)
+
+    def _current_factor(self) -> Factor:
+        """The factor of the member's view, rebuilt by Cholesky when a broadcast changed it."""
+        if self._epoch != self.member.epoch:
+            self._factor = Factor(self.member.view())
+            self._epoch = self.member.epoch
+        return self._factor
+
+    def dump(self) -> Dump:
+        """Return the whole state as primitives and arrays."""
+        return {
+            "member": self.member.dump(),
+            "offsets": None if self._offsets is None else self._offsets.dump(),
+            "probes": None if self._probes is None else self._probes.dump(),
+        }
+
+    def load(self, state: Dump) -> None:
+        """Take over what `dump` returned; parts that are switched off now are skipped.
+
+        Raises:
+            ValueError: invalid statistics, or a boot older than the state's.
+        """
+        if self._offsets is not None and state["offsets"] is not None:
+            self._offsets.load(state["offsets"])
+        if self._probes is not None and state["probes"] is not None:
+            self._probes.load(state["probes"])
+        self.member.load(state["member"])

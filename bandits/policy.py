@@ -1,0 +1,105 @@
+"""What every policy looks like from outside: two verbs, `select` and `update`.
+
+Costs are latencies in seconds, minimised. A policy owns no clock, no I/O and no randomness it was not
+given; the same calls always give the same choices.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from bandits.arrays import Dump, Matrix, Vector, require_finite
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one played frame cost.
+
+    Attributes:
+        total_s: capture to answer, seconds.
+        device_s: head + encode on the device, seconds; None where only the total is known.
+        censored: `total_s` is a lower bound only (no reply before the deadline).
+
+    Raises:
+        ValueError: a negative or non-finite duration.
+    """
+
+    total_s: float
+    device_s: float | None = None
+    censored: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have measured."""
+        for name in ("total_s", "device_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} is {value}, expected a finite duration in seconds")
+
+    @property
+    def rest_s(self) -> float | None:
+        """Link, queue and edge worker, seconds; None where only the total is known."""
+        return None if self.device_s is None else max(0.0, self.total_s - self.device_s)
+
+
+class Policy(Protocol):
+    """Chooses an arm for each frame and learns from what it cost."""
+
+    name: str
+
+    def select(self, contexts: Matrix) -> int:
+        """Return the arm to play.
+
+        Args:
+            contexts: shape (K, d), one row an arm, columns scaled to O(1).
+        """
+        ...
+
+    def update(self, arm: int, cost: Cost) -> None:
+        """Learn what `arm`, played with the contexts of the latest `select`, cost."""
+        ...
+
+    def dump(self) -> Dump:
+        """Return the whole state as primitives and arrays."""
+        ...
+
+    def load(self, state: Dump) -> None:
+        """Take over a state that `dump` of an equally configured policy returned."""
+        ...
+
+
+class Contexts:
+    """The contexts of the latest `select`, kept for the `update` that follows.
+
+    Attributes:
+        rows: shape (K, d), a copy, since the caller may refill its array for the next frame.
+    """
+
+    __slots__ = ("rows",)
+
+    def __init__(self, dimension: int) -> None:
+        self.rows: Matrix = np.empty((0, dimension))
+
+    def remember(self, contexts: Matrix) -> Matrix:
+        """Check, copy and return the contexts of this frame.
+
+        Raises:
+            ValueError: no arm, another dimension, NaN or infinity.
+        """
+        checked = require_finite(contexts, (None, self.rows.shape[1]), "contexts")
+        if checked.shape[0] == 0:
+            raise ValueError("contexts hold no arm")
+        self.rows = checked.copy()
+        return self.rows
+
+    def row(self, arm: int) -> Vector:
+        """Return the context (d,) of `arm`.
+
+        Raises:
+            ValueError: no such arm, or nothing selected yet.
+        """
+        if not 0 <= arm < self.rows.shape[0]:
+            raise ValueError(f"arm {arm} is not among the {self.rows.shape[0]} of the latest select")
+        row: Vector = self.rows[arm]
+        return row

@@ -1,0 +1,59 @@
+"""All switches of FedLinUCB-DW in one value; each member of the family is a choice of them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bandits.member import Start, View
+
+Feedback = Literal["total", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a learner is.
+
+    The group key is the aggregator's: all devices one key is FedLinUCB, a key a type adds the D, a key a
+    device is LinUCB. Early-exit rows given to `Member.join` add the W.
+
+    Attributes:
+        regularisation: lambda; the same for the group and its members.
+        alpha: upload when ln det grew by more than ln(1 + alpha).
+        beta_s: exploration in seconds, or None: `beta_noise` R + `beta_prior` sqrt(lambda) S, the two parts
+            of the theory's radius with R the rows' residual and S their root mean square. Measured, they
+            serve costs of 3 ms and of 3 s alike, and misfit counts as noise and is explored.
+        beta_noise: exploration that lasts, in residual standard deviations.
+        beta_prior: exploration of directions never seen; it fades with the first rows along them.
+        feedback: "total" adds one row a frame; "split" adds the device part and the rest as two.
+        view: "fresh" uses own rows at once; "strict" only what came back from the group.
+        start: "ridge" or "zero": the Sigma that the upload trigger starts from.
+        offset_pseudo_rows: shrinkage of the arms' own offsets (`offsets.py`), None for none.
+        offset_forgetting: how fast offsets forget, 1 for never.
+        probe_after_frames: forced offload after so many device-only frames (`probing.py`), None for never.
+        probe_largest_gap_frames: bound of its doubling.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    regularisation: float = 0.1
+    alpha: float = 1.0
+    beta_s: float | None = None
+    beta_noise: float = 1.0
+    beta_prior: float = 3.0
+    feedback: Feedback = "split"
+    view: View = "fresh"
+    start: Start = "ridge"
+    offset_pseudo_rows: float | None = 2.0
+    offset_forgetting: float = 1.0
+    probe_after_frames: int | None = 32
+    probe_largest_gap_frames: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what would surface only frames later."""
+        if self.feedback not in get_args(Feedback):
+            raise ValueError(f"feedback {self.feedback!r} is none of {get_args(Feedback)}")
+        for name in ("beta_s", "beta_noise", "beta_prior"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} is {value}, expected a finite number, not negative")

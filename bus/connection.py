@@ -1,0 +1,157 @@
+"""What a role sees of a broker, whichever broker it is.
+
+A `Connection` hides reconnects: it subscribes again, publishes its `announce` again, and says so in its
+event stream. Three lists:
+
+It does for you: reconnect with jittered back-off; re-subscribe; republish the retained state after every
+reconnect; acknowledge QoS 1 only when the delivery's `ack()` is called; bound every queue.
+It does not: resend a publish that raised (it may have arrived: resend with the same id and let the
+receiver drop the second); keep order between topics; tell whether anybody received a publish.
+You must: read `events()` without long pauses, call `ack()` once a delivery is handled, and treat each
+message as one that may come twice, late, or never.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bus.tensors import Payload
+
+
+def _nothing() -> None:
+    """Acknowledge what needs no acknowledgement (QoS 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """MQTT 5 properties; silently left out on MQTT 3.1.1, where nothing depends on them.
+
+    Attributes:
+        expiry_s: the broker drops the message undelivered after this long (whole seconds, rounded up).
+        user: user properties, as `traceparent`.
+    """
+
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    content_type: str | None = None
+    expiry_s: int | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message received.
+
+    Attributes:
+        ack: call it once the message is handled; until then a QoS 1 message is the broker's to redeliver.
+    """
+
+    topic: str
+    payload: Payload
+    qos: int = 0
+    retained: bool = False
+    properties: Properties | None = None
+    ack: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """Connected, subscribed and announced; `protocol` is 5 or 4 (MQTT 3.1.1)."""
+
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection ended; it is being made again.
+
+    Attributes:
+        reason: one sentence.
+        taken_over: the broker said that another client came with the same id.
+    """
+
+    reason: str
+    taken_over: bool = False
+
+
+ConnectionEvent = Delivery | LinkUp | LinkDown
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes for us if we vanish."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Who connects, and how.
+
+    Attributes:
+        client_id: unique at the broker; the device id for a device's control connection.
+        will: published by the broker when the connection is lost without a goodbye.
+        announce: called after every (re)connect, before `LinkUp`; returns retained publishes
+            (topic, payload) to make at QoS 1.
+        subscriptions: (topic filter, QoS), renewed after every reconnect.
+        queue_limit: deliveries waiting for `events()`. QoS 0 beyond it drops the oldest QoS 0 and is
+            counted; QoS 1 is bounded by the broker through ReceiveMaximum (MQTT 5).
+        session_expiry_s: > 0 asks for a session that survives disconnects that long.
+        farewell: called when the connection is closed on purpose; returns retained publishes
+            (topic, payload) to make before the goodbye, after which no will is published.
+    """
+
+    client_id: str
+    will: Will | None = None
+    announce: Callable[[], list[tuple[str, bytes]]] = list
+    subscriptions: tuple[tuple[str, int], ...] = ()
+    queue_limit: int = 64
+    session_expiry_s: int = 0
+    farewell: Callable[[], list[tuple[str, bytes]]] = list
+
+
+class Connection(Protocol):
+    """One live connection to a broker, reconnecting until closed."""
+
+    @property
+    def protocol(self) -> int:
+        """5, or 4 for MQTT 3.1.1; 0 before the first `LinkUp`."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Deliveries dropped by the overflow policy so far."""
+        ...
+
+    async def publish(
+        self,
+        topic: str,
+        payload: Payload,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Publish; returns when written (QoS 0) or acknowledged by the broker (QoS 1).
+
+        Raises:
+            PayloadTooLarge: over the broker's limit; nothing was written.
+            PublishRefused: acknowledged with a failure code.
+            LinkLost: not connected, or the connection ended first; it may have arrived.
+        """
+        ...
+
+    async def subscribe(self, topic_filter: str, *, qos: int = 0) -> None:
+        """Subscribe, now and after every reconnect.
+
+        Raises:
+            LinkLost: not connected; it is renewed at the next connect all the same.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[ConnectionEvent]:
+        """Yield deliveries and link changes until the connection is closed. One reader."""
+        ...

@@ -1,0 +1,271 @@
+"""Every message, one frozen struct each.
+
+Wire form: a msgpack map with short, stable keys (or flat JSON, see the topic table). Rules of evolution:
+fields are only ever added, with a default; a field is never renamed or given another meaning; unknown
+fields are skipped; an unknown kind is refused; what cannot be said that way raises `SCHEMA_VERSION`.
+
+Durations are relative (`budget_ms`) or measured on one clock (`head_ms` on the device, `tail_ms` on the
+edge worker): no message compares the clocks of two machines. The limits here hold before any use.
+"""
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bus.names import NAME_PATTERN
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Label = Annotated[str, Meta(max_length=64)]
+Sentence = Annotated[str, Meta(max_length=256)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Ratio = Annotated[float, Meta(ge=0.0)]
+Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=2**31)], ...], Meta(max_length=6)]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+
+Reject = Literal["unknown_model", "overloaded", "expired", "malformed", "too_large", "shutting_down"]
+Refusal = Literal[
+    "malformed",
+    "implausible",
+    "not_finite",
+    "wrong_sender",
+    "unknown_type",
+    "foreign",
+    "too_large",
+    "overloaded",
+]
+Phase = Literal["offline", "online"]
+AnsweredBy = Literal["device", "edge", "fallback"]
+NodeState = Literal["init", "ready", "disconnected", "sleeping", "lost"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=False):
+    """What all messages share.
+
+    Attributes:
+        v: schema version of the sender.
+    """
+
+    v: Annotated[int, Meta(ge=1, le=65535)] = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse NaN and infinity, which every decoder lets pass."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if type(value) is float and not math.isfinite(value):
+                raise ValueError(f"{name} is not a finite number")
+
+
+class ActivationRequest(Message, frozen=True, kw_only=True, tag="infer"):
+    """Device -> edge worker: run the tail on this.
+
+    Attributes:
+        id: request id, unique per device and boot; echoed in the answer.
+        device, type: who asks, and its declared device type.
+        model: hash over weights and graph; both sides must hold the same.
+        cut: index of the cut. codec: how the payload is written.
+        dtype, shape: the tensor after decoding.
+        seq: frame number. budget_ms: time left when this was written, relative.
+        payload: the encoded activation; a view of the received bytes after decoding.
+        traceparent: W3C trace context, or empty.
+    """
+
+    id: Label
+    device: Name
+    type: Name
+    model: Hash
+    cut: Annotated[int, Meta(ge=0, le=4096)]
+    codec: Label
+    dtype: Label
+    shape: Shape
+    seq: Count
+    budget_ms: Milliseconds
+    payload: memoryview
+    traceparent: Label = ""
+
+
+class InferenceReply(Message, frozen=True, kw_only=True, tag="result"):
+    """Edge worker -> device: the answer.
+
+    Attributes:
+        top: index of the best class; confidence: its softmax value, 0 to 1.
+        dtype, shape, payload: the network's output.
+        queue_ms, decode_ms, tail_ms: time in this worker, on its clock.
+        load: jobs waiting or running when the answer was written.
+    """
+
+    id: Label
+    edge: Name
+    top: Count
+    confidence: Ratio
+    dtype: Label
+    shape: Shape
+    payload: memoryview
+    queue_ms: Milliseconds
+    decode_ms: Milliseconds
+    tail_ms: Milliseconds
+    load: Ratio
+
+
+class Rejection(Message, frozen=True, kw_only=True, tag="rejection"):
+    """Edge worker -> device: no answer will come, and why.
+
+    Attributes:
+        id: the request's id, empty if it could not be read.
+    """
+
+    id: Label
+    edge: Name
+    reason: Reject
+    detail: Sentence = ""
+    load: Ratio = 0.0
+
+
+class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
+    """Device -> aggregator: sufficient statistics learnt since the last upload.
+
+    (device, install, boot, seq) names it for ever: it is merged exactly once, however often it comes.
+
+    Attributes:
+        install: random id made with the device's state folder; a wiped device is a new install.
+        boot: starts of that install so far. seq: uploads of that boot so far, from 1.
+        schema: hash of the context schema; columns mean the same on both sides.
+        phase: offline (early-exit warm start) or online.
+        dimension: d. gram: packed upper triangle, moment: d values, both float64 little endian.
+        count: rows. sum_squares: of costs, seconds squared.
+    """
+
+    device: Name
+    type: Name
+    model: Hash
+    schema: Hash
+    install: Hash
+    boot: Count
+    seq: Count
+    phase: Phase
+    dimension: Annotated[int, Meta(ge=1, le=64)]
+    gram: memoryview
+    moment: memoryview
+    count: Count
+    sum_squares: Ratio
+
+
+class UploadAck(Message, frozen=True, kw_only=True, tag="merged"):
+    """Aggregator -> device: the upload is in the group, durably.
+
+    Attributes:
+        origin: random id made with the aggregator's state; another origin has never seen the upload.
+        version: the first group version that contains it.
+    """
+
+    device: Name
+    install: Hash
+    boot: Count
+    seq: Count
+    model: Hash
+    origin: Hash
+    version: Count
+
+
+class UploadRefusal(Message, frozen=True, kw_only=True, tag="refused"):
+    """Aggregator -> device: the upload will never be merged, and why."""
+
+    device: Name
+    install: Hash
+    boot: Count
+    seq: Count
+    reason: Refusal
+    detail: Sentence = ""
+
+
+class GroupParameters(Message, frozen=True, kw_only=True, tag="group"):
+    """Aggregator -> group, retained: what the group knows.
+
+    Attributes:
+        group: name of the group; one or more device types belong to it.
+        origin, version: which aggregator state, and how far; versions of one origin only grow.
+        gram: packed upper triangle of lambda I + all merged, moment, count, sum_squares: as in uploads.
+        members: devices whose uploads are in it.
+    """
+
+    group: Name
+    model: Hash
+    schema: Hash
+    origin: Hash
+    version: Count
+    dimension: Annotated[int, Meta(ge=1, le=64)]
+    gram: memoryview
+    moment: memoryview
+    count: Count
+    sum_squares: Ratio
+    members: Count
+
+
+class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
+    """Device -> all, flat JSON, one a frame: what was chosen and how long each stage took.
+
+    Attributes:
+        policy: which policy chose. seq: frame number.
+        arm: index; cut, codec: what it stands for.
+        answered_by: device (its own choice), edge, or fallback (finished locally after all).
+        reason: why a fallback was needed, or empty.
+        sent_bytes: payload on the wire, 0 if nothing was sent.
+        head_ms, encode_ms, link_ms, queue_ms, decode_ms, tail_ms, fallback_ms: stages; link is what is
+            left of the round trip after the edge worker's own stages.
+        total_ms: capture to answer.
+        emulated: some stage was stretched or shaped by an emulator.
+    """
+
+    device: Name
+    type: Name
+    model: Hash
+    policy: Label
+    seq: Count
+    arm: Count
+    cut: Count
+    codec: Label
+    answered_by: AnsweredBy
+    reason: Label
+    sent_bytes: Count
+    head_ms: Milliseconds
+    encode_ms: Milliseconds
+    link_ms: Milliseconds
+    queue_ms: Milliseconds
+    decode_ms: Milliseconds
+    tail_ms: Milliseconds
+    fallback_ms: Milliseconds
+    total_ms: Milliseconds
+    deadline_ms: Milliseconds
+    deadline_met: bool
+    top: Count
+    confidence: Ratio
+    emulated: bool = False
+
+
+class State(Message, frozen=True, kw_only=True, tag="state"):
+    """Each node -> all, flat JSON, retained, with a will: is it there, and what does it serve.
+
+    Attributes:
+        boot: makes a stale will harmless: a will of boot n says nothing about boot n + 1.
+        models: hashes served, comma separated. load: jobs waiting or running. speed: tails a second.
+        detail: one sentence for people (versions, emulation, model name).
+    """
+
+    role: Label
+    id: Name
+    state: NodeState
+    boot: Count
+    version: Label
+    type: Label = ""
+    models: Sentence = ""
+    load: Ratio = 0.0
+    speed: Ratio = 0.0
+    detail: Sentence = ""
+
+
+Decision = InferenceReply | Rejection
+AckMessage = UploadAck | UploadRefusal

@@ -1,0 +1,55 @@
+"""The entry point: `cans COMMAND`, also `python -m cans COMMAND`."""
+
+import importlib
+import sys
+
+import click
+
+from cans.version import __version__
+
+# In the order a person meets them. The right side is imported only when that command is asked for.
+_COMMANDS = ("demo", "broker", "aggregator", "edge", "device", "watch", "version")
+
+
+class Commands(click.Group):
+    """Finds a command in the file of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in order."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of a command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"cans.commands.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"max_content_width": 100},
+    epilog="Start with `cans demo`. Every command takes --help, --config FILE and --show-settings.",
+)
+@click.version_option(__version__, prog_name="cans")
+def main() -> None:
+    """Collaborative DNN inference over MQTT.
+
+    Devices learn, together with others of their type, where to cut a neural network: the head runs on the
+    device, the tail on an edge worker, and an aggregator merges what the devices learn. All of them talk
+    through topics of one MQTT broker.
+
+    \b
+    On one machine, to see it:   cans demo
+    On your own machines:        cans broker       one, or any MQTT broker you have
+                                 cans aggregator   one
+                                 cans edge         one or more, where the compute is
+                                 cans device       one for each camera
+                                 cans watch        to look at any topic
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="cans"))

@@ -1,0 +1,28 @@
+"""What the command `cans broker` does: run a broker until it is told to stop."""
+
+from bus.errors import ConfigurationError
+from cans.broker_process import BrokerProcess, BrokerSettings, to_stderr
+
+__all__ = ["LOST_WITHOUT_MOSQUITTO", "BrokerProcess", "BrokerSettings", "run_broker"]
+
+LOST_WITHOUT_MOSQUITTO = (
+    "mosquitto is not installed, so this is amqtt: no MQTT 5 (no expiry, no refused publish, no "
+    "back-pressure), no queue limits, no persistence, no secure configuration"
+)
+
+
+async def run_broker(settings: BrokerSettings) -> None:
+    """Run a broker until cancelled; say where it is, and what is missing.
+
+    Raises:
+        ConfigurationError: it cannot start, or ended by itself.
+    """
+    async with BrokerProcess(settings) as broker:
+        if broker.engine == "amqtt" and settings.engine == "auto":
+            to_stderr(f"broker: {LOST_WITHOUT_MOSQUITTO}")
+        where = f"state in {broker.state_dir}" if settings.state_dir else "state is not kept"
+        to_stderr(
+            f"broker: {broker.engine} ({settings.config}) at {broker.address.url}, pid {broker.pid}; {where}"
+        )
+        code = await broker.wait()
+        raise ConfigurationError(f"the broker ended by itself with code {code}: see its last lines above")

@@ -1,0 +1,211 @@
+"""An authority of one's own for a secure broker: CA, the broker's certificate, one per identity.
+
+Everything is made once and kept; a later call adds what is missing. Keys are P-256, readable by their
+owner only. This file must never print or return a private key.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bus.errors import ConfigurationError
+from bus.topics import Topics
+from cans.broker_acl import Identity, mosquitto_acl, parse_identity
+
+_CA_YEARS = 10
+# Devices in the field live long and are seldom visited.
+_LEAF_YEARS = 5
+_ALWAYS_SERVED = ("localhost", "127.0.0.1", "::1")
+# Clocks of small devices run late; a certificate must not be "not yet valid" there.
+_BACKDATED = dt.timedelta(days=2)
+
+
+def provision(
+    state_dir: Path, *, identities: Iterable[str], server_names: Iterable[str], topics: Topics
+) -> list[Identity]:
+    """Make CA, server certificate, identities and ACL in the state folder, keeping what is there.
+
+    Args:
+        state_dir: exists and is writable.
+        identities: as `parse_identity` reads them, added to those already there.
+        server_names: host names and addresses that clients use, besides this machine's own.
+        topics: the table under the site's prefix.
+
+    Returns:
+        Every identity that the broker will know.
+
+    Raises:
+        ConfigurationError: a name is none, or a file there is damaged.
+    """
+    wanted = [parse_identity(text) for text in identities]
+    try:
+        authority = _Authority(state_dir / "ca")
+        _provide_server(authority, state_dir / "server", server_names)
+        folder = state_dir / "identities"
+        for identity in wanted:
+            _provide_identity(authority, folder / identity.name, identity)
+        known = _known(folder)
+        (state_dir / "acl").write_text(mosquitto_acl(known, topics))
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the broker's state: {error}; mend its permissions") from None
+    (state_dir / "acl").chmod(0o600)
+    return known
+
+
+def _known(folder: Path) -> list[Identity]:
+    return sorted(
+        parse_identity(path.parent.relative_to(folder).as_posix()) for path in folder.rglob("certificate.pem")
+    )
+
+
+def _provide_server(authority: "_Authority", folder: Path, server_names: Iterable[str]) -> None:
+    names = _subject_alternatives(dict.fromkeys((*_ALWAYS_SERVED, *server_names)))
+    path = folder / "certificate.pem"
+    if path.is_file() and (folder / "key.pem").is_file():
+        there = _read_certificate(path).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        if set(there.value) >= set(names):
+            return
+        names = list(dict.fromkeys((*there.value, *names)))
+    authority.issue(
+        folder,
+        "cans broker",
+        _LEAF_YEARS,
+        x509.SubjectAlternativeName(names),
+        ExtendedKeyUsageOID.SERVER_AUTH,
+    )
+
+
+def _provide_identity(authority: "_Authority", folder: Path, identity: Identity) -> None:
+    if (folder / "certificate.pem").is_file() and (folder / "key.pem").is_file():
+        return
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:cans:{identity.name}")])
+    authority.issue(folder, identity.name, _LEAF_YEARS, names, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def _subject_alternatives(names: Iterable[str]) -> list[x509.GeneralName]:
+    found: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            found.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            if not name or not name.isascii() or any(letter.isspace() or letter in "/:@" for letter in name):
+                raise ConfigurationError(
+                    f"server name {name!r} is no host name: write it as clients do, without scheme or port"
+                ) from None
+            found.append(x509.DNSName(name))
+    return found
+
+
+def _read_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        raise ConfigurationError(f"{path} holds no certificate: move it away, it is made again") from None
+
+
+class _Authority:
+    """The CA in a folder, made if it is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        certificate, key = folder / "ca.pem", folder / "key.pem"
+        if certificate.is_file() != key.is_file():
+            raise ConfigurationError(f"{folder} holds only half of the CA: bring the other file back")
+        if certificate.is_file():
+            self._certificate = _read_certificate(certificate)
+            self._key = _read_key(key)
+            return
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cans CA")])
+        self._certificate = (
+            _builder(name, name, self._key.public_key(), _CA_YEARS)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        _write(folder, "ca.pem", self._certificate, self._key)
+
+    def issue(
+        self,
+        folder: Path,
+        common_name: str,
+        years: int,
+        names: x509.SubjectAlternativeName,
+        purpose: x509.ObjectIdentifier,
+    ) -> None:
+        """Write `certificate.pem` and `key.pem` of a new key pair."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        certificate = (
+            _builder(subject, self._certificate.subject, key.public_key(), years)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(names, critical=False)
+            # Python 3.13 checks strictly (VERIFY_X509_STRICT): both identifiers must be there.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        _write(folder, "certificate.pem", certificate, key)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, years: int
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + dt.timedelta(days=365 * years))
+    )
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigurationError(f"{path} holds no key of ours: bring the right file back")
+    return key
+
+
+def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    # Created with its final mode: a key must at no moment be readable by others.
+    (folder / "key.pem").unlink(missing_ok=True)
+    descriptor = os.open(folder / "key.pem", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(private)
+    (folder / name).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,0 +1,113 @@
+"""`cans device`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cans.settings import Command
+from cans.shared_options import broker_address, broker_options, log_options
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("device", cls=Command)
+@click.option(
+    "--id", "id_", default="cam-1", help="Name of this device on the bus; two may not have the same."
+)
+@click.option(
+    "--type", "type_", default="default", help="Its device type: devices of one type learn together."
+)
+@click.option(
+    "--source",
+    default="crops",
+    help="crops: moving crops of built-in photographs. Or a folder of images, an image, a video file, "
+    "camera[:/dev/video0].",
+)
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
+@click.option("--model", default="mobilenet_v2", help="mobilenet_v2, resnet18 or module:callable.")
+@click.option("--weights", type=_FILE, help="Weights of the network; seeded ones when not given.")
+@click.option(
+    "--weights-seed", default=0, help="Seed of weights that come from no file; the edge worker's own."
+)
+@click.option(
+    "--codecs", help="Codecs, comma separated; all when not given. The edge worker must have the same."
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
+@click.option(
+    "--policy",
+    default="fedlinucb_dw",
+    help="Who chooses the arm: fedlinucb_dw, device_only, edge_only_uint8, edge_only_jpeg, "
+    "edge_only_float32, two_arm, linucb, ans.",
+)
+@click.option(
+    "--compare", default="", help="Other policies, comma separated, that play the same frames in turns."
+)
+@click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
+@click.option(
+    "--fallback-at", default=0.7, help="Part of the deadline after which the device finishes by itself."
+)
+@click.option(
+    "--warm-start", default=40, help="Rows of early-exit experience before the first frame; 0 for none."
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps what was learnt over restarts; forgotten at the end when not given.",
+)
+@click.option("--seed", default=0, help="Seed of the moving crops.")
+@click.option(
+    "--wait-edge-s", default=10.0, help="Seconds to wait for an edge worker before the first frame."
+)
+@click.option("--flush-s", default=5.0, help="Seconds that the last upload may take at the end.")
+@click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
+@click.option(
+    "--wait-for-broker", is_flag=True, help="Work alone until the broker is there, instead of ending."
+)
+@click.option("--emulate", type=_FILE, help="Pretend to be slower: profile made by python -m lab.emulation.")
+@click.option("--slowness", default=1.0, help="With --emulate: how many times slower than this machine.")
+@click.option("--detail", default="", help="A sentence for people in the retained state.")
+@click.option("--summary", type=_FILE, help="Write what the run came to into this file, as JSON.")
+@broker_options
+@log_options
+def device(
+    *,
+    id_: str,
+    type_: str,
+    codecs: str | None,
+    compare: str,
+    emulate: Path | None,
+    slowness: float,
+    summary: Path | None,
+    log_format: str,
+    log_level: str,
+    **rest: Any,  # noqa: ANN401 - passed on whole
+) -> None:
+    """Run a device: frames in, answers out, and learn where to cut.
+
+    For each frame the policy picks an arm: where to cut the network, and how to write what crosses. The
+    head runs here, the tail on an edge worker; if no answer comes in time, the device finishes by itself.
+    What each frame cost is learnt, and shared with devices of the same type through the aggregator.
+
+    \b
+    Examples:
+      cans device --id cam-1 --type pi4 --broker mqtt://broker.local --state-dir state/cam-1
+      cans device --id cam-2 --type pi4 --source camera --fps 5 --deadline-ms 200
+      cans device --source photos/ --policy device_only --frames 100
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from cans.device_root import DeviceSettings, run_to_summary  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.logs import configure_logs  # noqa: PLC0415
+    from cans.running import run  # noqa: PLC0415
+
+    configure_logs(style=log_format, level=log_level)
+    broker = {name: rest.pop(name) for name in ("broker", "ca", "cert", "key", "password_file")}
+    settings = DeviceSettings(
+        id=id_,
+        type=type_,
+        broker=broker_address(**broker),
+        codecs=tuple(codecs.split(",")) if codecs else None,
+        compare=tuple(compare.split(",")) if compare else (),
+        **rest,
+    )
+    run(lambda: run_to_summary(settings, summary, emulate, slowness))

@@ -1,0 +1,102 @@
+"""`cans edge`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cans.settings import Command
+from cans.shared_options import broker_address, broker_options, log_options
+
+
+@click.command("edge", cls=Command)
+@click.option("--id", "id_", default="edge-1", help="Name of this edge worker on the bus.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("mobilenet_v2",),
+    metavar="NAME[=WEIGHTS]",
+    help="Network to serve: mobilenet_v2, resnet18 or module:callable; =FILE loads its weights. "
+    "Repeat for more.",
+)
+@click.option("--weights-seed", default=0, help="Seed of weights that come from no file; the devices' own.")
+@click.option("--codecs", help="Codecs, comma separated; all when not given. The devices must have the same.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
+@click.option(
+    "--device",
+    "torch_device",
+    type=click.Choice(["cpu", "cuda", "auto"]),
+    default="cpu",
+    help="Where torch runs.",
+)
+@click.option(
+    "--waiting", type=click.IntRange(min=1), default=16, help="Requests that may wait; more are rejected."
+)
+@click.option("--drain-s", default=5.0, help="Seconds that running tails may take when told to stop.")
+@click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that counts starts; without one they are told apart by the clock.",
+)
+@click.option("--detail", default="", help="A sentence for people in the retained state.")
+@broker_options
+@log_options
+def edge(
+    *,
+    id_: str,
+    models: tuple[str, ...],
+    weights_seed: int,
+    codecs: str | None,
+    workers: int,
+    threads: int,
+    torch_device: str,
+    waiting: int,
+    drain_s: float,
+    metrics_s: float,
+    state_dir: Path | None,
+    detail: str,
+    prefix: str,
+    log_format: str,
+    log_level: str,
+    **broker: Any,  # noqa: ANN401 - the broker options, passed on whole
+) -> None:
+    """Run an edge worker: the tails that devices hand over.
+
+    It announces which networks it serves and how loaded it is; devices find it by that. A request whose time
+    is spent, or that finds the line full, is rejected with a reason, and its device finishes by itself.
+
+    \b
+    Examples:
+      cans edge
+      cans edge --id edge-2 --broker mqtt://broker.local --workers 2
+      cans edge --model mobilenet_v2=mobilenet_v2.pth --model resnet18
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from cans.logs import configure_logs  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.running import run  # noqa: PLC0415
+    from cans.version import __version__  # noqa: PLC0415
+    from edge.runtime import run_edge  # noqa: PLC0415
+    from edge.settings import EdgeSettings, ModelChoice  # noqa: PLC0415
+
+    configure_logs(style=log_format, level=log_level)
+    chosen = (text.partition("=") for text in models)
+    settings = EdgeSettings(
+        id=id_,
+        broker=broker_address(**broker),
+        prefix=prefix,
+        models=tuple(ModelChoice(name, Path(file) if file else None) for name, _, file in chosen),
+        weights_seed=weights_seed,
+        codecs=tuple(codecs.split(",")) if codecs else None,
+        workers=workers,
+        threads=threads,
+        device=torch_device,
+        waiting=waiting,
+        drain_s=drain_s,
+        metrics_s=metrics_s,
+        state_dir=state_dir,
+        version=__version__,
+        detail=detail,
+    )
+    run(lambda: run_edge(settings))

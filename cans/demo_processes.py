@@ -1,0 +1,156 @@
+"""The demo's processes: started in sessions of their own, watched, and ended, whatever happens.
+
+A terminal sends Ctrl-C to a whole process group; with a session each, only the demo gets it and ends the
+others in order, so that they say goodbye and hand in what they know.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bus.errors import CansError
+
+_END_TIMEOUT_S = 8.0
+_LAST_LINES = 15
+
+
+class ProcessFailed(CansError):  # noqa: N818 - says what happened
+    """A process of the demo ended that should not have, or badly."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One process. `stdin` is kept open where it means "go on"."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def last_lines(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-_LAST_LINES:]) or "    (it wrote nothing)"
+
+    def failure(self) -> ProcessFailed:
+        """The sentence for a person, with its last words."""
+        return ProcessFailed(
+            f"{self.name} ended with code {self.process.returncode}; the end of {self.log}:\n"
+            f"{self.last_lines()}"
+        )
+
+
+class Children:
+    """Every process of one demo; an asynchronous context manager that ends them all.
+
+    Args:
+        logs: folder for one log file each.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Shielded: a second Ctrl-C must not leave half of them behind.
+        await asyncio.shield(asyncio.ensure_future(self.end_all()))  # noqa: TID251 - shield needs a task
+
+    async def start(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        pipes: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start `python -m ARGUMENTS` with its output in a log file.
+
+        Args:
+            name: for people, and of the log file.
+            arguments: module and its arguments.
+            pipes: keep standard input open and read standard output, instead of logging it.
+            environment: on top of this process's.
+        """
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE if pipes else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if pipes else file,
+                stderr=file,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+    async def run(self, name: str, arguments: Sequence[str]) -> None:
+        """Run one to its end.
+
+        Raises:
+            ProcessFailed: it ended with another code than 0.
+        """
+        child = await self.start(name, arguments)
+        if await child.process.wait() != 0:
+            raise child.failure()
+        self._children.remove(child)
+
+    async def watch(self, children: Sequence[Child]) -> None:
+        """Wait, for ever, until one of them ends.
+
+        Raises:
+            ProcessFailed: when it does.
+        """
+        waits = {asyncio.create_task(child.process.wait(), name=child.name): child for child in children}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            raise waits[done.pop()].failure()
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def finished(self, children: Sequence[Child]) -> None:
+        """Wait until all of them have ended well.
+
+        Raises:
+            ProcessFailed: as soon as one ends badly.
+        """
+        waits = {asyncio.create_task(child.process.wait(), name=child.name): child for child in children}
+        try:
+            for wait in asyncio.as_completed(waits):
+                await wait
+                for child in children:
+                    if child.process.returncode not in {None, 0}:
+                        raise child.failure()
+        finally:
+            for task in waits:
+                task.cancel()
+
+    async def end_all(self) -> None:
+        """End the last started first: devices hand in their statistics while the aggregator still listens."""
+        for child in reversed(self._children):
+            if child.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.terminate()
+        for child in reversed(self._children):
+            try:
+                async with asyncio.timeout(_END_TIMEOUT_S):
+                    await child.process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.kill()
+                await child.process.wait()

@@ -1,0 +1,1 @@
+"""The device: runs heads, learns where to cut."""

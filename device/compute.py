@@ -1,0 +1,125 @@
+"""The device's own computing: heads, fallbacks and early exits, one call at a time in a worker thread.
+
+`Compute` is the seam where an emulator of a slower device goes: wrap one, stretch what it returns and how
+long it takes, and set `emulated`. `PartitionedCompute` is the real one.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from device.events import ExitRow, Head
+from device.plan import Plan, PlanArm
+from device.settings import DeviceSettings
+from partition.partitioned import PartitionedModel, build
+from partition.zoo import load_model
+
+Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAnswer:
+    """What finishing locally gave, and how long it took."""
+
+    top: int
+    confidence: float
+    fallback_ms: float
+
+
+class Compute(Protocol):
+    """Runs pieces of one network. Called from one worker thread only; may block."""
+
+    @property
+    def plan(self) -> Plan:
+        """Arms and contexts."""
+        ...
+
+    @property
+    def exit_count(self) -> int:
+        """Early exits that `run_exits` knows, the network's own end included."""
+        ...
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of a frame."""
+        ...
+
+    @property
+    def emulated(self) -> bool:
+        """Whether times are stretched; said in feedback and state."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Network and weights, for people."""
+        ...
+
+    def run_head(self, frame: Frame, arm: int) -> Head:
+        """Run the device side of one arm on a frame (height, width, 3)."""
+        ...
+
+    def finish(self, kept: object) -> LocalAnswer:
+        """Finish from what a head kept."""
+        ...
+
+    def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:
+        """Run the network to one exit: a row of early-exit experience."""
+        ...
+
+
+class PartitionedCompute:
+    """Implements `Compute` with a partitioned model on this machine."""
+
+    emulated = False
+
+    def __init__(self, model: PartitionedModel) -> None:
+        self._model = model
+        self.label = f"{model.name} {model.weights_label}"
+        self.exit_count = model.exit_count
+        self.input_size: tuple[int, int] = (model.input_size[0], model.input_size[1])
+        self.plan = Plan(
+            model=model.hash,
+            schema=model.schema.hash,
+            arms=tuple(PlanArm(arm.cut, arm.codec) for arm in model.arms),
+            contexts=model.contexts,
+            front=tuple(bool(column) for column in model.schema.front),
+            device_arm=model.device_only.index,
+        )
+
+    def run_head(self, frame: Frame, arm: int) -> Head:
+        """As `Compute.run_head`."""
+        result = self._model.run_head(frame, self._model.arms[arm])
+        answer = result.answer
+        return Head(
+            payload=b"" if result.payload is None else result.payload,
+            dtype=result.dtype,
+            shape=result.shape,
+            head_ms=result.head_ms,
+            encode_ms=result.encode_ms,
+            kept=result.kept,
+            top=None if answer is None else (answer.top1, answer.confidence),
+        )
+
+    def finish(self, kept: object) -> LocalAnswer:
+        """As `Compute.finish`."""
+        answer = self._model.finish(kept)  # type: ignore[arg-type] # opaque since `run_head` gave it
+        return LocalAnswer(answer.top1, answer.confidence, answer.tail_ms)
+
+    def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:
+        """As `Compute.run_exits`."""
+        run = self._model.run_exits(frame, exit_index)
+        return ExitRow(tuple(float(x) for x in run.context), run.latency_ms / 1000.0)
+
+
+def load_compute(settings: DeviceSettings) -> PartitionedCompute:
+    """Load the network and run every piece once; takes seconds, so call it in a thread.
+
+    Raises:
+        ConfigurationError: no such model, file or codec.
+    """
+    network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
+    model = build(network, codecs=settings.codecs, threads=settings.threads)
+    model.warm_up()
+    return PartitionedCompute(model)

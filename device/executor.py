@@ -1,0 +1,271 @@
+"""Carries out a device session's commands and brings it what happens: the tasks of one device.
+
+Every task posts its completion or failure back as an event; none of them decides anything.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, assert_never
+
+import structlog
+
+from bus.connection import Connection, Delivery, LinkDown, LinkUp, Properties
+from bus.errors import ConfigurationError, LinkError, LocalProtocolError
+from bus.outbox import Outbox, Outgoing
+from bus.shell import Shell
+from bus.snapshot import write_snapshot
+from bus.topics import FEEDBACK, INFER, METRICS, REPLY, STATE, STATS
+from bus.wire import encode
+from device import commands as do
+from device import events as ev
+from device.compute import Compute, Frame
+from device.frames import FrameSource
+from device.inbound import event_of
+from device.preparation import run_warm_start
+from device.session import DeviceSession
+from device.settings import DeviceSettings
+from device.voice import Voice
+
+OnEvent = Callable[[ev.Event], None]
+GOODBYE_S = 2.0
+# Feedback, state and metrics of a while without a link; the oldest go first.
+CONTROL_QUEUED = 64
+
+_log = structlog.get_logger("device")
+
+
+class Executor:
+    """The tasks of one device.
+
+    Args:
+        settings, session, compute, source, voice: the device's parts.
+        threads: for torch, and for the source.
+        path: of the state file; None keeps nothing.
+        control, data: its connections.
+        on_event: told every event before the session is.
+    """
+
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        session: DeviceSession,
+        compute: Compute,
+        source: FrameSource,
+        threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
+        voice: Voice,
+        path: Path | None,
+        control: Connection,
+        data: Connection,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._compute = compute
+        self._source = source
+        self._threads = threads
+        self._voice = voice
+        self._topics = voice.presence.topics
+        self._path = path
+        self._control = control
+        self._data = data
+        self._on_event = on_event
+        self._log = _log.bind(device=settings.id)
+        self._out = Outbox(control, limit=CONTROL_QUEUED)
+        self._stopped = asyncio.Event()
+        self._error = ""
+        self._tasks: asyncio.TaskGroup
+        self._shell: Shell[ev.Event, do.Command] = Shell(session, self._execute, ev.DeadlinePassed())
+
+    async def serve(self) -> None:
+        """Run until the session says `Stop`.
+
+        Raises:
+            ConfigurationError: it stopped because a person must act.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            background = [
+                tasks.create_task(self._shell.run_timer(), name="device timer"),
+                tasks.create_task(self._out.run(), name="device control out"),
+                tasks.create_task(self._read("control", self._control), name="device control in"),
+                tasks.create_task(self._read("data", self._data), name="device data in"),
+                tasks.create_task(self._report(), name="device metrics"),
+            ]
+            self._post(ev.Started())
+            await self._stopped.wait()
+            self._publish_metrics()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._out.drained()
+            for task in background:
+                task.cancel()
+        self._log.info("stopped")
+        if self._error:
+            raise ConfigurationError(self._error)
+
+    def stop(self) -> None:
+        """Ask it to finish the frame in play and hand in what was learnt."""
+        self._post(ev.StopRequested("told to stop"))
+
+    def _post(self, event: ev.Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+        self._shell.post(event)
+        ready = self._session.phase in {"running", "draining", "flushing"}
+        if ready and not self._voice.ready:
+            self._voice.ready = True
+            for topic, payload in self._voice.announce():
+                self._out.put(Outgoing(topic, payload, qos=STATE.qos, retain=STATE.retained))
+
+    async def _read(self, link: ev.Link, connection: Connection) -> None:
+        async for event in connection.events():
+            match event:
+                case Delivery():
+                    happened = event_of(self._topics, event)
+                    if happened is not None:
+                        self._post(happened)
+                    event.ack()
+                case LinkUp(protocol):
+                    self._log.info("connected", link=link, mqtt=protocol)
+                    self._post(ev.LinkCameUp(link, protocol))
+                case LinkDown(reason, taken_over):
+                    self._log.warning("link_lost", link=link, reason=reason)
+                    self._post(ev.LinkWentDown(link, reason, taken_over))
+
+    async def _report(self) -> None:
+        """Publish metrics now and then."""
+        while True:
+            await asyncio.sleep(self._settings.metrics_s)
+            self._publish_metrics()
+
+    def _publish_metrics(self) -> None:
+        own = {
+            "deliveries_dropped": float(self._control.dropped + self._data.dropped),
+            "publishes_dropped": float(self._out.dropped),
+            "publishes_failed": float(self._out.failed),
+        }
+        topic, payload = self._voice.presence.metrics({**self._session.metrics(), **own})
+        self._out.put(Outgoing(topic, payload, qos=METRICS.qos))
+
+    def _execute(self, command: do.Command) -> None:  # noqa: C901, PLR0912 - a table
+        """Carry out one command without blocking."""
+        match command:
+            case do.RunWarmStart():
+                self._spawn(self._warm_start(command.rows), "warm start")
+            case do.CaptureNext():
+                self._spawn(self._capture(command.at), "capture")
+            case do.RunHead():
+                self._spawn(self._run_head(command), "head")
+            case do.RunFallback():
+                self._spawn(self._run_fallback(command), "fallback")
+            case do.SendRequest():
+                self._spawn(self._send_request(command), "request")
+            case do.SendUpload():
+                self._send_upload(command)
+            case do.SaveSnapshot():
+                self._spawn(self._save(command), "snapshot")
+            case do.PublishFeedback(feedback):
+                topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)
+                self._out.put(Outgoing(topic, encode(FEEDBACK, feedback), qos=FEEDBACK.qos))
+            case do.Answer():
+                self._log.debug("answer", seq=command.seq, policy=command.policy, top=command.top)
+            case do.RejectFrame():
+                self._log.warning(
+                    "rejected", seq=command.seq, policies=command.policies, reason=command.reason
+                )
+            case do.Note():
+                getattr(self._log, command.level)(command.event, **dict(command.fields))
+            case do.Stop(error):
+                self._error = error
+                self._stopped.set()
+            case _:
+                assert_never(command)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.create_task(work, name=f"device {name}")
+
+    async def _warm_start(self, rows: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._log.info("warm_start", rows=rows, exits=self._compute.exit_count)
+        try:
+            found = await loop.run_in_executor(
+                self._threads[0], run_warm_start, self._compute, rows, self._settings.seed
+            )
+        except Exception as error:  # noqa: BLE001 - torch raises anything; the device can do without
+            self._post(ev.WarmStartFinished((), reason=f"{type(error).__name__}: {error}"[:200]))
+        else:
+            self._post(ev.WarmStartFinished(found))
+
+    async def _capture(self, at: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, at - time.monotonic()))
+        try:
+            frame = await loop.run_in_executor(self._threads[1], self._source.next_frame)
+        except ConfigurationError as error:
+            self._post(ev.SourceEnded(str(error)))
+        else:
+            self._post(ev.SourceEnded() if frame is None else ev.FrameCaptured(frame))
+
+    async def _run_head(self, command: do.RunHead) -> None:
+        loop = asyncio.get_running_loop()
+        frame: Frame = command.frame  # type: ignore[assignment] # opaque to the session
+        try:
+            head = await loop.run_in_executor(self._threads[0], self._compute.run_head, frame, command.arm)
+        except Exception as error:  # noqa: BLE001 - as above; the frame is rejected with the reason
+            self._log.exception("head_failed", arm=command.arm)
+            self._post(ev.ComputeFailed(command.turn, f"{type(error).__name__}: {error}"))
+        else:
+            self._post(ev.HeadFinished(command.turn, head))
+
+    async def _run_fallback(self, command: do.RunFallback) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            answer = await loop.run_in_executor(self._threads[0], self._compute.finish, command.kept)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._log.exception("fallback_failed")
+            self._post(ev.ComputeFailed(command.turn, f"{type(error).__name__}: {error}"))
+        else:
+            self._post(ev.FallbackFinished(command.turn, answer.top, answer.confidence, answer.fallback_ms))
+
+    async def _send_request(self, command: do.SendRequest) -> None:
+        request = command.request
+        properties = Properties(
+            response_topic=self._topics.of(REPLY, device=self._settings.id),
+            correlation_data=request.id.encode(),
+            content_type=INFER.form.content_type,
+            expiry_s=max(1, math.ceil(request.budget_ms / 1000.0)),
+        )
+        topic = self._topics.of(INFER, edge=command.edge, device=self._settings.id)
+        try:
+            await self._data.publish(topic, encode(INFER, request), qos=INFER.qos, properties=properties)
+        except (LinkError, LocalProtocolError) as error:
+            reason = "too_large" if isinstance(error, LocalProtocolError) else "link_lost"
+            self._post(ev.SendFailed(command.turn, reason))
+        else:
+            self._post(ev.RequestSent(command.turn))
+
+    def _send_upload(self, command: do.SendUpload) -> None:
+        upload = command.upload
+
+        def ended(succeeded: bool) -> None:  # noqa: FBT001 - the outbox's signature
+            if succeeded:
+                self._post(ev.UploadSent(upload.boot, upload.seq))
+            else:
+                self._post(ev.UploadSendFailed(upload.boot, upload.seq, "the link or the broker failed it"))
+
+        topic = self._topics.of(STATS, type=self._settings.type, device=self._settings.id)
+        self._out.put(Outgoing(topic, encode(STATS, upload), qos=STATS.qos, ended=ended))
+
+    async def _save(self, command: do.SaveSnapshot) -> None:
+        try:
+            if self._path is not None:
+                await write_snapshot(self._path, command.payload)
+        except OSError as error:
+            self._post(ev.SnapshotFailed(command.number, error.strerror or str(error)))
+        else:
+            self._post(ev.SnapshotSaved(command.number))

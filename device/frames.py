@@ -1,0 +1,201 @@
+"""Where frames come from: built-in moving crops, a folder of images, a video file, a camera.
+
+A source is read from one thread at a time and may block. A frame is uint8 (height, width, 3), RGB, of the
+size that the network takes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from bus.errors import ConfigurationError
+from partition.images import MovingCrops, fit_array, read_image
+
+Frame = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+CROPS = "crops"
+CAMERA = "camera"
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+_log = structlog.get_logger(__name__)
+
+
+class FrameSource(Protocol):
+    """Frames, one after another."""
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame, None at the end.
+
+        Raises:
+            ConfigurationError: the source broke, in a sentence.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and cameras."""
+        ...
+
+
+def open_source(source: str, size: Size, *, seed: int = 0, cycle: bool = False) -> FrameSource:
+    """Open what `--source` names.
+
+    Args:
+        source: "crops", a folder or an image, a video file, "camera" or "camera:/dev/video1".
+        size: (height, width) of a frame.
+        seed: of the moving crops.
+        cycle: begin again at the end of a folder or a video.
+
+    Raises:
+        ConfigurationError: nothing there, or nothing that can be read.
+    """
+    if source == CROPS:
+        return _Crops(seed, size)
+    if source == CAMERA or source.startswith(CAMERA + ":"):
+        return VideoFrames(source.partition(":")[2] or "/dev/video0", size, camera=True)
+    path = Path(source)
+    if path.is_dir():
+        return FolderFrames(path, size, cycle=cycle)
+    if not path.exists():
+        raise ConfigurationError(
+            f"there is no {source}: give --source crops, camera, a folder of images or a video file"
+        )
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return FolderFrames(path, size, cycle=cycle)
+    return VideoFrames(source, size, cycle=cycle)
+
+
+class _Crops:
+    """The built-in film."""
+
+    def __init__(self, seed: int, size: Size) -> None:
+        self._frames = iter(MovingCrops(seed, size))
+
+    def next_frame(self) -> Frame | None:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FolderFrames:
+    """The images of a folder by name, or one image.
+
+    An image that cannot be read is skipped with a warning as long as there are others.
+
+    Attributes:
+        skipped: images that could not be read so far, once each.
+
+    Raises:
+        ConfigurationError: no image can be read; the sentence names the first.
+    """
+
+    def __init__(self, path: Path, size: Size, *, cycle: bool = False) -> None:
+        self._size = size
+        self._cycle = cycle
+        self._paths = [path] if path.is_file() else _images(path)
+        self._next = 0
+        self.skipped: set[Path] = set()
+        # Reads ahead to the first good one, so that a hopeless folder is told at the start.
+        self._ahead = self._read()
+
+    def next_frame(self) -> Frame | None:
+        """As `FrameSource.next_frame`."""
+        frame, self._ahead = self._ahead, None
+        return frame if frame is not None else self._read()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _read(self) -> Frame | None:
+        while True:
+            if self._next == len(self._paths):
+                if not self._cycle:
+                    return None
+                self._next = 0
+            path = self._paths[self._next]
+            self._next += 1
+            if path in self.skipped:
+                continue
+            try:
+                return read_image(path, self._size)
+            except ConfigurationError as error:
+                self.skipped.add(path)
+                if len(self.skipped) == len(self._paths):
+                    raise
+                _log.warning("image_skipped", reason=str(error), skipped=len(self.skipped))
+
+
+def _images(folder: Path) -> list[Path]:
+    """Return the image files of a folder, by name.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise ConfigurationError(f"{folder} holds no image: put JPEG or PNG files there")
+    return paths
+
+
+class VideoFrames:
+    """The frames of a video file or a camera, through PyAV.
+
+    Args:
+        name: path, or the camera's device file.
+        camera: read it as a Video4Linux camera.
+        cycle: begin again at the end of the file.
+
+    Raises:
+        ConfigurationError: PyAV is not installed, or the video cannot be opened.
+    """
+
+    def __init__(self, name: str, size: Size, *, camera: bool = False, cycle: bool = False) -> None:
+        try:
+            import av  # noqa: PLC0415 - an optional dependency
+        except ImportError:
+            raise ConfigurationError(
+                "video files and cameras need PyAV: say pip install 'cans[video]'"
+            ) from None
+        self._av = av
+        self._name = name
+        self._size = size
+        self._format = "v4l2" if camera else None
+        self._cycle = cycle
+        self._open()
+        self._played = 0
+
+    def _open(self) -> None:
+        try:
+            self._container = self._av.open(self._name, format=self._format)
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            raise ConfigurationError(f"cannot open the video {self._name}: {error}") from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise ConfigurationError(f"{self._name} holds no video: give a video file, or a folder of images")
+        self._frames: Iterator[object] = self._container.decode(video=0)
+
+    def next_frame(self) -> Frame | None:
+        """As `FrameSource.next_frame`."""
+        while True:
+            try:
+                frame = next(self._frames)
+            except StopIteration:
+                if not self._cycle or not self._played:
+                    return None
+                self.close()
+                self._open()
+                self._played = 0
+                continue
+            except (self._av.FFmpegError, OSError, ValueError) as error:
+                raise ConfigurationError(f"the video {self._name} broke off: {error}") from None
+            self._played += 1
+            return fit_array(frame.to_ndarray(format="rgb24"), self._size)  # type: ignore[attr-defined] # untyped
+
+    def close(self) -> None:
+        """As `FrameSource.close`."""
+        self._container.close()

@@ -1,0 +1,55 @@
+"""How long a device waits for what. One frozen value, so that a test or a person sees all of it at once."""
+
+from dataclasses import dataclass
+
+from bus.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times of one device; milliseconds where a frame lives, seconds elsewhere.
+
+    Attributes:
+        deadline_ms: capture to answer, what is promised.
+        fallback_at: part of the deadline after which the wait for an edge worker ends, so that finishing
+            locally still has the rest of it.
+        frame_period_s: time between captures; 0 is a closed loop, the next when the last is answered.
+        wait_edge_s: before the first frame only: how long to wait for an edge worker to announce itself.
+        resend_s, resend_most_s: first and longest wait for an upload's acknowledgement, doubling.
+        save_every_s: rows learnt are on the disk at most this much later.
+        flush_s: at the end: how long the last upload may take.
+        overloaded_tries: refusals as `overloaded` after which an upload is set aside like any refused one.
+    """
+
+    deadline_ms: float = 1000.0
+    fallback_at: float = 0.7
+    frame_period_s: float = 0.0
+    wait_edge_s: float = 10.0
+    resend_s: float = 1.0
+    resend_most_s: float = 60.0
+    save_every_s: float = 5.0
+    flush_s: float = 5.0
+    overloaded_tries: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.deadline_ms <= 600_000.0:
+            raise ConfigurationError(
+                f"a deadline of {self.deadline_ms:g} ms will not do: give 1 to 600000 ms a frame"
+            )
+        if not 0.0 < self.fallback_at <= 1.0:
+            raise ConfigurationError(
+                f"the fallback may start after a part of the deadline in (0, 1], not {self.fallback_at:g}"
+            )
+        if min(self.frame_period_s, self.wait_edge_s, self.flush_s) < 0.0:
+            raise ConfigurationError(
+                "frame period, wait for an edge worker and flush time cannot be negative"
+            )
+        if not 0.0 < self.resend_s <= self.resend_most_s or self.save_every_s <= 0.0:
+            raise ConfigurationError(
+                "resend and save times must be positive, the longest wait not the shorter"
+            )
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds after capture when the wait for an edge worker ends."""
+        return self.deadline_ms * self.fallback_at / 1000.0

@@ -1,0 +1,64 @@
+"""What a session knows of the partitioned model: numbers and names, never the network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bus.errors import LocalProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class PlanArm:
+    """One arm: where the network is cut, and how what crosses the cut is written."""
+
+    cut: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The arms and their contexts.
+
+    Attributes:
+        model: hash over weights and graph.
+        schema: hash of the context columns.
+        arms: by index.
+        contexts: shape (K, d), float64, columns scaled to O(1).
+        front: d booleans, true where a column describes the device's own work; for ANS.
+        device_arm: index of the arm that runs all on the device.
+    """
+
+    model: str
+    schema: str
+    arms: tuple[PlanArm, ...]
+    contexts: npt.NDArray[np.float64]
+    front: tuple[bool, ...]
+    device_arm: int
+
+    def __post_init__(self) -> None:
+        rows, columns = self.contexts.shape
+        if rows != len(self.arms) or columns != len(self.front) or not 0 <= self.device_arm < rows:
+            raise LocalProtocolError("arms, contexts and front columns of a plan do not fit together")
+
+    @property
+    def dimension(self) -> int:
+        """Number of context columns d."""
+        return len(self.front)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this device is.
+
+    Attributes:
+        device, type: id and declared device type.
+        install: random id made with the state folder. boot: starts of that install, from 1.
+        emulated: the compute is stretched, or the link shaped, by an emulator.
+    """
+
+    device: str
+    type: str
+    install: str
+    boot: int
+    emulated: bool = False

@@ -1,0 +1,175 @@
+"""A device, running: connections, worker threads, frame source and state file around the session.
+
+Two connections, because a large activation holds up whatever shares its byte stream: `control` (state,
+feedback, statistics) and `data` (requests, replies). Cancel the task to stop it: the frame in play is
+answered, what was learnt is handed in, it says goodbye, and then raises `CancelledError`; cancelled a
+second time it does not wait.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import structlog
+
+from bus.connection import Connection, Endpoint
+from bus.drain import run_until_drained
+from bus.errors import LinkLost
+from bus.mqtt import open_connection
+from bus.presence import Presence
+from bus.state_folder import open_state_folder
+from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
+from device import events as ev
+from device.compute import Compute, load_compute
+from device.executor import Executor
+from device.frames import FrameSource, open_source
+from device.policies import build_policy, require_names
+from device.preparation import profile_heads
+from device.session import DeviceSession
+from device.settings import DeviceSettings, DeviceSummary
+from device.storage import open_state, state_path
+from device.voice import Voice, summarise
+
+Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
+OnEvent = Callable[[ev.Event], None]
+
+DELIVERIES_QUEUED = 64
+
+_log = structlog.get_logger("device")
+
+
+async def run_device(
+    settings: DeviceSettings,
+    *,
+    compute: Compute | None = None,
+    on_event: OnEvent | None = None,
+    on_end: Callable[[DeviceSummary], None] | None = None,
+    connect: Connect | None = None,
+) -> DeviceSummary:
+    """Run one device to the end of its frames, or until cancelled.
+
+    Args:
+        settings: what it is.
+        compute: its computing; loaded from the settings when None.
+        on_event: told every event before the session is; must not block.
+        on_end: told the summary, also when cancelled.
+        connect: opens a connection; to the settings' broker when None.
+
+    Raises:
+        ConfigurationError: a setting cannot work, the broker cannot be reached or refuses, the source
+            cannot be read, or another client came with the same id.
+    """
+    if connect is None:
+        wait = settings.wait_for_broker
+        connect = partial(open_connection, settings.broker, first_connect="wait" if wait else "fail")
+    async with open_state_folder(settings.state_dir) as folder, _threads() as threads:
+        topics = Topics(settings.prefix)
+        presence = Presence(
+            topics, Role.DEVICE, settings.id, folder.boot, settings.version, type=settings.type
+        )
+        voice = Voice(presence, settings)
+        # The broker's refusals come before the seconds that loading takes.
+        async with connect(_control(settings, topics, voice)) as control:
+            loop = asyncio.get_running_loop()
+            if compute is None:
+                compute = await loop.run_in_executor(threads[0], load_compute, settings)
+            groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
+            with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
+                await control.subscribe(groups, qos=GROUPS.qos)
+            session, path = await _prepare(settings, compute, threads[0])
+            voice.model = compute.plan.model
+            labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
+            voice.detail = "; ".join(filter(None, labels))
+            # The source is opened last: whatever was wrong with the rest has been said by now.
+            source = await loop.run_in_executor(threads[1], _open, settings, compute)
+            try:
+                async with connect(_data(settings, topics)) as data:
+                    executor = Executor(
+                        settings, session, compute, source, threads, voice, path, control, data, on_event
+                    )
+                    try:
+                        await run_until_drained(f"device {settings.id}", executor.serve(), executor.stop)
+                    finally:
+                        summary = summarise(session, settings.policy, compute.label)
+                        if on_end is not None:
+                            on_end(summary)
+                    return summary
+            finally:
+                source.close()
+
+
+def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint:
+    """Who the control connection is."""
+    acks = topics.of(ACK, type=settings.type, device=settings.id)
+    edges = topics.filter(STATE, role=Role.EDGE.value)
+    return Endpoint(
+        settings.id,
+        voice.presence.will(),
+        announce=voice.announce,
+        farewell=voice.farewell,
+        subscriptions=((acks, ACK.qos), (edges, STATE.qos)),
+        queue_limit=DELIVERIES_QUEUED,
+    )
+
+
+def _data(settings: DeviceSettings, topics: Topics) -> Endpoint:
+    """Who the data connection is."""
+    replies = topics.of(REPLY, device=settings.id)
+    return Endpoint(
+        f"{settings.id}-data", subscriptions=((replies, REPLY.qos),), queue_limit=DELIVERIES_QUEUED
+    )
+
+
+@contextlib.asynccontextmanager
+async def _threads() -> AsyncIterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """One thread for torch, one for the frame source: a camera that blocks must not hold a head up."""
+    compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
+    source = ThreadPoolExecutor(1, thread_name_prefix="source")
+    try:
+        yield compute, source
+    finally:
+        compute.shutdown(wait=False, cancel_futures=True)
+        source.shutdown(wait=False, cancel_futures=True)
+
+
+def _open(settings: DeviceSettings, compute: Compute) -> FrameSource:
+    return open_source(
+        settings.source, compute.input_size, seed=settings.seed, cycle=settings.frames is not None
+    )
+
+
+async def _prepare(
+    settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
+) -> tuple[DeviceSession, Path | None]:
+    """Return the session with whatever it had learnt, and where it keeps it."""
+    plan = compute.plan
+    path = None
+    if settings.state_dir is not None:
+        path = state_path(settings.state_dir, settings.id, settings.type, plan)
+    identity, restored = await asyncio.to_thread(
+        open_state, path, settings.id, settings.type, emulated=compute.emulated
+    )
+    names = require_names(settings.policy, settings.compare)
+    front_s: tuple[float, ...] = ()
+    if "ans" in names:
+        loop = asyncio.get_running_loop()
+        front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
+    policies = tuple(
+        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s) for name in names
+    )
+    session = DeviceSession(
+        identity,
+        plan,
+        policies,
+        draw=Random(f"{settings.seed} {settings.id}").random,  # noqa: S311 - spreads load, keeps no secret
+        limits=settings.limits,
+        frames=settings.frames,
+        warm_start=settings.warm_start,
+        restored=restored,
+    )
+    _log.info("prepared", device=settings.id, network=compute.label, arms=len(plan.arms), boot=identity.boot)
+    return session, path

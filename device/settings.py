@@ -1,0 +1,143 @@
+"""Everything that can be set about a device, and what one run of it came to."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bandits.settings import Settings as LearnerSettings
+from bus.address import BrokerAddress
+from bus.errors import ConfigurationError
+from bus.messages import AnsweredBy
+from bus.names import require_name
+from bus.topics import DEFAULT_PREFIX
+from device.limits import Limits
+from device.policies import LEARNER, require_names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """One device.
+
+    Attributes:
+        id, type: its name on the bus, and its declared device type.
+        broker: where, and how to log in.
+        prefix: of all topics.
+        model, weights, weights_seed, codecs: the network; all parties must be given the same.
+        threads: of torch.
+        policy: the main policy; compare: others that play the same frames, in turns.
+        learner: the learners' switches; its regularisation must be the aggregator's.
+        deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
+        warm_start: rows of early-exit experience, taken once in the life of an install; 0 for none.
+        state_dir: what was learnt is kept there over restarts; None forgets it at the end.
+        source: "crops", "camera[:device]", a folder of images, an image or a video file.
+        frames: stop after so many; None for as long as the source lasts.
+        fps: frames a second; 0 takes the next when the last is answered.
+        seed: of the moving crops, and of the choice among edge workers.
+        wait_edge_s: before the first frame, how long to wait for an edge worker.
+        flush_s: at the end, how long the last upload may take.
+        metrics_s: time between metrics.
+        wait_for_broker: go on alone if the broker cannot be reached at the start, instead of ending.
+        detail: said in the retained state, such as what is emulated.
+        version: of the software, for the retained state.
+
+    Raises:
+        ConfigurationError: a value that cannot work, in a sentence.
+    """
+
+    id: str
+    type: str
+    broker: BrokerAddress
+    prefix: str = DEFAULT_PREFIX
+    model: str = "mobilenet_v2"
+    weights: Path | None = None
+    weights_seed: int = 0
+    codecs: tuple[str, ...] | None = None
+    threads: int = 1
+    policy: str = LEARNER
+    compare: tuple[str, ...] = ()
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    deadline_ms: float = 1000.0
+    fallback_at: float = 0.7
+    warm_start: int = 40
+    state_dir: Path | None = None
+    source: str = "crops"
+    frames: int | None = None
+    fps: float = 0.0
+    seed: int = 0
+    wait_edge_s: float = 10.0
+    flush_s: float = 5.0
+    metrics_s: float = 5.0
+    wait_for_broker: bool = False
+    detail: str = ""
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        require_name(self.id, "device id")
+        require_name(self.type, "device type")
+        require_names(self.policy, self.compare)
+        if self.frames is not None and self.frames < 1:
+            raise ConfigurationError(f"--frames {self.frames} leaves nothing to do: give 1 or more")
+        if not 0.0 <= self.fps <= 1000.0:
+            raise ConfigurationError(f"--fps {self.fps:g} will not do: give 0 (closed loop) to 1000")
+        if not 0 <= self.warm_start <= 10_000:
+            raise ConfigurationError(f"--warm-start {self.warm_start} will not do: give 0 to 10000 rows")
+        if not self.metrics_s > 0.0:
+            raise ConfigurationError("the time between metrics must be positive")
+        _ = self.limits  # it checks its own values
+
+    @property
+    def limits(self) -> Limits:
+        """The session's times."""
+        return Limits(
+            deadline_ms=self.deadline_ms,
+            fallback_at=self.fallback_at,
+            frame_period_s=1.0 / self.fps if self.fps else 0.0,
+            wait_edge_s=self.wait_edge_s,
+            flush_s=self.flush_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySummary:
+    """What one policy came to.
+
+    Attributes:
+        sent: turns, one a frame.
+        answered: by whom.
+        rejected: turns without an answer, by reason.
+        masked: played on the device because nobody could be asked.
+        total_ms: capture to answer, one number an answer, in order.
+        deadlines_met: answers within the deadline.
+        payload_bytes: published.
+    """
+
+    sent: int
+    answered: dict[AnsweredBy, int]
+    rejected: dict[str, int]
+    masked: int
+    total_ms: tuple[float, ...]
+    deadlines_met: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """What one run came to. `frames_*` are the main policy's; every policy is in `policies`.
+
+    Attributes:
+        frames_sent, frames_answered: of the main policy; the difference was rejected with a reason.
+        answered_by: of the main policy.
+        statistics_sent, statistics_merged, statistics_refused: uploads, counted once however often repeated.
+        policies: by name.
+        metrics: the last leaves published.
+        label: network and weights, for people.
+    """
+
+    frames_sent: int
+    frames_answered: int
+    answered_by: dict[AnsweredBy, int]
+    statistics_sent: int
+    statistics_merged: int
+    statistics_refused: int
+    policies: dict[str, PolicySummary] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    label: str = ""

@@ -1,0 +1,107 @@
+"""One turn in play, and the two messages that tell of it: the request and the feedback.
+
+This file must never change a turn.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bus.messages import ActivationRequest, Feedback
+from device.commands import Answer
+from device.events import Head
+from device.limits import Limits
+from device.plan import Identity, Plan
+
+Stage = Literal["head", "waiting", "fallback"]
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn in play. `captured_at` of a frame's later turns is their own beginning."""
+
+    id: int
+    seq: int
+    policy: str
+    arm: int
+    captured_at: float
+    began_at: float
+    stage: Stage = "head"
+    head: Head | None = None
+    edge: str = ""
+    sent_at: float = 0.0
+    sent_bytes: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStages:
+    """Milliseconds after the device part; zero where a stage was not reached or not measured.
+
+    `queue_ms`, `decode_ms` and `tail_ms` are on the edge worker's clock, the others on the device's.
+    """
+
+    link_ms: float = 0.0
+    queue_ms: float = 0.0
+    decode_ms: float = 0.0
+    tail_ms: float = 0.0
+    fallback_ms: float = 0.0
+
+
+NO_STAGES = RemoteStages()
+
+
+def request_id_of(turn: Turn, identity: Identity) -> str:
+    """Return the id of a turn's request; the install tells a wiped device from its former life."""
+    return f"{identity.install}-{identity.boot}-{turn.id}"
+
+
+def request_of(turn: Turn, identity: Identity, plan: Plan, head: Head, budget_ms: float) -> ActivationRequest:
+    """Return the request of a turn; `budget_ms` is the time left for the answer to arrive."""
+    arm = plan.arms[turn.arm]
+    return ActivationRequest(
+        id=request_id_of(turn, identity),
+        device=identity.device,
+        type=identity.type,
+        model=plan.model,
+        cut=arm.cut,
+        codec=arm.codec,
+        dtype=head.dtype,
+        shape=head.shape,
+        seq=turn.seq,
+        budget_ms=budget_ms,
+        payload=memoryview(head.payload),
+    )
+
+
+def feedback_of(
+    turn: Turn, identity: Identity, plan: Plan, answer: Answer, stages: RemoteStages, limits: Limits
+) -> Feedback:
+    """Return what a turn that was answered has cost, stage by stage."""
+    assert turn.head is not None
+    arm = plan.arms[turn.arm]
+    return Feedback(
+        device=identity.device,
+        type=identity.type,
+        model=plan.model,
+        policy=turn.policy,
+        seq=turn.seq,
+        arm=turn.arm,
+        cut=arm.cut,
+        codec=arm.codec,
+        answered_by=answer.answered_by,
+        reason=turn.reason,
+        sent_bytes=turn.sent_bytes,
+        head_ms=turn.head.head_ms,
+        encode_ms=turn.head.encode_ms,
+        link_ms=stages.link_ms,
+        queue_ms=stages.queue_ms,
+        decode_ms=stages.decode_ms,
+        tail_ms=stages.tail_ms,
+        fallback_ms=stages.fallback_ms,
+        total_ms=answer.total_ms,
+        deadline_ms=limits.deadline_ms,
+        deadline_met=answer.total_ms <= limits.deadline_ms,
+        top=answer.top,
+        confidence=answer.confidence,
+        emulated=identity.emulated,
+    )

@@ -1,0 +1,295 @@
+"""The life of a turn: one frame played under one policy.
+
+    head --(device-only arm)--------------------------------> answered by device
+    head --> waiting --(reply)------------------------------> answered by edge
+    head or waiting --(no edge, rejection, link, deadline)--> fallback --> answered by fallback
+    any --(compute failed)----------------------------------> rejected
+
+One turn at a time. A frame has one turn for each policy, in an order that rotates with the frame number,
+so that no contestant always plays right after another. One frame may wait behind the one in play; a newer
+one takes its place and the older is rejected as `dropped`.
+This file must never let one policy see what another's turn cost.
+"""
+
+from dataclasses import dataclass
+
+from bandits.policy import Cost, Policy
+from bus.messages import AnsweredBy, InferenceReply, Rejection
+from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
+from device.edges import Edges
+from device.events import FallbackFinished, Head
+from device.limits import Limits
+from device.plan import Identity, Plan
+from device.tally import LATENCIES_KEPT, Tally
+from device.turn import NO_STAGES, RemoteStages, Stage, Turn, feedback_of, request_id_of, request_of
+
+
+@dataclass(slots=True)
+class _Frame:
+    seq: int
+    frame: object
+    captured_at: float
+    to_play: list[str]
+
+
+class Turns:
+    """All turns of one device, one in play.
+
+    Attributes:
+        tallies: by policy name.
+        late_replies: answers to requests that nobody waits for any more: late, doubled, or never ours.
+        link_up: whether requests can be sent.
+    """
+
+    def __init__(
+        self, identity: Identity, plan: Plan, policies: tuple[Policy, ...], edges: Edges, limits: Limits
+    ) -> None:
+        self._identity = identity
+        self._plan = plan
+        self._policies = {policy.name: policy for policy in policies}
+        self._edges = edges
+        self._limits = limits
+        self._last_turn = 0
+        self._turn: Turn | None = None
+        self._frame: _Frame | None = None
+        self._waiting: _Frame | None = None
+        self._captured = 0
+        self._draining = False
+        self.tallies = {name: Tally() for name in self._policies}
+        self.late_replies = 0
+        self.link_up = False
+
+    @property
+    def captured(self) -> int:
+        """Frames captured so far."""
+        return self._captured
+
+    @property
+    def idle(self) -> bool:
+        """Whether no frame is in play or waiting."""
+        return self._frame is None
+
+    @property
+    def give_up_at(self) -> float | None:
+        """When the wait for an edge worker ends, None while nobody is waited for."""
+        if self._turn is None or self._turn.stage != "waiting":
+            return None
+        return self._turn.captured_at + self._limits.wait_s
+
+    def capture(self, frame: object, now: float) -> list[Command]:
+        """Take a frame in: play it, let it wait, or let it replace the one that waits."""
+        new = _Frame(self._captured, frame, now, self._rotation(self._captured))
+        self._captured += 1
+        for tally in self.tallies.values():
+            tally.sent += 1
+        if self._draining:
+            return [self._reject(new, "stopping")]
+        if self._frame is None:
+            self._frame = new
+            return self._begin(now)
+        dropped, self._waiting = self._waiting, new
+        return [] if dropped is None else [self._reject(dropped, "dropped")]
+
+    def head_finished(self, turn_id: int, head: Head, now: float) -> list[Command]:
+        """Answer at once, send the request, or fall back."""
+        turn = self._expect(turn_id, "head")
+        if turn is None:
+            return []
+        turn.head = head
+        if head.top is not None:
+            return self._answer(turn, "device", *head.top, now=now)
+        edge = self._edges.choose(now) if self.link_up else None
+        budget_s = turn.captured_at + self._limits.wait_s - now
+        if edge is None:
+            return self._fall_back(turn, "no_edge" if self.link_up else "link_lost")
+        if budget_s <= 0.0:
+            return self._fall_back(turn, "no_time")
+        turn.stage, turn.edge, turn.sent_at = "waiting", edge, now
+        turn.sent_bytes = memoryview(head.payload).nbytes
+        request = request_of(turn, self._identity, self._plan, head, budget_s * 1000.0)
+        return [SendRequest(turn.id, edge, request)]
+
+    def sent(self, turn_id: int) -> list[Command]:
+        """Count what went out."""
+        if self._turn is not None and self._turn.id == turn_id:
+            self.tallies[self._turn.policy].payload_bytes += self._turn.sent_bytes
+        return []
+
+    def send_failed(self, turn_id: int, reason: str) -> list[Command]:
+        """Fall back: the request never left."""
+        turn = self._expect(turn_id, "waiting")
+        return [] if turn is None else self._fall_back(turn, reason)
+
+    def replied(self, reply: InferenceReply, now: float) -> list[Command]:
+        """Answer with the reply that is waited for; count any other."""
+        self._edges.load_seen(reply.edge, reply.load)
+        turn = self._asked(reply.id, reply.edge)
+        if turn is None:
+            return []
+        edge_ms = reply.queue_ms + reply.decode_ms + reply.tail_ms
+        link_ms = max(0.0, (now - turn.sent_at) * 1000.0 - edge_ms)
+        stages = RemoteStages(link_ms, reply.queue_ms, reply.decode_ms, reply.tail_ms)
+        return self._answer(turn, "edge", reply.top, reply.confidence, now=now, stages=stages)
+
+    def rejected(self, rejection: Rejection, now: float) -> list[Command]:
+        """Fall back, and leave an edge worker alone that cannot serve us at all."""
+        self._edges.load_seen(rejection.edge, rejection.load)
+        turn = self._asked(rejection.id, rejection.edge)
+        if turn is None:
+            return []
+        if rejection.reason in {"unknown_model", "shutting_down"}:
+            self._edges.rest(rejection.edge, now)
+        return self._fall_back(turn, rejection.reason)
+
+    def edge_gone(self, edge: str) -> list[Command]:
+        """Stop waiting for an edge worker that died or shut down."""
+        turn = self._turn
+        if turn is None or turn.stage != "waiting" or turn.edge != edge:
+            return []
+        return self._fall_back(turn, "edge_lost")
+
+    def link_lost(self) -> list[Command]:
+        """Stop waiting: at QoS 0 neither request nor reply survives the connection."""
+        self.link_up = False
+        turn = self._turn
+        if turn is None or turn.stage != "waiting":
+            return []
+        return self._fall_back(turn, "link_lost")
+
+    def woken(self, now: float) -> list[Command]:
+        """Give up waiting if it is time."""
+        turn, give_up_at = self._turn, self.give_up_at
+        if turn is None or give_up_at is None or now < give_up_at:
+            return []
+        return self._fall_back(turn, "deadline")
+
+    def fallback_finished(self, event: FallbackFinished, now: float) -> list[Command]:
+        """Answer with what was finished locally."""
+        turn = self._expect(event.turn, "fallback")
+        if turn is None:
+            return []
+        stages = RemoteStages(fallback_ms=event.fallback_ms)
+        return self._answer(turn, "fallback", event.top, event.confidence, now=now, stages=stages)
+
+    def compute_failed(self, turn_id: int, reason: str, now: float) -> list[Command]:
+        """Reject the turn: neither its head nor its fallback can give an answer."""
+        turn = self._turn
+        if turn is None or turn.id != turn_id or turn.stage == "waiting":
+            return []
+        self.tallies[turn.policy].reject("compute_failed")
+        rejected = RejectFrame(turn.seq, (turn.policy,), reason[:200])
+        return [rejected, *self._end_turn(now)]
+
+    def drain(self) -> list[Command]:
+        """Begin nothing new: reject what waits and the turns not yet begun; the one in play goes on."""
+        self._draining = True
+        commands: list[Command] = []
+        if self._frame is not None and self._frame.to_play:
+            commands.append(self._reject(self._frame, "stopping"))
+        if self._waiting is not None:
+            commands.append(self._reject(self._waiting, "stopping"))
+            self._waiting = None
+        return commands
+
+    def abort(self) -> list[Command]:
+        """Reject everything, the turn in play too: the process ends now."""
+        commands = self.drain()
+        if self._turn is not None:
+            self.tallies[self._turn.policy].reject("stopping")
+            commands.append(RejectFrame(self._turn.seq, (self._turn.policy,), "stopping"))
+            self._turn = self._frame = None
+        return commands
+
+    def check(self) -> None:
+        """Assert the invariants: every turn of every captured frame is in exactly one place."""
+        for name, tally in self.tallies.items():
+            open_turns = sum(name in frame.to_play for frame in (self._frame, self._waiting) if frame)
+            open_turns += self._turn is not None and self._turn.policy == name
+            assert tally.sent == self._captured == tally.answers + tally.rejections + open_turns, name
+            assert len(tally.total_ms) == min(tally.answers, LATENCIES_KEPT), name
+        assert (self._frame is None) == (self._turn is None)
+        assert self._waiting is None or self._frame is not None
+        assert self._turn is None or (self._turn.head is None) == (self._turn.stage == "head")
+
+    def _rotation(self, seq: int) -> list[str]:
+        names = list(self._policies)
+        first = seq % len(names)
+        return names[first:] + names[:first]
+
+    def _begin(self, now: float) -> list[Command]:
+        """Let the next policy of the frame in play choose."""
+        frame = self._frame
+        assert frame is not None
+        name = frame.to_play.pop(0)
+        arm = self._policies[name].select(self._plan.contexts)
+        if arm != self._plan.device_arm and not (self.link_up and self._edges.any_ready(now)):
+            # The policy keeps its contexts and learns from the arm that was played instead.
+            arm = self._plan.device_arm
+            self.tallies[name].masked += 1
+        self._last_turn += 1
+        self._turn = Turn(self._last_turn, frame.seq, name, arm, frame.captured_at, now)
+        return [RunHead(self._turn.id, frame.frame, arm)]
+
+    def _fall_back(self, turn: Turn, reason: str) -> list[Command]:
+        assert turn.head is not None
+        turn.stage, turn.reason = "fallback", reason[:64]
+        return [RunFallback(turn.id, turn.head.kept)]
+
+    def _answer(
+        self,
+        turn: Turn,
+        by: AnsweredBy,
+        top: int,
+        confidence: float,
+        *,
+        now: float,
+        stages: RemoteStages | None = None,
+    ) -> list[Command]:
+        """Learn, report, and go on."""
+        assert turn.head is not None
+        total_ms = (now - turn.captured_at) * 1000.0
+        device_s = (turn.head.head_ms + turn.head.encode_ms) / 1000.0
+        # A reply that never came is not a missing row: the frame has cost at least what the fallback took.
+        cost = Cost(now - turn.began_at, min(device_s, now - turn.began_at), censored=by == "fallback")
+        self._policies[turn.policy].update(turn.arm, cost)
+        tally = self.tallies[turn.policy]
+        tally.answered[by] += 1
+        tally.total_ms.append(total_ms)
+        tally.deadlines_met += total_ms <= self._limits.deadline_ms
+        answer = Answer(turn.seq, turn.policy, top, confidence, by, total_ms)
+        feedback = feedback_of(turn, self._identity, self._plan, answer, stages or NO_STAGES, self._limits)
+        return [answer, PublishFeedback(feedback), *self._end_turn(now)]
+
+    def _end_turn(self, now: float) -> list[Command]:
+        """Go on with the frame's next policy, the frame that waits, or nothing."""
+        assert self._frame is not None
+        self._turn = None
+        if self._frame.to_play:
+            self._frame.captured_at = now
+            return self._begin(now)
+        self._frame, self._waiting = self._waiting, None
+        return [] if self._frame is None else self._begin(now)
+
+    def _reject(self, frame: _Frame, reason: str) -> RejectFrame:
+        """Reject the turns of a frame that have not begun."""
+        for name in frame.to_play:
+            self.tallies[name].reject(reason)
+        names, frame.to_play = tuple(frame.to_play), []
+        return RejectFrame(frame.seq, names, reason)
+
+    def _expect(self, turn_id: int, stage: Stage) -> Turn | None:
+        """Return the turn in play if the event is its own; anything else is late or doubled."""
+        turn = self._turn
+        return turn if turn is not None and turn.id == turn_id and turn.stage == stage else None
+
+    def _asked(self, request_id: str, edge: str) -> Turn | None:
+        """Return the turn that waits for this answer, or count the answer as late."""
+        turn = self._turn
+        if (
+            turn is None
+            or (turn.stage, turn.edge) != ("waiting", edge)
+            or request_id != request_id_of(turn, self._identity)
+        ):
+            self.late_replies += 1
+            return None
+        return turn

@@ -1,0 +1,67 @@
+"""What an edge worker's session wants done, in the imperative."""
+
+from dataclasses import dataclass
+
+from bus.messages import ActivationRequest, InferenceReply, NodeState, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class RunTail:
+    """Run this on an idle worker; answer with `TailFinished` or `TailFailed`, always."""
+
+    worker: int
+    request: ActivationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReply:
+    """Send the answer to the device's own reply topic, and to no other.
+
+    Attributes:
+        expires_s: the broker may drop it after this long.
+        correlation: to be echoed.
+    """
+
+    device: str
+    reply: InferenceReply
+    expires_s: float
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRejection:
+    """Tell the device, on its own reply topic, that no answer will come; the rest as in `PublishReply`."""
+
+    device: str
+    rejection: Rejection
+    expires_s: float
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceState:
+    """Publish this as the retained state, now and after every reconnect.
+
+    Attributes:
+        load: jobs waiting or running, mean over the last announcement period.
+        speed: tails a second that this worker can run.
+    """
+
+    state: NodeState
+    load: float
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishMetrics:
+    """Publish these number leaves, once, unretained."""
+
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Everything is answered or rejected: close the connections and end."""
+
+
+Command = RunTail | PublishReply | PublishRejection | AnnounceState | PublishMetrics | Stop

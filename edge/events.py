@@ -1,0 +1,115 @@
+"""What can happen to an edge worker, in the past tense. The session is told nothing else."""
+
+from dataclasses import dataclass
+
+from bus.errors import RemoteFault
+from bus.messages import ActivationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """A request came that could be decoded and names the device of its topic.
+
+    Attributes:
+        device: of the topic, which the broker's ACL binds to the sender.
+        correlation: MQTT 5 correlation data, echoed in the answer.
+    """
+
+    device: str
+    request: ActivationRequest
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBroken:
+    """Something came on a device's topic that is no request.
+
+    Attributes:
+        request_id: as far as it could be read; empty if it could not.
+    """
+
+    device: str
+    fault: RemoteFault
+    detail: str
+    request_id: str = ""
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdle:
+    """A worker has warmed up and waits for its first tail."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a tail gave.
+
+    Attributes:
+        top: index of the best class. confidence: its softmax value.
+        dtype, shape, payload: the network's output.
+        decode_ms, tail_ms: time in the worker thread.
+    """
+
+    top: int
+    confidence: float
+    dtype: str
+    shape: tuple[int, ...]
+    payload: memoryview
+    decode_ms: float
+    tail_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TailFinished:
+    """A worker has run its tail and is idle again."""
+
+    worker: int
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class TailFailed:
+    """A worker could not run its tail and is idle again.
+
+    Attributes:
+        fault: what was wrong with the payload, or None if the failure is this side's own.
+    """
+
+    worker: int
+    fault: RemoteFault | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The time that `next_deadline()` named has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The control connection is up; the state announced last was published again."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The control connection is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody wants this process to end; the second time, at once."""
+
+
+Event = (
+    RequestArrived
+    | RequestBroken
+    | WorkerIdle
+    | TailFinished
+    | TailFailed
+    | DeadlinePassed
+    | LinkUp
+    | LinkDown
+    | StopRequested
+)

@@ -1,0 +1,89 @@
+"""Everything that can be set about an edge worker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.address import BrokerAddress
+from bus.errors import ConfigurationError
+from bus.names import require_name
+from bus.topics import DEFAULT_PREFIX
+from edge.session import Limits
+
+MOST_MODELS = 15  # hashes that fit the one sentence of a retained state
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """One network to serve.
+
+    Attributes:
+        name: built in, or "module:callable".
+        weights: a state dictionary; None for seeded weights.
+    """
+
+    name: str
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSettings:
+    """One edge worker.
+
+    Attributes:
+        id: its name on the bus.
+        broker: where, and how to log in.
+        prefix: of all topics.
+        models: the networks it serves; all parties must be given the same weights and codecs.
+        weights_seed: of weights without a file.
+        codecs: names; None is all.
+        workers: tails at once, each in a thread of its own.
+        threads: of torch, for each worker.
+        device: "cpu", "cuda" or "auto".
+        waiting: jobs that may wait for a worker.
+        drain_s: how long running tails may still take when told to stop.
+        metrics_s: time between metrics.
+        state_dir: where starts are counted; None counts by the clock.
+        version: of the software, for the retained state.
+        detail: said in the retained state, such as what is emulated.
+
+    Raises:
+        ConfigurationError: a value that cannot work, in a sentence.
+    """
+
+    id: str
+    broker: BrokerAddress
+    prefix: str = DEFAULT_PREFIX
+    models: tuple[ModelChoice, ...] = (ModelChoice("mobilenet_v2"),)
+    weights_seed: int = 0
+    codecs: tuple[str, ...] | None = None
+    workers: int = 1
+    threads: int = 1
+    device: str = "cpu"
+    waiting: int = 16
+    drain_s: float = 5.0
+    metrics_s: float = 5.0
+    state_dir: Path | None = None
+    version: str = ""
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would surface only later."""
+        require_name(self.id, "edge worker id")
+        if not 1 <= len(self.models) <= MOST_MODELS:
+            raise ConfigurationError(
+                f"an edge worker serves 1 to {MOST_MODELS} models, not {len(self.models)}: start another one"
+            )
+        for name, value, least in (
+            ("workers", self.workers, 1),
+            ("threads", self.threads, 1),
+            ("waiting", self.waiting, 1),
+        ):
+            if value < least:
+                raise ConfigurationError(f"{name} is {value}: give {least} or more")
+        if not self.metrics_s > 0.0 or not self.drain_s >= 0.0:
+            raise ConfigurationError("the times for metrics and drain must be positive")
+
+    @property
+    def limits(self) -> Limits:
+        """The session's bounds."""
+        return Limits(waiting=self.waiting, drain_s=self.drain_s, metrics_s=self.metrics_s)

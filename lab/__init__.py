@@ -1,0 +1,1 @@
+"""Emulated links and device types, benchmarks, figures."""

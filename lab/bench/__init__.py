@@ -1,0 +1,1 @@
+"""Benchmarks: every ratio is measured side by side, alternating, in one run."""

@@ -1,0 +1,58 @@
+"""What learning costs a device for each frame."""
+
+import statistics
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits.fedlinucb import FedLinUCBDW
+from bandits.policy import Cost
+from lab.bench.rows import Row, alternate
+
+DIMENSION, ARMS = 15, 40
+LIMIT_US = 150.0
+
+Vector = npt.NDArray[np.float64]
+
+
+class _ExplicitInverse:
+    """The same bandit as textbooks write it: an inverse a frame. For comparison only."""
+
+    def __init__(self) -> None:
+        self._gram = 0.1 * np.eye(DIMENSION)
+        self._moment = np.zeros(DIMENSION)
+
+    def play(self, contexts: Vector, cost_of: Callable[[int], float]) -> None:
+        """Choose an arm and learn from it."""
+        inverse = np.linalg.inv(self._gram)  # noqa: TID251 - this is the thing being compared with
+        mean = contexts @ (inverse @ self._moment)
+        width = np.sqrt(np.einsum("ki,ij,kj->k", contexts, inverse, contexts))
+        arm = int(np.argmin(mean - 0.3 * width))
+        x = contexts[arm]
+        self._gram += np.outer(x, x)
+        self._moment += cost_of(arm) * x
+
+
+def run(*, quick: bool) -> Iterator[Row]:
+    """Measure select + update, past the first frames, uploads taken as they fall due."""
+    generator = np.random.default_rng(7)
+    contexts = generator.uniform(0.0, 1.0, (ARMS, DIMENSION))
+    # The last arm is all on the device, as in every real plan.
+    device_columns = np.arange(DIMENSION) < 7
+    contexts[-1, ~device_columns] = 0.0
+    costs = contexts @ generator.uniform(0.0, 0.1, DIMENSION)
+    learner = FedLinUCBDW(device_columns)
+    inverse = _ExplicitInverse()
+
+    def ours() -> None:
+        arm = learner.select(contexts)
+        learner.update(arm, Cost(float(costs[arm]), float(costs[arm]) / 2))
+
+    def textbook() -> None:
+        inverse.play(contexts, lambda arm: float(costs[arm]))
+
+    times = alternate([ours, textbook], rounds=200 if quick else 2000, warm=100)
+    name = f"select + update, d = {DIMENSION}, K = {ARMS}"
+    yield Row(f"{name}: p50", statistics.median(times[0]) * 1e6, "us", LIMIT_US)
+    yield Row(f"{name}: explicit inverse, p50", statistics.median(times[1]) * 1e6, "us")

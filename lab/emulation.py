@@ -1,0 +1,199 @@
+"""A slower device than this machine: the real computing runs, and the rest of its time is slept.
+
+Target times are this machine's own, measured once while nothing else ran, times a slowness. So what else
+the machine does meanwhile disappears, as long as the real computing ends before its target. Every figure
+made this way is emulated and says so. This file must never make anything faster than it is.
+
+`python -m lab.emulation --out profile.json` measures, `cans device --emulate profile.json --slowness 8`
+uses it.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bus.errors import ConfigurationError
+from device.compute import Compute, Frame, LocalAnswer
+from device.events import ExitRow, Head
+from device.plan import Plan
+
+_MAKE_IT = "make it with python -m lab.emulation --out FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineProfile:
+    """What each arm costs the measuring machine at rest; medians, milliseconds.
+
+    Attributes:
+        model: hash of the network measured.
+        labels: of the arms, in order.
+        head_ms: per arm: preprocessing where it falls to the device, and head.
+        encode_ms: per arm.
+        payload_bytes: per arm, mean over built-in frames.
+        finish_ms: per arm: the tail, run on the device as a fallback.
+        edge_ms: per arm: decoding and tail on the edge worker.
+        exit_ms: per early exit, the network's own end included.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    head_ms: tuple[float, ...]
+    encode_ms: tuple[float, ...]
+    payload_bytes: tuple[float, ...]
+    finish_ms: tuple[float, ...]
+    edge_ms: tuple[float, ...]
+    exit_ms: tuple[float, ...]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+
+def load_profile(path: Path) -> MachineProfile:
+    """Read what `save` wrote.
+
+    Raises:
+        ConfigurationError: no such file, or not a profile.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        lists = {key: tuple(value) for key, value in fields.items() if key != "model"}
+        return MachineProfile(model=str(fields["model"]), **lists)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the profile {path} ({error.strerror}): {_MAKE_IT}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ConfigurationError(f"{path} is no profile: {_MAKE_IT}") from None
+
+
+def measure(model_name: str = "mobilenet_v2", *, seed: int = 0, repeats: int = 20) -> MachineProfile:
+    """Measure this machine; takes a few seconds and wants them undisturbed."""
+    from partition.images import MovingCrops  # noqa: PLC0415 - torch, only where something is measured
+    from partition.partitioned import build  # noqa: PLC0415
+    from partition.profiles import profile  # noqa: PLC0415
+    from partition.zoo import load_model  # noqa: PLC0415
+
+    model = build(load_model(model_name, seed=seed))
+    times = profile(model, repeats=repeats)
+    film = MovingCrops(seed, model.input_size)
+    exits = [
+        [model.run_exits(film.frame(turn), index).latency_ms for turn in range(repeats // 2 + 1)]
+        for index in range(model.exit_count)
+    ]
+    sizes = [
+        statistics.fmean(model.run_head(film.frame(turn * 48), arm).payload_bytes for turn in range(4))
+        for arm in model.arms
+    ]
+    return MachineProfile(
+        model=model.hash,
+        labels=tuple(arm.label for arm in model.arms),
+        head_ms=tuple(times.device_ms(arm) - times.encode_ms[arm.index] for arm in model.arms),
+        encode_ms=times.encode_ms,
+        payload_bytes=tuple(sizes),
+        finish_ms=tuple(times.tail_ms[arm.cut] for arm in model.arms),
+        edge_ms=tuple(times.edge_ms(arm) for arm in model.arms),
+        exit_ms=tuple(statistics.median(row[1:]) for row in exits),
+    )
+
+
+class StretchedCompute:
+    """Implements `Compute` by stretching another's times to a multiple of a measured profile.
+
+    Args:
+        inner: the real computing.
+        profile: this machine at rest.
+        slowness: how many times slower the emulated device is, >= 1.
+        sleep: waits; blocks the worker thread as computing would.
+
+    Raises:
+        ConfigurationError: profile of another network, or a slowness below 1.
+    """
+
+    emulated = True
+
+    def __init__(
+        self,
+        inner: Compute,
+        profile: MachineProfile,
+        slowness: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not slowness >= 1.0:
+            raise ConfigurationError(
+                f"--slowness {slowness:g} will not do: a device can only be emulated slower"
+            )
+        if profile.model != inner.plan.model:
+            raise ConfigurationError(
+                f"the profile is of model {profile.model}, the device runs {inner.plan.model}: {_MAKE_IT}"
+            )
+        self._inner = inner
+        self._profile = profile
+        self._slowness = slowness
+        self._sleep = sleep
+        self.label = f"{inner.label}, emulated {slowness:g}x slower"
+
+    @property
+    def plan(self) -> Plan:
+        """As `Compute.plan`."""
+        return self._inner.plan
+
+    @property
+    def exit_count(self) -> int:
+        """As `Compute.exit_count`."""
+        return self._inner.exit_count
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """As `Compute.input_size`."""
+        return self._inner.input_size
+
+    def run_head(self, frame: Frame, arm: int) -> Head:
+        """As `Compute.run_head`, in the emulated device's time."""
+        started = time.monotonic()
+        head = self._inner.run_head(frame, arm)
+        head_ms = max(head.head_ms, self._profile.head_ms[arm] * self._slowness)
+        encode_ms = max(head.encode_ms, self._profile.encode_ms[arm] * self._slowness)
+        self._wait_until(started + (head_ms + encode_ms) / 1e3)
+        return replace(head, head_ms=head_ms, encode_ms=encode_ms, kept=(arm, head.kept))
+
+    def finish(self, kept: object) -> LocalAnswer:
+        """As `Compute.finish`, in the emulated device's time."""
+        started = time.monotonic()
+        assert isinstance(kept, tuple)
+        arm, inner_kept = kept
+        answer = self._inner.finish(inner_kept)
+        fallback_ms = max(answer.fallback_ms, self._profile.finish_ms[arm] * self._slowness)
+        self._wait_until(started + fallback_ms / 1e3)
+        return replace(answer, fallback_ms=fallback_ms)
+
+    def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:
+        """As `Compute.run_exits`, in the emulated device's time."""
+        started = time.monotonic()
+        row = self._inner.run_exits(frame, exit_index)
+        latency_s = max(row.latency_s, self._profile.exit_ms[exit_index] * self._slowness / 1e3)
+        self._wait_until(started + latency_s)
+        return replace(row, latency_s=latency_s)
+
+    def _wait_until(self, when: float) -> None:
+        rest = when - time.monotonic()
+        if rest > 0.0:
+            self._sleep(rest)
+
+
+def main() -> int:
+    """Measure this machine and write the profile."""
+    parser = argparse.ArgumentParser(prog="python -m lab.emulation", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    parser.add_argument("--model", default="mobilenet_v2")
+    arguments = parser.parse_args()
+    measure(arguments.model).save(arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Networks, cuts, contexts, heads and tails, codecs: the only home of torch."""

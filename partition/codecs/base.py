@@ -1,0 +1,85 @@
+"""What a codec is.
+
+A codec turns an array into bytes and back. What it decodes came from a peer: whatever is wrong with it
+raises `RemoteProtocolError`, and no decoder allocates more than the announced shape, itself bounded, allows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bus.tensors import Payload
+
+# torch and MKL choose their paths by alignment; the same alignment on both sides gives the same bits.
+ALIGNMENT_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What crosses.
+
+    Attributes:
+        payload: the bytes; may look into the array that was encoded, which must then stay as it is.
+        dtype: the name of the dtype on the wire.
+        shape: of the array that decoding gives.
+    """
+
+    payload: Payload
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def payload_bytes(self) -> int:
+        """The size of the payload."""
+        return memoryview(self.payload).nbytes
+
+
+class Codec(Protocol):
+    """One way to write an array; without state, so any thread may use it.
+
+    Attributes:
+        name: as in an arm's label.
+        dtype: on the wire.
+        encodes_frames: it takes the uint8 frame, before normalisation.
+        encodes_activations: it takes float32 activations.
+        lossless: decoding gives the same bits.
+        encode_work: cost of encoding one element, relative to int8 + zstd; the scale of the context column.
+        decode_work: cost of decoding one element, relative to int8 + zstd.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see the class
+    @property
+    def dtype(self) -> str: ...  # noqa: D102
+    @property
+    def encodes_frames(self) -> bool: ...  # noqa: D102
+    @property
+    def encodes_activations(self) -> bool: ...  # noqa: D102
+    @property
+    def lossless(self) -> bool: ...  # noqa: D102
+    @property
+    def encode_work(self) -> float: ...  # noqa: D102
+    @property
+    def decode_work(self) -> float: ...  # noqa: D102
+
+    def encode(self, array: npt.NDArray[Any]) -> Encoded:
+        """Return the array as bytes."""
+        ...
+
+    def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return the array; it may be a read-only view of the payload.
+
+        Raises:
+            RemoteProtocolError: whatever is wrong with dtype, shape or bytes.
+        """
+        ...
+
+
+def empty_aligned(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return an uninitialised float32 array whose memory torch can take over as it is."""
+    count = int(np.prod(shape))
+    memory = np.empty(count * 4 + ALIGNMENT_BYTES, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT_BYTES
+    return memory[start : start + count * 4].view(np.float32).reshape(shape)

@@ -1,0 +1,162 @@
+"""Networks by name: the two built-in ones, and anybody's through "module:callable"."""
+
+import importlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bus.errors import ConfigurationError
+from partition.mobilenet_v2 import MobileNetV2
+from partition.resnet18 import ResNet18
+from partition.weights import calibrate, calibration_batch, derived_names, fill, load_file
+
+BUILT_IN: dict[str, type[nn.Module]] = {"mobilenet_v2": MobileNetV2, "resnet18": ResNet18}
+NAMES = tuple(BUILT_IN)
+INPUT_SHAPE = (1, 3, 224, 224)
+
+_DRAWING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exit:
+    """An early exit.
+
+    Attributes:
+        after: the submodule of the trunk whose output the head reads.
+        head: from that output to logits.
+    """
+
+    after: str
+    head: nn.Module
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network with its weights.
+
+    Attributes:
+        module: in eval mode; takes normalised float32 `input_shape`, returns logits (1, classes).
+        name: what a person called it.
+        input_shape: (1, 3, height, width).
+        weights_label: "seeded:<seed>" or "file:<first 12 digits of its SHA-256>".
+        exits: the early exits in order, or None.
+        derived: entries of the state that calibration made: their last bits depend on the processor, so the
+            model hash leaves their values out.
+    """
+
+    module: nn.Module
+    name: str
+    input_shape: tuple[int, int, int, int]
+    weights_label: str
+    exits: tuple[Exit, ...] | None
+    derived: frozenset[str] = frozenset()
+
+
+def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Network:
+    """Return a network by name.
+
+    Without a file the built-in networks get seeded weights: He-uniform, batch norms and last layers
+    calibrated on crops of the built-in photographs (`partition.weights`). They classify nothing useful; they
+    cost what trained weights cost, and their answers depend on the image.
+
+    Args:
+        name: one of `NAMES`, or "module:callable" for a callable without arguments that returns an
+            `nn.Module` for input (1, 3, 224, 224). Such a module may have early exits: attributes `exits`
+            (`nn.ModuleList`) and `exit_points` (names of the submodules they follow).
+        weights: a state dictionary; torchvision's own files for MobileNetV2 (either version) and ResNet-18
+            load as they are. A file without `exits.*` leaves the exit heads seeded.
+        seed: of the weights drawn when there is no file.
+
+    Raises:
+        ConfigurationError: unknown name, callable that does not work, file that does not fit.
+    """
+    if ":" in name:
+        return _load_callable(name, weights, seed)
+    if name not in BUILT_IN:
+        raise ConfigurationError(
+            f"there is no model {name!r}: choose {', '.join(NAMES)}, or give module:callable"
+        )
+    # On the meta device nothing is drawn, so the process's own generator is left as it was.
+    with torch.device("meta"):
+        module = BUILT_IN[name]()
+    module.to_empty(device="cpu").eval()
+    for buffer_name, buffer in module.named_buffers():
+        buffer.fill_(1 if buffer_name.endswith("var") else 0)
+    fill(module, seed)
+    exits = _exits_of(module, name)
+    if weights is None:
+        derived = _calibrate(module, exits, trunk=True)
+        return Network(module, name, INPUT_SHAPE, f"seeded:{seed}", exits, derived)
+    loaded = load_file(module, weights, optional=("exits.",))
+    derived = _calibrate(module, exits, trunk=False) if exits and loaded.lacking else frozenset()
+    return Network(module, name, INPUT_SHAPE, loaded.label, exits, derived)
+
+
+def _load_callable(name: str, weights: Path | None, seed: int) -> Network:
+    place, _, attribute = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(place), attribute)
+        # The callable draws its weights from torch's generator: seed it, and put it back. There is one for
+        # all threads: two roles that load in one process would draw from each other's, and disagree.
+        with _DRAWING, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = factory()
+    except Exception as error:  # noqa: BLE001 - a person's code raises anything
+        raise ConfigurationError(f"cannot build the model {name}: {type(error).__name__}: {error}") from None
+    if not isinstance(module, nn.Module):
+        raise ConfigurationError(f"{name} returned {type(module).__name__}: it must return a torch.nn.Module")
+    module.eval()
+    label = f"seeded:{seed}" if weights is None else load_file(module, weights, optional=("exits.",)).label
+    return Network(module, name, INPUT_SHAPE, label, _exits_of(module, name))
+
+
+def _exits_of(module: nn.Module, name: str) -> tuple[Exit, ...] | None:
+    points = getattr(module, "exit_points", None)
+    heads = getattr(module, "exits", None)
+    if points is None or not isinstance(heads, nn.ModuleList):
+        return None
+    if len(points) != len(heads):
+        raise ConfigurationError(f"{name} has {len(heads)} exits but {len(points)} exit_points")
+    return tuple(Exit(str(point), head) for point, head in zip(points, heads, strict=True))
+
+
+def _calibrate(module: nn.Module, exits: tuple[Exit, ...] | None, *, trunk: bool) -> frozenset[str]:
+    """Calibrate exit heads, and the trunk if it is seeded; return the names of what was written."""
+    taps: dict[str, Tensor] = {}
+    handles = [
+        module.get_submodule(each.after).register_forward_hook(
+            lambda _module, _args, output, after=each.after: taps.__setitem__(after, output)
+        )
+        for each in exits or ()
+    ]
+    inputs = calibration_batch(INPUT_SHAPE[2:])
+    derived: set[str] = set()
+    with _one_thread():
+        if trunk:
+            calibrate(module, inputs)
+            derived |= {name for name in derived_names(module) if not name.startswith("exits.")}
+        else:
+            with torch.no_grad():
+                module(inputs)
+        for handle in handles:
+            handle.remove()
+        for number, each in enumerate(exits or ()):
+            calibrate(each.head, taps[each.after])
+            derived |= {f"exits.{number}.{name}" for name in derived_names(each.head)}
+    return frozenset(derived)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Calibrate on one thread: several processes start at once, and spinning OpenMP threads cost seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,70 @@
+"""The command line as a person meets it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from cans.__main__ import Commands, main
+from cans.version import __version__
+
+NAMES = ["demo", "broker", "aggregator", "edge", "device", "watch", "version"]
+
+
+def test_help_lists_every_command_with_a_sentence() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    listed = [
+        line.split()[0] for line in result.output.partition("Commands:")[2].splitlines() if line[:4].strip()
+    ]
+    assert [name for name in listed if name in NAMES] == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_help_teaches(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"cans {name}" in result.output
+    assert "--config" in result.output
+    assert "--show-settings" in result.output
+    assert "Exit codes" in result.output
+    if name != "version":
+        assert "Examples:" in result.output
+        assert "default:" in result.output or "default" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["device", "--help"], ["watch", "--help"], ["version"]])
+def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from cans.__main__ import main\n"
+        f"assert CliRunner().invoke(main, {arguments}).exit_code == 0\n"
+        "import cans.watch\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'torch', 'matplotlib', 'skimage', 'partition', 'device', 'edge'}, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_command_that_does_not_exist_is_exit_2() -> None:
+    result = CliRunner().invoke(main, ["devcie"])
+    assert result.exit_code == 2
+    assert isinstance(main, Commands)
+
+
+def test_version_says_what_it_runs_with() -> None:
+    found = json.loads(CliRunner().invoke(main, ["version", "--json"]).output)
+    assert found["cans"] == __version__
+    assert found["torch"] != "-"
+    assert __version__ in CliRunner().invoke(main, ["version"]).output
+    assert __version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_python_dash_m_cans_is_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cans", "version", "--json"], capture_output=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["cans"] == __version__

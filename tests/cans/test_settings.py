@@ -1,0 +1,126 @@
+"""Flags over environment over file over defaults; and what a person is told when it does not fit."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cans.__main__ import main
+from cans.shared_options import broker_address
+
+
+def _cans(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), env=env)
+
+
+def _settings(*arguments: str, env: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    result = _cans(*arguments, "--show-settings", env=env)
+    assert result.exit_code == 0, result.output
+    rows = (line.split("  ") for line in result.stdout.splitlines())
+    words = ([word.strip() for word in row if word.strip()] for row in rows)
+    return {name: (value, origin) for name, value, origin in words}
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "cans.toml"
+    path.write_text(
+        '[broker]\nurl = "mqtt://file:1"\nport = 5\n[device]\nid = "from-file"\nwarm-start = 3\ntype = "f"\n'
+    )
+    return path
+
+
+def test_flag_beats_environment_beats_file_beats_default(file: Path) -> None:
+    env = {"CANS_DEVICE_ID": "from-env", "CANS_DEVICE_TYPE": "e"}
+    shown = _settings("device", "--id", "from-flag", env=env)
+    assert shown["id"] == ("from-flag", "flag")
+    assert shown["type"] == ("e", "environment CANS_DEVICE_TYPE")
+    assert shown["warm-start"] == ("3", f"file {file.name}")
+    assert shown["fps"] == ("0.0", "default")
+
+
+def test_the_broker_is_set_once_for_all(file: Path) -> None:
+    for command in ("device", "edge", "aggregator", "watch"):
+        assert _settings(command)["broker"] == ("mqtt://file:1", f"file {file.name}")
+    assert _settings("broker")["port"] == ("5", f"file {file.name}")
+    assert _settings("demo")["broker"] == ("-", "default")
+
+
+def test_another_file_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text("[edge]\nworkers = 7\n[groups.small]\ntypes = ['pi4']\n")
+    assert _settings("edge", "--config", str(path))["workers"] == ("7", f"file {path}")
+
+
+def test_a_password_is_shown_as_being_there_and_never_itself(tmp_path: Path) -> None:
+    shown = _settings("watch", env={"CANS_BROKER_PASSWORD": "hunter2"})
+    assert shown["password"] == ("***", "environment CANS_BROKER_PASSWORD")
+    secret = tmp_path / "secret"
+    secret.write_text("hunter3\n")
+    result = _cans("watch", "--password-file", str(secret), "--show-settings")
+    assert "hunter" not in result.output
+    assert "***" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[device]\nwarmstart = 3\n", "there is no [device] setting 'warmstart': did you mean 'warm-start'?"),
+        ("[devise]\nid = 'x'\n", "there is no section 'devise': did you mean 'device'?"),
+        ("[broker]\nurll = 'x'\n", "there is no [broker] setting 'urll': did you mean 'url'?"),
+        ("[edge]\nwrokers = 2\n", "there is no [edge] setting 'wrokers': did you mean 'workers'?"),
+        ("device = 3\n", "'device' is a section: write [device] with its settings below"),
+        ("[device\n", "is not TOML"),
+        ("\xff", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_and_exit_2(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "cans.toml"
+    path.write_bytes(text.encode("latin-1"))
+    result = _cans("device", "--config", str(path), "--show-settings")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    result = _cans("device", "--config", str(tmp_path / "none.toml"))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "give an existing file" in result.stderr
+
+
+def test_a_value_of_the_wrong_type_in_the_file_is_exit_2(tmp_path: Path) -> None:
+    path = tmp_path / "cans.toml"
+    path.write_text("[device]\nframes = 'many'\n")
+    result = _cans("device", "--config", str(path), "--show-settings")
+    assert result.exit_code == 2
+    assert "--frames" in result.stderr
+
+
+def test_the_password_comes_from_the_file_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANS_BROKER_PASSWORD", "environment")
+    assert broker_address("mqtt://me@host").password == "environment"
+    secret = tmp_path / "secret"
+    secret.write_text("file\nsecond line\n")
+    assert broker_address("mqtt://me@host", password_file=secret).password == "file"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("watch", "--broker", "host:1883"),
+        ("watch", "--broker", "mqtt://me:secret@host"),
+        ("watch", "--broker", "mqtts://host", "--cert", "only.pem"),
+        ("watch", "--ca", "ca.pem"),
+        ("watch", "--password-file", "/nonexistent"),
+        ("demo", "--broker", "mqtts://host"),
+    ],
+)
+def test_an_address_that_cannot_work_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    result = _cans(*arguments)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert result.stderr.startswith("cans: ")
+    assert "secret" not in result.stderr

@@ -1,0 +1,181 @@
+"""The device as it runs, with a real network, a real edge worker and a real aggregator."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregator.runtime import run_aggregator
+from aggregator.settings import AggregatorSettings
+from bus.address import BrokerAddress
+from bus.connection import Connection, Endpoint
+from bus.errors import ConfigurationError
+from bus.memory import MemoryBroker
+from bus.messages import State
+from bus.mqtt import open_connection
+from bus.topics import STATE, Topics
+from bus.wire import decode
+from device import events as e
+from device.runtime import run_device
+from device.settings import DeviceSettings, DeviceSummary
+from edge.runtime import run_edge
+from edge.settings import EdgeSettings, ModelChoice
+from tests.support.broker import mosquitto
+
+TINY = "tests.support.tiny_network:make"
+NOWHERE = BrokerAddress("localhost", 1)
+Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
+
+
+def settings(folder: Path | None, **fields: Any) -> DeviceSettings:
+    given: dict[str, Any] = {
+        "id": "cam-1",
+        "type": "pi4",
+        "broker": NOWHERE,
+        "model": TINY,
+        "state_dir": folder,
+        "frames": 12,
+        "warm_start": 4,
+        "deadline_ms": 20_000.0,
+        "wait_edge_s": 30.0,
+        "metrics_s": 0.05,
+        **fields,
+    }
+    return DeviceSettings(**given)
+
+
+@contextlib.asynccontextmanager
+async def others(folder: Path, connect: Connect) -> AsyncIterator[None]:
+    """An edge worker and an aggregator for as long as the block runs."""
+    edge = EdgeSettings(
+        id="edge-1", broker=NOWHERE, models=(ModelChoice(TINY),), state_dir=folder / "edge", workers=1
+    )
+    aggregator = AggregatorSettings(id="agg-1", broker=NOWHERE, state_dir=folder / "aggregator")
+    tasks = [
+        asyncio.create_task(run_edge(edge, connect=connect), name="edge"),
+        asyncio.create_task(run_aggregator(aggregator, connect=connect), name="aggregator"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def state_of(broker: MemoryBroker) -> State:
+    payload = broker.retained(Topics().of(STATE, role="device", id="cam-1"))
+    assert payload is not None
+    return decode(STATE, payload, State)
+
+
+def test_every_frame_is_answered_and_every_upload_merged(tmp_path: Path) -> None:
+    async def main() -> tuple[DeviceSummary, State]:
+        broker = MemoryBroker()
+        async with others(tmp_path, broker.connect):
+            given = settings(tmp_path / "device", compare=("device_only", "edge_only_uint8"))
+            summary = await run_device(given, connect=broker.connect)
+            return summary, state_of(broker)
+
+    summary, state = asyncio.run(main())
+    assert summary.frames_sent == summary.frames_answered == 12
+    assert summary.policies["device_only"].answered == {"device": 12, "edge": 0, "fallback": 0}
+    assert summary.policies["edge_only_uint8"].answered == {"device": 0, "edge": 12, "fallback": 0}
+    assert summary.policies["edge_only_uint8"].payload_bytes == 12 * 224 * 224 * 3
+    assert summary.statistics_sent == summary.statistics_merged >= 2
+    assert summary.statistics_refused == 0
+    assert (state.state, state.boot, state.type) == ("disconnected", 1, "pi4")
+
+
+def test_a_second_start_goes_on_with_what_the_first_had_learnt(tmp_path: Path) -> None:
+    async def main() -> tuple[DeviceSummary, DeviceSummary, list[e.Event]]:
+        broker = MemoryBroker()
+        seen: list[e.Event] = []
+        async with others(tmp_path, broker.connect):
+            given = settings(tmp_path / "device")
+            first = await run_device(given, connect=broker.connect)
+            second = await run_device(given, connect=broker.connect, on_event=seen.append)
+        return first, second, seen
+
+    first, second, seen = asyncio.run(main())
+    assert not [event for event in seen if isinstance(event, e.WarmStartFinished)]
+    assert second.metrics["boot"] == first.metrics["boot"] + 1
+    assert second.statistics_sent == second.statistics_merged >= 1
+
+
+def test_alone_a_device_answers_everything_by_itself() -> None:
+    async def main() -> DeviceSummary:
+        given = settings(None, wait_edge_s=0.0, flush_s=0.0, policy="edge_only_jpeg")
+        return await run_device(given, connect=MemoryBroker().connect)
+
+    summary = asyncio.run(main())
+    assert summary.answered_by == {"device": 12, "edge": 0, "fallback": 0}
+    assert summary.policies["edge_only_jpeg"].masked == 12
+    assert summary.statistics_sent == 0
+
+
+def test_cancelled_it_answers_the_frame_in_play_and_tells_its_summary(tmp_path: Path) -> None:
+    async def main() -> DeviceSummary:
+        broker = MemoryBroker()
+        summaries: list[DeviceSummary] = []
+        going = asyncio.Event()
+
+        def look(event: e.Event) -> None:
+            if isinstance(event, e.ReplyArrived):
+                going.set()
+
+        async with others(tmp_path, broker.connect):
+            given = settings(tmp_path / "device", frames=None, policy="edge_only_uint8")
+            task = asyncio.create_task(
+                run_device(given, connect=broker.connect, on_event=look, on_end=summaries.append)
+            )
+            await going.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        (summary,) = summaries
+        return summary
+
+    summary = asyncio.run(main())
+    tally = summary.policies["edge_only_uint8"]
+    assert summary.frames_sent == summary.frames_answered + sum(tally.rejected.values()) >= 1
+
+
+def test_another_client_with_the_same_id_ends_it_with_a_sentence() -> None:
+    async def main() -> None:
+        broker = MemoryBroker()
+        playing = asyncio.Event()
+
+        def look(event: e.Event) -> None:
+            if isinstance(event, e.HeadFinished):
+                playing.set()
+
+        given = settings(None, wait_edge_s=0.0, frames=None)
+        task = asyncio.create_task(run_device(given, connect=broker.connect, on_event=look))
+        await playing.wait()
+        async with broker.connect(Endpoint("cam-1")):
+            with pytest.raises(ConfigurationError, match="--id"):
+                await task
+
+    asyncio.run(main())
+
+
+@pytest.mark.mosquitto
+def test_the_same_over_mosquitto(tmp_path: Path) -> None:
+    async def main() -> DeviceSummary:
+        async with mosquitto(tmp_path / "broker") as broker:
+
+            def connect(endpoint: Endpoint) -> contextlib.AbstractAsyncContextManager[Connection]:
+                return open_connection(broker.address, endpoint)
+
+            async with others(tmp_path, connect):
+                return await run_device(settings(tmp_path / "device"), connect=connect)
+
+    summary = asyncio.run(main())
+    assert summary.frames_sent == summary.frames_answered == 12
+    assert summary.statistics_sent == summary.statistics_merged >= 1

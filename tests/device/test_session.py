@@ -1,0 +1,188 @@
+from bus import messages as m
+from device import commands as c
+from device import events as e
+from device.session import DeviceSession
+from tests.support.device_parts import LOCAL_HEAD, REMOTE_HEAD, edge_state, reply, session
+
+
+def begun(*names: str, frames: int | None = None) -> DeviceSession:
+    """A session that has an edge worker and is about to capture its first frame, at time 0."""
+    made = session(*names, frames=frames)
+    (save,) = made.handle(e.Started(), 0.0)
+    assert isinstance(save, c.SaveSnapshot)
+    made.handle(e.SnapshotSaved(1), 0.0)
+    made.handle(e.LinkCameUp("control"), 0.0)
+    made.handle(e.LinkCameUp("data"), 0.0)
+    assert made.handle(e.EdgeAnnounced(edge_state()), 0.0) == [c.CaptureNext(0.0)]
+    return made
+
+
+def waiting(*names: str) -> tuple[DeviceSession, c.SendRequest]:
+    made = begun(*names)
+    assert made.handle(e.FrameCaptured("f0"), 1.0) == [c.RunHead(1, "f0", 0)]
+    (send,) = made.handle(e.HeadFinished(1, REMOTE_HEAD), 1.003)
+    assert isinstance(send, c.SendRequest)
+    return made, send
+
+
+def test_a_frame_played_on_the_device_is_answered_at_once() -> None:
+    made = begun("device_only")
+    assert made.handle(e.FrameCaptured("f0"), 1.0) == [c.RunHead(1, "f0", 2)]
+    answer, feedback, capture = made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.03125)
+    assert answer == c.Answer(0, "device_only", 4, 0.5, "device", 31.25)
+    assert isinstance(feedback, c.PublishFeedback)
+    assert feedback.feedback.answered_by == "device"
+    assert feedback.feedback.sent_bytes == 0
+    assert capture == c.CaptureNext(1.03125)
+    made.check()
+
+
+def test_a_request_names_its_frame_and_the_time_left() -> None:
+    _, send = waiting("edge_only_jpeg")
+    assert send.edge == "edge-1"
+    assert (send.request.cut, send.request.codec, send.request.shape) == (0, "jpeg", (2, 2, 3))
+    assert send.request.budget_ms == (1.0 + 0.5 - 1.003) * 1000.0
+    assert bytes(send.request.payload) == b"jpeg"
+
+
+def test_a_reply_is_the_answer_and_the_link_is_what_the_edge_did_not_need() -> None:
+    made, send = waiting("edge_only_jpeg")
+    made.handle(e.RequestSent(1), 1.004)
+    answer, feedback, capture = made.handle(e.ReplyArrived(reply(send.request.id)), 1.103)
+    assert isinstance(answer, c.Answer)
+    assert (answer.answered_by, answer.top) == ("edge", 7)
+    assert isinstance(feedback, c.PublishFeedback)
+    assert round(feedback.feedback.link_ms, 6) == 94.0
+    assert feedback.feedback.sent_bytes == 4
+    assert capture == c.CaptureNext(1.103)
+    # Doubled, it changes nothing but the count.
+    assert made.handle(e.ReplyArrived(reply(send.request.id)), 1.104) == []
+    assert made.turns.late_replies == 1
+    assert made.metrics()["payload_bytes"] == 4
+    made.check()
+
+
+def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() -> None:
+    def fallback(event: e.Event, now: float = 1.1) -> str:
+        made, _ = waiting("edge_only_jpeg")
+        assert made.handle(event, now) == [c.RunFallback(1, "kept")]
+        made.check()
+        answer, feedback, *_rest = made.handle(e.FallbackFinished(1, 3, 0.25, 40.0), now + 0.05)
+        assert isinstance(answer, c.Answer)
+        assert answer.answered_by == "fallback"
+        assert isinstance(feedback, c.PublishFeedback)
+        made.check()
+        return feedback.feedback.reason
+
+    _, send = waiting("edge_only_jpeg")
+    rejection = m.Rejection(id=send.request.id, edge="edge-1", reason="overloaded")
+    assert fallback(e.RejectionArrived(rejection)) == "overloaded"
+    assert fallback(e.SendFailed(1, "too_large")) == "too_large"
+    assert fallback(e.LinkWentDown("data")) == "link_lost"
+    assert fallback(e.EdgeAnnounced(edge_state(state="lost"))) == "edge_lost"
+    assert fallback(e.EdgeAnnounced(edge_state(boot=2))) == "edge_lost"
+    assert fallback(e.DeadlinePassed(), 1.5) == "deadline"
+
+
+def test_the_wait_ends_at_the_part_of_the_deadline_that_leaves_time_to_finish() -> None:
+    made, _ = waiting("edge_only_jpeg")
+    assert made.next_deadline() == 1.5
+    assert made.handle(e.DeadlinePassed(), 1.4) == []
+
+
+def test_a_head_that_took_all_the_time_is_not_sent() -> None:
+    made = begun("edge_only_jpeg")
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    assert made.handle(e.HeadFinished(1, REMOTE_HEAD), 1.6) == [c.RunFallback(1, "kept")]
+
+
+def test_without_an_edge_worker_the_device_arm_is_played() -> None:
+    made = session("edge_only_jpeg")
+    made.handle(e.Started(), 0.0)
+    assert c.CaptureNext(1.0) in made.handle(e.DeadlinePassed(), 1.0)
+    assert made.handle(e.FrameCaptured("f0"), 1.1) == [c.RunHead(1, "f0", 2)]
+    made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.2)
+    assert made.metrics()["turns_masked"] == 1
+
+
+def test_contestants_play_the_same_frame_in_an_order_that_rotates() -> None:
+    made = begun("device_only", "two_arm", "linucb")
+    order: list[str] = []
+    turn = 0
+    for frame in range(3):
+        commands = made.handle(e.FrameCaptured(f"f{frame}"), float(frame))
+        while isinstance(head := commands[-1], c.RunHead):
+            assert head.frame == f"f{frame}"
+            turn = head.turn
+            local = e.HeadFinished(turn, LOCAL_HEAD)
+            commands = made.handle(local, float(frame) + 0.01)
+            made.check()
+            order += [command.policy for command in commands if isinstance(command, c.Answer)]
+    assert order[0::3] == ["device_only", "two_arm", "linucb"]
+    assert sorted(order[:3]) == sorted(order[3:6]) == ["device_only", "linucb", "two_arm"]
+
+
+def test_the_newest_frame_waits_and_the_older_is_rejected_with_a_reason() -> None:
+    made = begun("device_only")
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    assert made.handle(e.FrameCaptured("f1"), 1.1) == []
+    assert made.handle(e.FrameCaptured("f2"), 1.2) == [c.RejectFrame(1, ("device_only",), "dropped")]
+    assert made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.3)[2] == c.RunHead(2, "f2", 2)
+    made.check()
+
+
+def test_a_head_that_raises_rejects_its_frame() -> None:
+    made = begun("device_only")
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    assert made.handle(e.ComputeFailed(1, "no memory"), 1.1) == [
+        c.RejectFrame(0, ("device_only",), "no memory"),
+        c.CaptureNext(1.1),
+    ]
+
+
+def test_the_last_frame_ends_the_run() -> None:
+    made = begun("device_only", frames=1)
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    commands = made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.1)
+    assert isinstance(commands[-1], c.SaveSnapshot)
+    assert made.handle(e.SnapshotSaved(2), 1.2) == [c.Stop()]
+    assert made.next_deadline() is None
+    assert made.handle(e.DeadlinePassed(), 9.0) == []
+
+
+def test_two_devices_with_one_id_stop_with_a_sentence() -> None:
+    made = begun("device_only")
+    (stop,) = made.handle(e.LinkWentDown("control", taken_over=True), 2.0)
+    assert isinstance(stop, c.Stop)
+    assert "--id" in stop.error
+
+
+def test_on_mqtt_3_five_quick_losses_in_a_row_mean_the_same() -> None:
+    made = session("device_only")
+    made.handle(e.Started(), 0.0)
+    stops = []
+    for second in range(5):
+        made.handle(e.LinkCameUp("control", protocol=4), float(second))
+        stops = [x for x in made.handle(e.LinkWentDown("control"), second + 0.5) if isinstance(x, c.Stop)]
+        assert len(stops) == (second == 4)
+    assert "another client" in stops[0].error
+
+
+def test_a_bad_message_is_counted_and_told_once_a_second() -> None:
+    made = begun("device_only")
+    bad = e.BadMessageArrived("malformed", "no map")
+    (note,) = made.handle(bad, 1.0)
+    assert isinstance(note, c.Note)
+    assert made.handle(bad, 1.5) == []
+    assert made.metrics()["fault_malformed"] == 2
+
+
+def test_a_full_disk_is_said_once_and_again_when_it_is_over() -> None:
+    made = session("device_only")
+    made.handle(e.Started(), 0.0)
+    (note,) = made.handle(e.SnapshotFailed(1, "disk full"), 0.0)
+    assert isinstance(note, c.Note)
+    made.handle(e.DeadlinePassed(), 5.0)
+    assert not [x for x in made.handle(e.SnapshotFailed(2, "disk full"), 5.0) if isinstance(x, c.Note)]
+    made.handle(e.DeadlinePassed(), 10.0)
+    assert made.handle(e.SnapshotSaved(3), 10.0) == [c.Note("info", "snapshots_work_again")]

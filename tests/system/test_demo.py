@@ -1,0 +1,91 @@
+"""The demo, whole, with few frames; and what it leaves behind when it is told to stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+
+def _demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cans", "demo", "--no-live", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_report_holds_what_was_promised(tmp_path: Path) -> None:
+    demo = _demo(tmp_path, "--frames", "8", "--seed", "5", "--report", "report.json")
+    out, err = demo.communicate(timeout=220)
+    assert demo.returncode == 0, err
+    report = json.loads((tmp_path / "report.json").read_text())
+    frames, statistics = report["frames"], report["statistics"]
+    # Four devices, five policies, eight frames.
+    assert frames["sent"] == frames["answered"] == 4 * 5 * 8
+    assert sum(frames["answered_by"].values()) == frames["answered"]
+    assert set(frames["answered_by"]) == {"device", "edge", "fallback"}
+    assert statistics["sent"] == statistics["merged"] >= 4
+    for figures in report["types"].values():
+        assert {
+            "learned",
+            "learned_whole",
+            "device_only",
+            "edge_only_uint8",
+            "edge_only_jpeg",
+            "two_arm",
+        } == set(figures)
+        assert figures["learned"]["frames"] == 2 * 4
+        assert figures["device_only"]["frames"] == 2 * 8
+        assert all({"mean_ms", "p50_ms", "p95_ms", "frames"} == set(row) for row in figures.values())
+        assert all(row["mean_ms"] > 0.0 for row in figures.values())
+    assert report["seed"] == 5
+    assert report["versions"]["cans"]
+    assert "seeded" in report["emulated"]["weights"]
+    assert set(report["emulated"]["links"]) == set(report["types"])
+    assert (tmp_path / "out" / "demo.png").read_bytes()[:4] == b"\x89PNG"
+    assert "emulated" in out
+
+
+def _family(demo: subprocess.Popen[str], at_least: int) -> list[psutil.Process]:
+    """Everything it has started, once there is so much of it."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        found = psutil.Process(demo.pid).children(recursive=True)
+        if len(found) >= at_least:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the demo did not start its processes")
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    demo = _demo(tmp_path, "--frames", "50")
+    # Broker, links, aggregator, edge worker, four devices.
+    family = _family(demo, 8)
+    demo.send_signal(signal.SIGINT)
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert "Traceback" not in err
+    assert not [each for each in family if each.is_running()]
+
+
+def test_a_process_that_dies_is_named_and_all_others_end(tmp_path: Path) -> None:
+    demo = _demo(tmp_path, "--frames", "50")
+    family = _family(demo, 8)
+    edge = next(each for each in family if "edge" in each.cmdline())
+    os.kill(edge.pid, signal.SIGKILL)
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "edge ended with code -9" in err
+    assert "edge.log" in err
+    assert "Traceback" not in err
+    assert not [each for each in family if each.is_running()]
