@@ -37,8 +37,9 @@ def decode_payload(payload: bytes) -> Any:  # noqa: ANN401 - whatever is on the 
             payload,
             raw=False,
             strict_map_key=False,
-            object_hook=budget.spend,
+            object_pairs_hook=budget.spend_map,
             list_hook=budget.spend,
+            ext_hook=_no_extension,
             **_LIMITS,
         )
     except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
@@ -58,17 +59,31 @@ class _Budget:
             raise ValueError(f"more than {_MAX_CONTAINERS} maps and arrays")
         return container
 
+    def spend_map(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        """Any value may be a key on the wire, a map too; a dict takes its text instead."""
+        self.spend(pairs)
+        return {_key(key): value for key, value in pairs}
+
+
+def _key(key: Any) -> str:  # noqa: ANN401 - whatever is on the wire
+    return key if isinstance(key, str) else str(_readable(key))
+
+
+def _no_extension(code: int, data: bytes) -> Any:  # noqa: ANN401 - msgpack's hook
+    """An empty extension passes `max_ext_len`; nothing of ours uses any."""
+    raise ValueError(f"extension {code} of {len(data)} bytes")
+
 
 def _readable(data: Any) -> Any:  # noqa: ANN401 - recursive over any decoded data
     """Replace bytes by what can be said about them in a line."""
     if isinstance(data, dict):
-        return {str(key): _field(str(key), value, data) for key, value in data.items()}
+        return {key: _field(key, value, data) for key, value in data.items()}
     if isinstance(data, list):
         return [_readable(item) for item in data]
     return _bytes_summary(data, None) if isinstance(data, bytes) else data
 
 
-def _field(name: str, value: Any, around: dict[Any, Any]) -> Any:  # noqa: ANN401 - as above
+def _field(name: str, value: Any, around: dict[str, Any]) -> Any:  # noqa: ANN401 - as above
     """A field of a map; tensors are described with the dtype and shape beside them."""
     if not isinstance(value, bytes):
         return _readable(value)

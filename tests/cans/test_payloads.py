@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bus.wire import encode
@@ -33,6 +33,7 @@ def test_a_tensor_is_named_by_dtype_and_shape() -> None:
 
 
 @given(st.binary(max_size=400))
+@example(b"\x81\x80\x00")
 def test_no_bytes_raise(payload: bytes) -> None:
     json.dumps(decode_payload(payload))
 
@@ -46,6 +47,7 @@ def test_no_bytes_raise(payload: bytes) -> None:
         b"{" * 100_000,
         b"[" * 100_000,
         b"\xc7\xff\x01" + bytes(255),
+        b"\xc7\x00\x01",
     ],
     ids=[
         "nested",
@@ -54,6 +56,7 @@ def test_no_bytes_raise(payload: bytes) -> None:
         "nested JSON maps",
         "nested JSON arrays",
         "extension",
+        "empty extension",
     ],
 )
 def test_what_would_fill_memory_or_stack_is_named_instead(payload: bytes) -> None:
@@ -64,3 +67,8 @@ def test_what_would_fill_memory_or_stack_is_named_instead(payload: bytes) -> Non
 def test_an_empty_payload_is_null_and_json_is_read_as_json() -> None:
     assert decode_payload(b"") is None
     assert decode_payload(b'{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
+
+
+def test_a_map_keyed_by_anything_is_shown_with_its_keys_as_text() -> None:
+    payload = b"\x84" + b"\x80\x00" + b"\x91\x01\x02" + b"\xc4\x02\xff\xfe\x03" + b"\xc0\x04"
+    assert decode_payload(payload) == {"{}": 0, "[1]": 2, "<2 bytes>": 3, "None": 4}
