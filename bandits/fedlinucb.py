@@ -65,6 +65,7 @@ class FedLinUCBDW:
             boot=boot,
         )
         self._device_columns = require_mask(device_columns, d, "device_columns")
+        self._rest_columns = np.flatnonzero(~self._device_columns)
         self._contexts = Contexts(d)
         self._offsets = (
             None
@@ -110,14 +111,16 @@ class FedLinUCBDW:
         X = self._contexts.remember(contexts)
         mean, width = self.predict(X)
         score = mean - self.beta_s * width
-        arm = int(np.argmin(score))
+        arm = int(score.argmin())
         if self._probes is None:
             return arm
-        offloading = self._offloads(X)
-        self.forced = self._probes.due() and not offloading[arm] and bool(offloading.any())
-        if self.forced:
-            arm = int(np.argmin(np.where(offloading, score, np.inf)))
-        self._probes.played(offloads=bool(offloading[arm]), forced=self.forced)
+        offloads, self.forced = bool(self._offloads(X[arm])), False
+        if not offloads and self._probes.due():
+            others = np.where(self._offloads(X), score, np.inf)
+            best = int(others.argmin())
+            if others[best] < np.inf:
+                arm, offloads, self.forced = best, True, True
+        self._probes.played(offloads=offloads, forced=self.forced)
         return arm
 
     def update(self, arm: int, cost: Cost) -> None:
@@ -131,7 +134,7 @@ class FedLinUCBDW:
         """
         x = self._contexts.row(arm)
         if self._probes is not None and self.forced:
-            expected_s = float(self.predict(x[None, :])[0][0])
+            expected_s = self._expected_s(arm, x)
             self._probes.learned(cheaper=not cost.censored and cost.total_s < expected_s)
         X, y = self._rows_of(x, cost)
         factor = self._current_factor()
@@ -143,7 +146,7 @@ class FedLinUCBDW:
 
     def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Return the regression rows of one frame: one, or the device part and the rest."""
-        device = np.where(self._device_columns, x, 0.0)
+        device = x * self._device_columns
         rest = x - device
         if self.settings.feedback == "total" or cost.device_s is None or not rest.any():
             return x[None, :], np.array([self._at_least(x, cost.total_s, censored=cost.censored)])
@@ -155,11 +158,17 @@ class FedLinUCBDW:
         """Return an observation as it is, and a lower bound as no less than the prediction."""
         if not censored:
             return observed_s
-        return max(observed_s, float(self._current_factor().predict(x[None, :])[0][0]))
+        return max(observed_s, self._current_factor().mean(x))
 
-    def _offloads(self, X: Matrix) -> npt.NDArray[np.bool_]:
-        """Which arms (K,) use link and edge."""
-        return np.asarray(X[:, ~self._device_columns].any(axis=1), dtype=np.bool_)
+    def _expected_s(self, arm: int, x: Vector) -> float:
+        """What `arm` of context `x` is believed to cost, its own offset included."""
+        factor = self._current_factor()
+        offset_s = 0.0 if self._offsets is None else float(self._offsets.predict(factor.theta, arm + 1)[arm])
+        return factor.mean(x) + offset_s
+
+    def _offloads(self, X: Matrix | Vector) -> npt.NDArray[np.bool_]:
+        """Which arms, rows of X (..., d), use link and edge."""
+        return np.asarray(X[..., self._rest_columns].any(axis=-1), dtype=np.bool_)
 
     def _current_factor(self) -> Factor:
         """The factor of the member's view, rebuilt by Cholesky when a broadcast changed it."""

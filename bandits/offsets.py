@@ -38,11 +38,10 @@ class ArmOffsets:
 
     def predict(self, theta: Vector, arms: int) -> Vector:
         """Return the offsets (arms,) in seconds, given the present theta (d,)."""
-        offsets = np.zeros(arms)
         known = min(arms, self._counts.shape[0])
         residuals = self._costs[:known] - self._rows[:known] @ theta
-        offsets[:known] = residuals / (self._pseudo_rows + self._counts[:known])
-        return offsets
+        offsets: Vector = residuals / (self._pseudo_rows + self._counts[:known])
+        return offsets if known == arms else np.concatenate((offsets, np.zeros(arms - known)))
 
     def observe(self, arm: int, x: Vector, y: float) -> None:
         """Add one row (x, y seconds) of `arm`."""

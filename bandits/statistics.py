@@ -5,12 +5,14 @@ rows, and sum w y^2. Values never change: adding makes a new value, and its arra
 value can sit in a view, in an upload and in a snapshot at once.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf
 
-from bandits.arrays import Dump, Matrix, Vector, require_finite
+from bandits.arrays import Dump, Matrix, Vector, all_finite, require_finite
 
 ROUNDING = 1e-9
 """Smallest eigenvalue (of a unit-diagonal matrix) and asymmetry that count as rounding."""
@@ -89,18 +91,23 @@ class Statistics:
         Raises:
             ValueError: another shape, NaN, infinity, a weight that is not positive, or an overflow.
         """
-        X = require_finite(X, (None, self.dimension), "rows")
-        y = require_finite(y, (X.shape[0],), "costs")
+        if X.shape != (y.shape[0], self.dimension):
+            raise ValueError(f"rows of shape {X.shape} and costs of shape {y.shape}, d = {self.dimension}")
         if not 0.0 < weight < np.inf:
             raise ValueError(f"weight is {weight}, expected a finite positive number")
+        heavy = X if weight == 1.0 else weight * X
         with np.errstate(over="ignore", invalid="ignore"):
             total = type(self)(
-                self.gram + weight * (X.T @ X),
-                self.moment + weight * (y @ X),
+                self.gram + heavy.T @ X,
+                self.moment + y @ heavy,
                 self.count + X.shape[0],
                 self.sum_squares + weight * float(y @ y),
             )
-        total.require_finite()
+        # Sums keep NaN and infinity: only bad ones need a look at what went in, for the message.
+        if not (all_finite(total.gram) and all_finite(total.moment) and math.isfinite(total.sum_squares)):
+            require_finite(X, X.shape, "rows")
+            require_finite(y, y.shape, "costs")
+            total.require_finite()
         return total
 
     def require_finite(self) -> None:
@@ -132,19 +139,18 @@ class Statistics:
         augmented[:d, d] = augmented[d, :d] = self.moment
         augmented[d, d] = self.sum_squares
         diagonal = augmented.diagonal()
-        if (diagonal < 0.0).any():
+        if diagonal.min() < 0.0:
             raise ValueError("statistics are not positive semidefinite: negative diagonal")
+        scale = np.sqrt(diagonal)
         # Where the diagonal is zero the whole row must be; scale 1 keeps any other entry visible.
-        scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+        scale[scale == 0.0] = 1.0
         augmented /= scale
         augmented /= scale[:, None]
         if np.abs(augmented - augmented.T).max() > ROUNDING:
             raise ValueError("gram is not symmetric")
-        augmented[np.diag_indices(d + 1)] += ROUNDING
-        try:
-            np.linalg.cholesky(augmented)
-        except np.linalg.LinAlgError as error:
-            raise ValueError("statistics are not positive semidefinite") from error
+        augmented.flat[:: d + 2] += ROUNDING
+        if dpotrf(augmented.T, clean=0, overwrite_a=1)[1] != 0:
+            raise ValueError("statistics are not positive semidefinite")
 
     def dump(self) -> Dump:
         """Return primitives and arrays."""

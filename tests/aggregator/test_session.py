@@ -120,6 +120,11 @@ def test_a_full_disk_acknowledges_nothing_says_so_and_is_tried_again() -> None:
     [
         ({"count": 0}, "implausible", "implausible"),
         ({"sum_squares": 0.0}, "implausible", "implausible"),
+        ({"gram": pack_symmetric(-np.eye(2))}, "implausible", "implausible"),
+        ({"gram": pack_symmetric(np.eye(2) * 300.0)}, "implausible", "implausible"),
+        ({"gram": pack_symmetric(np.array([[1.0, 2.0], [2.0, 1.0]]))}, "implausible", "implausible"),
+        ({"gram": pack_symmetric(np.zeros((2, 2)))}, "implausible", "implausible"),
+        ({"moment": buffer_of(np.full(2, 1.0))}, "implausible", "implausible"),
         ({"gram": pack_symmetric(np.full((2, 2), np.nan))}, "not_finite", "not_finite"),
         ({"moment": memoryview(b"1234")}, "malformed", "tensor"),
         ({"gram": memoryview(b"")}, "malformed", "tensor"),

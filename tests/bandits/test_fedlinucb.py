@@ -210,6 +210,23 @@ def test_a_device_that_stays_at_home_is_sent_out_now_and_then() -> None:
     assert max(np.diff(forced)) <= 9
 
 
+def test_a_forced_offload_is_held_against_what_its_own_arm_was_believed_to_cost() -> None:
+    # Two offloading arms of one context: only their offsets tell them apart. The device arm is the cheapest.
+    contexts = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    costs = (1.0, 0.5, 0.1)
+    settings = Settings(beta_s=0.0, probe_after_frames=4, probe_largest_gap_frames=64)
+    policy = FedLinUCBDW([True, False], settings)
+    for turn in range(60):
+        policy.select(contexts)
+        policy.update(turn % 3, Cost(costs[turn % 3], 0.0 if turn % 3 < 2 else 0.1))
+    while (arm := policy.select(contexts)) == 2:
+        policy.update(arm, Cost(0.1, 0.1))
+    assert (arm, policy.forced) == (1, True)
+    gap = policy.dump()["probes"]["gap"]
+    policy.update(1, Cost(0.6, 0.0))  # dearer than arm 1 was believed to be, cheaper than arm 0
+    assert policy.dump()["probes"]["gap"] == 2 * gap
+
+
 def test_a_group_counts_its_installs() -> None:
     group = Group(D, "o")
     group.merge("d", "i", 0, 1, Statistics.zeros(D).add_row(KIND.contexts[0], 0.1))

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -95,7 +95,7 @@ def test_bad_rows_are_refused(x: np.ndarray, y: float, weight: float, words: str
 
 
 def test_rows_and_costs_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match="costs has shape"):
+    with pytest.raises(ValueError, match=r"costs of shape \(2,\)"):
         Statistics.zeros(D).add_rows(np.ones((3, D)), np.ones(2))
 
 
@@ -123,6 +123,22 @@ def test_impossible_sums_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         Statistics(gram, moment, count, sum_squares).require_valid()
+
+
+@given(rows, st.sampled_from(["flip", "bend", "moment"]))
+def test_bent_sums_of_real_rows_are_refused(table: np.ndarray, how: str) -> None:
+    honest = Statistics.zeros(D).add_rows(table[:, :D], table[:, D])
+    gram, moment = honest.gram.copy(), honest.moment.copy()
+    assume(np.trace(gram) > 1e-6)
+    if how == "flip":
+        gram = -gram
+    elif how == "bend":
+        gram[0, 1] = gram[1, 0] = gram[0, 1] + 2.0 * np.sqrt(gram[0, 0] * gram[1, 1]) + 1.0
+    else:
+        # Cauchy-Schwarz: |b| <= sqrt(trace(Sigma) sum y^2) for any rows.
+        moment[0] = 2.0 * np.sqrt(np.trace(gram) * honest.sum_squares) + 1.0
+    with pytest.raises(ValueError, match="semidefinite"):
+        Statistics(gram, moment, honest.count, honest.sum_squares).require_valid()
 
 
 def test_no_rows_and_rank_one_are_valid() -> None:

@@ -26,17 +26,11 @@ def test_honest_statistics_pass_and_survive_packing(statistics: tuple[Array, Arr
     assert np.array_equal(unpack_symmetric(bytes(pack_symmetric(gram)), len(gram)), gram)
 
 
-@given(honest(), st.sampled_from(["flip", "scale_moment", "negative", "scale_cost"]))
-def test_bent_statistics_do_not(statistics: tuple[Array, Array, int, float], how: str) -> None:
-    gram, moment, count, sum_squares = statistics
-    if how == "flip" and np.trace(gram) > 1e-9:
-        gram = -gram
-    elif how == "scale_moment" and np.abs(moment).max() > 1e-3:
-        moment = moment * 100 * np.sqrt(np.trace(gram) * sum_squares) / np.abs(moment).max()
-    elif how == "negative":
-        sum_squares = -1e-12
-    else:
-        sum_squares = 1e9
+@given(honest(), st.sampled_from([-1e-12, 1e9]))
+def test_costs_below_zero_or_beyond_the_bound_do_not(
+    statistics: tuple[Array, Array, int, float], sum_squares: float
+) -> None:
+    gram, moment, count, _ = statistics
     with pytest.raises(RemoteProtocolError, match="implausible"):
         require_plausible(gram, moment, count, sum_squares)
 
@@ -64,12 +58,6 @@ def test_the_weight_of_one_upload_is_capped(count: int) -> None:
 def test_a_gram_larger_than_its_rows_allow() -> None:
     with pytest.raises(RemoteProtocolError, match="too large for 2 rows"):
         require_plausible(np.eye(2) * 300, np.zeros(2), 2, 0.0)
-
-
-def test_a_moment_that_no_rows_have() -> None:
-    # gram says the rows are zero, the moment says they are not
-    with pytest.raises(RemoteProtocolError, match="not PSD"):
-        require_plausible(np.zeros((2, 2)), np.array([1e-3, 0.0]), 5, 1.0)
 
 
 def test_packed_bytes_must_fit_the_dimension() -> None:
