@@ -63,7 +63,7 @@ class Limits:
 
     groups: int = 64
     installs: int = 1_000
-    device_rows: int = 10_000_000
+    device_rows: int = 10_000_000_000  # 15 years at ten frames a second, two rows each
     upload: Bounds = DEFAULT_BOUNDS
     regularisation: float = 0.1
     snapshot_bytes: int = 64 * 1024 * 1024

@@ -82,7 +82,7 @@ async def run_aggregator(
             return [presence.announce("disconnected", detail=settings.detail)]
 
         endpoint = Endpoint(
-            settings.id,
+            presence.client_id(),
             presence.will(),
             announce=announce,
             farewell=farewell,

@@ -114,13 +114,12 @@ class FedLinUCBDW:
         arm = int(score.argmin())
         if self._probes is None:
             return arm
-        offloads, self.forced = bool(self._offloads(X[arm])), False
-        if not offloads and self._probes.due():
+        self.forced = False
+        if self._probes.due() and not self._offloads(X[arm]):
             others = np.where(self._offloads(X), score, np.inf)
             best = int(others.argmin())
             if others[best] < np.inf:
-                arm, offloads, self.forced = best, True, True
-        self._probes.played(offloads=offloads, forced=self.forced)
+                arm, self.forced = best, True
         return arm
 
     def update(self, arm: int, cost: Cost) -> None:
@@ -133,9 +132,8 @@ class FedLinUCBDW:
             ValueError: no such arm in the latest contexts.
         """
         x = self._contexts.row(arm)
-        if self._probes is not None and self.forced:
-            expected_s = self._expected_s(arm, x)
-            self._probes.learned(cheaper=not cost.censored and cost.total_s < expected_s)
+        if self._probes is not None:
+            self._note_probe(self._probes, arm, x, cost)
         X, y = self._rows_of(x, cost)
         factor = self._current_factor()
         self.member.observe(X, y)
@@ -143,6 +141,14 @@ class FedLinUCBDW:
             factor.append(X, y)
         if self._offsets is not None:
             self._offsets.observe(arm, x, float(y.sum()))
+
+    def _note_probe(self, probes: ProbeSchedule, arm: int, x: Vector, cost: Cost) -> None:
+        """Count the frame as it was played: where nobody could be offloaded to, a probe stays due."""
+        offloads = bool(self._offloads(x))
+        forced = self.forced and offloads
+        probes.played(offloads=offloads, forced=forced)
+        if forced:
+            probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s(arm, x))
 
     def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Return the regression rows of one frame: one, or the device part and the rest."""

@@ -30,6 +30,9 @@ from bandits.uploads import Broadcast, Kind, Shared, Upload
 View = Literal["strict", "fresh"]
 Start = Literal["ridge", "zero"]
 
+MAX_ROWS = 100_000
+"""Weight of one upload, in rows; what a long absence of the aggregator has gathered is scaled down to it."""
+
 MAX_SHARED = 32
 """Acknowledged uploads that may wait for a broadcast; no more are sent then, and `local` grows instead."""
 
@@ -172,7 +175,7 @@ class Member:
         if self.in_flight is not None:
             raise ValueError("an upload is in flight; repeat it until it is answered")
         kind: Kind = "online" if self._offline is None else "offline"
-        statistics = self._local if self._offline is None else self._offline
+        statistics = (self._local if self._offline is None else self._offline).at_most(MAX_ROWS)
         if statistics.count == 0:
             raise ValueError("there is nothing to upload")
         if self._offline is None:
@@ -234,8 +237,11 @@ class Member:
         """
         self._require_dimension(statistics)
         statistics.require_valid()
-        if _log_determinant(statistics.gram) == -np.inf:
-            raise ValueError("the group's gram is not positive definite")
+        try:
+            # As the policy will do it; what is valid up to rounding only has no factor.
+            np.linalg.cholesky(statistics.gram)
+        except np.linalg.LinAlgError:
+            raise ValueError("the group's gram is not positive definite") from None
         broadcast = Broadcast(origin, version, statistics)
         current = self._adopted
         if current is not None and current.origin == origin and version <= current.version:

@@ -72,6 +72,13 @@ class Statistics:
             self.sum_squares + other.sum_squares,
         )
 
+    def at_most(self, rows: int) -> Self:
+        """Return these statistics, or, of more than `rows`, the same mean row and cost with that weight."""
+        if self.count <= rows:
+            return self
+        share = rows / self.count
+        return type(self)(share * self.gram, share * self.moment, rows, share * self.sum_squares)
+
     def add_row(self, x: Vector, y: float, weight: float = 1.0) -> Self:
         """Return these statistics and one more row.
 

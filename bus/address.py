@@ -7,7 +7,7 @@ mqtts://host:8883          TLS: CA and client certificate beside it
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from bus.errors import ConfigurationError
 
@@ -38,7 +38,7 @@ class BrokerAddress:
     @property
     def url(self) -> str:
         """The address as a person would type it, without secrets."""
-        user = f"{self.username}@" if self.username else ""
+        user = f"{quote(self.username, safe='')}@" if self.username else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{user}{host}:{self.port}"
 
@@ -98,6 +98,10 @@ def parse_broker(
         raise ConfigurationError(
             f"broker {url!r} is not an address: write mqtt://[user@]host[:port] or mqtts://..."
         )
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ConfigurationError(f"broker {url!r} names no host: write mqtt://host:1883") from None
     if parts.password is not None:
         raise ConfigurationError(
             "a password in the broker's URL ends up in logs: set CANS_BROKER_PASSWORD instead"

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bus.errors import LocalProtocolError
 from bus.tensors import Payload
 
 
@@ -67,7 +68,8 @@ class LinkDown:
 
     Attributes:
         reason: one sentence.
-        taken_over: the broker said that another client came with the same id.
+        taken_over: another client came with the same id while we were new ourselves, so it is we who
+            are too many. Later on it is only a reason, and the connection is made again.
     """
 
     reason: str
@@ -92,16 +94,19 @@ class Endpoint:
     """Who connects, and how.
 
     Attributes:
-        client_id: unique at the broker; the device id for a device's control connection.
+        client_id: unique at the broker; `Presence.client_id` makes it.
         will: published by the broker when the connection is lost without a goodbye.
-        announce: called after every (re)connect, before `LinkUp`; returns retained publishes
-            (topic, payload) to make at QoS 1.
+        announce: called at every (re)connect before `LinkUp`, again while what it says changes; returns
+            the retained publishes (topic, payload) as they are now, made at QoS 1.
         subscriptions: (topic filter, QoS), renewed after every reconnect.
         queue_limit: deliveries waiting for `events()`. QoS 0 beyond it drops the oldest QoS 0 and is
             counted; QoS 1 is bounded by the broker through ReceiveMaximum (MQTT 5).
         session_expiry_s: > 0 asks for a session that survives disconnects that long.
         farewell: called when the connection is closed on purpose; returns retained publishes
             (topic, payload) to make before the goodbye, after which no will is published.
+
+    Raises:
+        LocalProtocolError: a queue without room for one delivery.
     """
 
     client_id: str
@@ -111,6 +116,11 @@ class Endpoint:
     queue_limit: int = 64
     session_expiry_s: int = 0
     farewell: Callable[[], list[tuple[str, bytes]]] = list
+
+    def __post_init__(self) -> None:
+        """Refuse a queue that could hold nothing."""
+        if self.queue_limit < 1:
+            raise LocalProtocolError(f"queue_limit is {self.queue_limit}: at least 1 delivery must fit")
 
 
 class Connection(Protocol):

@@ -187,7 +187,7 @@ class MemoryBroker:
         if old is None or over or endpoint.session_expiry_s == 0:
             old = Session(endpoint.client_id, 0.0, 0, self._max_queued, self._clock)
         old.expiry_s = float(endpoint.session_expiry_s)
-        old.receive_maximum = max(endpoint.queue_limit, 1)
+        old.receive_maximum = endpoint.queue_limit
         self._sessions[endpoint.client_id] = old
         return old
 

@@ -25,7 +25,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Ratio = Annotated[float, Meta(ge=0.0)]
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=2**31)], ...], Meta(max_length=6)]
-Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 
 Reject = Literal["unknown_model", "overloaded", "expired", "malformed", "too_large", "shutting_down"]
 Refusal = Literal[

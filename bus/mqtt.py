@@ -45,6 +45,11 @@ _ANNOUNCE_TIMEOUT_S = 10.0
 # Two clients with one id take over from each other at every attempt, until back-off has slowed both.
 _EARLY_S = 5.0
 _EARLY_COUNT = 3
+# Who has stood so long was there first: the newcomer ends, so that nobody can be thrown out by a second one.
+_STOOD_S = 10.0
+# MQTT 5 is given up only after it failed so often without a clear refusal: one hiccup is no old broker.
+_UNCLEAR_FAILURES = 2
+_SET_UP_ROUNDS = 5
 
 
 @contextlib.asynccontextmanager
@@ -108,6 +113,8 @@ class MqttConnection:
         self._protocol = 0
         self._dropped_early = 0
         self._hung_up_early = 0  # links in a row that the broker ended soon and without a word
+        self._stood = False  # some link has lasted
+        self._unclear_failures = 0  # of MQTT 5, where 3.1.1 then worked
         # Jitter needs no seed: nothing that is measured or learnt depends on it.
         self._backoff = Backoff(random.random)
 
@@ -163,16 +170,27 @@ class MqttConnection:
         Raises:
             ConfigurationError: in a sentence.
         """
+        refused = False  # the protocol tried before, clearly
         for protocol in self._protocols:
             try:
                 await self._connect_with(protocol)
             except ConnectFailed as error:
-                if not error.failure.old_protocol or protocol == self._protocols[-1]:
+                refused = error.failure.code is not None
+                # A broker that has spoken 5 speaks it still; without a clear no, something else is wrong.
+                known = self._protocol == protocol and not refused
+                if known or not error.failure.old_protocol or protocol == self._protocols[-1]:
                     raise connect_error(self._address, error.failure) from error
             else:
-                # The one that works goes first from now on; the broker may yet be exchanged.
-                self._protocols = (protocol, *(p for p in self._protocols if p != protocol))
+                self._prefer(protocol, refused=refused)
                 return
+
+    def _prefer(self, protocol: int, *, refused: bool) -> None:
+        """Try first from now on what has worked; the broker may yet be exchanged."""
+        if protocol != self._protocols[0] and not refused:
+            self._unclear_failures += 1
+            if self._unclear_failures < _UNCLEAR_FAILURES:
+                return
+        self._protocols = (protocol, *(p for p in self._protocols if p != protocol))
 
     async def _connect_with(self, protocol: int) -> None:
         early = Inbox(self._endpoint.queue_limit)
@@ -200,12 +218,10 @@ class MqttConnection:
         client.deliver = self.inbox.put
 
     async def _set_up(self, client: MqttClient) -> None:
-        """Subscribe and announce."""
+        """Subscribe and announce, until nothing new was asked for meanwhile."""
         try:
             async with asyncio.timeout(_ANNOUNCE_TIMEOUT_S):
-                await client.subscribe_all(self._subscriptions.items())
-                for topic, payload in self._endpoint.announce():
-                    await client.send_reliably(topic, payload, retain=True, properties=None)
+                await self._say_all(client)
         except SubscribeRefused as error:
             raise BrokerRefused(
                 f"{self._address.url} does not let {self._endpoint.client_id!r} subscribe to "
@@ -221,6 +237,25 @@ class MqttConnection:
                 f"{self._address.url} went away while connecting ({error}): check the broker's log"
             ) from error
 
+    async def _say_all(self, client: MqttClient) -> None:
+        """Publish and subscribe; what changes while the broker answers goes into another round.
+
+        Whoever changes it then is told `LinkLost`, since `LinkUp` has not come, and relies on this.
+        """
+        subscribed: dict[str, int] = {}
+        said: dict[str, bytes] = {}
+        for _ in range(_SET_UP_ROUNDS):
+            wanted = {each: qos for each, qos in self._subscriptions.items() if subscribed.get(each) != qos}
+            now = dict(self._endpoint.announce())
+            news = {topic: what for topic, what in now.items() if said.get(topic) != what}
+            if not wanted and not news:
+                return
+            await client.subscribe_all(wanted.items())
+            for topic, payload in news.items():
+                await client.send_reliably(topic, payload, retain=True, properties=None)
+            subscribed |= wanted
+            said |= news
+
     async def supervise(self) -> None:
         """Connect again whenever the connection ends, for ever."""
         clock = asyncio.get_running_loop().time
@@ -228,7 +263,8 @@ class MqttConnection:
         while True:
             if self._client is not None:
                 since = clock()
-                over = await self._client.ended
+                # Shielded: cancelling this task must not end the future, or `close` could say no farewell.
+                over = await asyncio.shield(self._client.ended)
                 self._client.abandon()
                 self._client = None
                 self._backoff.link_lasted(clock() - since)
@@ -236,7 +272,8 @@ class MqttConnection:
             await asyncio.sleep(self._backoff.delay_s())
             try:
                 await self.connect()
-            except ConfigurationError as error:
+            except (ConfigurationError, LocalProtocolError) as error:
+                # LocalProtocolError: an announcement that cannot be made; said and tried again like the rest.
                 self._hung_up_early = 0
                 if str(error) != told:
                     told = str(error)
@@ -252,8 +289,9 @@ class MqttConnection:
         """
         early = over.hung_up and lasted_s < _EARLY_S
         self._hung_up_early = self._hung_up_early + 1 if early else 0
-        if self._hung_up_early < _EARLY_COUNT:
-            return LinkDown(over.reason, over.taken_over)
+        self._stood = self._stood or lasted_s >= _STOOD_S
+        if self._stood or self._hung_up_early < _EARLY_COUNT:
+            return LinkDown(over.reason, over.taken_over and not self._stood)
         return LinkDown(
             f"the broker hung up {self._hung_up_early} times soon after connecting: "
             f"another client seems to use the id {self._endpoint.client_id!r}; give each its own",

@@ -30,12 +30,17 @@ from bus.mqtt_faults import TAKEN_OVER, Failure, ending
 from bus.mqtt_socket import BufferedSocket, connect_socket
 from bus.queues import AckWindow
 from bus.tensors import Payload
+from bus.topics import MIB
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 # Unacknowledged QoS 1 publishes; mosquitto's own default for the other direction.
 INFLIGHT = 20
+# Packets read before the loop turns to others: a flood of small ones would hold it for seconds.
+_PACKETS_A_TURN = 64
+# MQTT 3.1.1 cannot tell its limit, and a broker then hangs up; broker-config/common.conf allows this much.
+_MAX_PACKET_BYTES_311 = 8 * MIB
 _HEAD_BYTES = 64 * 1024
 _RECEIVE_MAXIMUM = 65535
 
@@ -135,9 +140,10 @@ class MqttClient(aiomqtt.Client):
         self._written: asyncio.Future[None] | None = None
         self._thread_id = threading.get_ident()
         self._writes_itself = False
+        self._reads_on = False
         self._socket: BufferedSocket | None = None
         self._end_code: int | None = None
-        self._max_packet_bytes = packets.MAX_REMAINING_BYTES
+        self._max_packet_bytes = packets.MAX_REMAINING_BYTES if protocol == 5 else _MAX_PACKET_BYTES_311
         self._max_payload_bytes = max_payload_bytes
         self._slots = asyncio.Semaphore(INFLIGHT)
         library = self._client
@@ -249,6 +255,30 @@ class MqttClient(aiomqtt.Client):
         self.abandon()
 
     # ---- receiving -----------------------------------------------------------------------------------
+
+    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:  # noqa: ANN401 - the library's signature
+        """Called in the library's connecting thread; our reader takes the place of the library's."""
+        super()._on_socket_open(client, userdata, sock)
+        self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), self._read)
+
+    def _read_on(self) -> None:
+        self._reads_on = False
+        self._read()
+
+    def _read(self) -> None:
+        """Read what has come, but not for long; what is left in the buffer is read in the next turn."""
+        sock = self._socket
+        try:
+            for _ in range(_PACKETS_A_TURN):
+                self._client.loop_read()
+                if sock is None or self._client.socket() is None or not sock.pending():
+                    return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is over
+            self._lose(error)
+            return
+        if not self._reads_on:  # one turn at a time, also when new bytes come meanwhile
+            self._reads_on = True
+            self._loop.call_soon(self._read_on)
 
     def _handle_publish(self) -> MQTTErrorCode:
         """Take the place of the library's reader of PUBLISH packets."""
@@ -446,6 +476,6 @@ class MqttClient(aiomqtt.Client):
 def _connect_properties(endpoint: Endpoint, max_payload_bytes: int) -> PahoProperties:
     properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = endpoint.session_expiry_s
-    properties.ReceiveMaximum = min(max(endpoint.queue_limit, 1), _RECEIVE_MAXIMUM)
+    properties.ReceiveMaximum = min(endpoint.queue_limit, _RECEIVE_MAXIMUM)
     properties.MaximumPacketSize = max_payload_bytes + _HEAD_BYTES
     return properties

@@ -10,6 +10,7 @@ import socket
 import ssl
 
 _BUFFER_BYTES = 64 * 1024
+_UNSENT_BYTES = 256 * 1024
 # No packet of ours is larger; a peer that announces more gets its bytes in pieces, allocated as they come.
 _LARGEST_BYTES = 16 * 1024 * 1024
 
@@ -58,6 +59,10 @@ class BufferedSocket:
     def __init__(self, sock: socket.socket) -> None:
         # Nagle with delayed ACK costs 40 ms each way, and the policies would learn that timer.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # What the kernel takes and cannot send yet is stale before it leaves: seconds of activations
+            # on a slow link. Linux and macOS can be told to take less.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self.fault: OSError | None = None
         self.first_byte: int | None = None
         self._sock = sock

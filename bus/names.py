@@ -8,7 +8,8 @@ import re
 
 from bus.errors import ConfigurationError
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,47}$"
+# \Z, not $: that would let a line feed through at the end.
+NAME_PATTERN = r"\A[a-z0-9][a-z0-9_.-]{0,47}\Z"
 _NAME = re.compile(NAME_PATTERN)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bus.connection import Will
 from bus.errors import LocalProtocolError
 from bus.messages import NodeState, State
-from bus.topics import METRICS, STATE, Role, Topics
+from bus.topics import DEFAULT_PREFIX, METRICS, STATE, Role, Topics
 from bus.wire import encode, encode_metrics
 
 # Limits of `bus.messages.Label` and `Sentence`; the encoder does not hold us to them, every reader does.
@@ -41,6 +41,15 @@ class Presence:
     boot: int
     version: str
     type: str = ""
+
+    def client_id(self, part: str = "") -> str:
+        """Return a name for a connection: `device:cam-1`, `device:cam-1:data`.
+
+        The role belongs to it, since a device and an aggregator may both be called main; so does a prefix of
+        one's own, since two sites may share a broker. A colon stands in no name, so parts cannot be mistaken.
+        """
+        prefix = () if self.topics.prefix == DEFAULT_PREFIX else (self.topics.prefix.replace("/", "."),)
+        return ":".join((*prefix, self.role.value, self.id, *filter(None, (part,))))
 
     def will(self) -> Will:
         """Return what the broker says for us if we vanish: lost, of this very boot."""

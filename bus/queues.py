@@ -22,7 +22,7 @@ class Inbox:
     """Events waiting for their one reader.
 
     Args:
-        limit: QoS 0 deliveries that may wait.
+        limit: QoS 0 deliveries that may wait, at least 1.
     """
 
     def __init__(self, limit: int) -> None:
@@ -50,13 +50,17 @@ class Inbox:
     def _put_unreliable(self, delivery: Delivery) -> None:
         if self._unreliable >= self._limit:
             self.dropped += 1
-            for index, event in enumerate(self._events):
-                if isinstance(event, Delivery) and event.qos == 0:
-                    del self._events[index]
-                    break
-            self._unreliable -= 1
+            self._drop_oldest_unreliable()
         self._unreliable += 1
         self._events.append(delivery)
+
+    def _drop_oldest_unreliable(self) -> None:
+        """Drop one; there is one, since the limit is at least 1."""
+        unreliable = (
+            i for i, event in enumerate(self._events) if isinstance(event, Delivery) and not event.qos
+        )
+        del self._events[next(unreliable)]
+        self._unreliable -= 1
 
     def _put_down(self, event: LinkDown) -> None:
         """Add an outage in the place of one that is unread, unless deliveries lie between."""

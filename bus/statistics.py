@@ -27,7 +27,7 @@ class Bounds:
     Attributes:
         row_norm_squared: largest |x|^2 of one row; contexts are scaled to O(1), 4 a column is generous.
         cost_s: largest cost of one row, seconds.
-        rows: largest count of one upload, which is also the weight cap of one message.
+        rows: largest count of one upload, which is also the weight cap of one message; members keep to it.
     """
 
     row_norm_squared: float = 256.0

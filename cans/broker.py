@@ -20,6 +20,11 @@ async def run_broker(settings: BrokerSettings) -> None:
     async with BrokerProcess(settings) as broker:
         if broker.engine == "amqtt" and settings.engine == "auto":
             to_stderr(f"broker: {LOST_WITHOUT_MOSQUITTO}")
+        if settings.config == "dev" and broker.address.host != settings.host:
+            to_stderr(
+                f"broker: {settings.host} lets everybody in who can reach it; on a network that is not yours "
+                "alone use --mode secure"
+            )
         where = f"state in {broker.state_dir}" if settings.state_dir else "state is not kept"
         to_stderr(
             f"broker: {broker.engine} ({settings.config}) at {broker.address.url}, pid {broker.pid}; {where}"

@@ -49,6 +49,7 @@ def provision(
         authority = _Authority(state_dir / "ca")
         _provide_server(authority, state_dir / "server", server_names)
         folder = state_dir / "identities"
+        _require_one_each([*wanted, *_known(folder)])
         for identity in wanted:
             _provide_identity(authority, folder / identity.name, identity)
         known = _known(folder)
@@ -57,6 +58,18 @@ def provision(
         raise ConfigurationError(f"cannot write the broker's state: {error}; mend its permissions") from None
     (state_dir / "acl").chmod(0o600)
     return known
+
+
+def _require_one_each(identities: Iterable[Identity]) -> None:
+    """Refuse one id for two types: `reply/{device}` and `infer/{edge}/{device}` name no type."""
+    types: dict[tuple[str, str], str] = {}
+    for identity in identities:
+        other = types.setdefault((identity.role, identity.id), identity.type)
+        if other != identity.type:
+            raise ConfigurationError(
+                f"the device id {identity.id} is in use for type {other} already: give each device an id of "
+                "its own, or take the folder of the old identity away"
+            )
 
 
 def _known(folder: Path) -> list[Identity]:

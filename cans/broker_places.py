@@ -9,9 +9,16 @@ from bus.errors import ConfigurationError
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that is free now.
+
+    Raises:
+        ConfigurationError: the host is not ours.
+    """
+    try:
+        with socket.create_server((host, 0), family=_family(host)) as listener:
+            return int(listener.getsockname()[1])
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, error) from None
 
 
 def reachable(host: str) -> str:
@@ -41,8 +48,7 @@ def require_free(host: str, port: int) -> None:
     Raises:
         ConfigurationError: port taken, host not ours, not allowed.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         # As the brokers do: a port whose last connections are still closing is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -50,11 +56,18 @@ def require_free(host: str, port: int) -> None:
             probe.listen(1)
         except PermissionError:
             raise ConfigurationError(f"port {port} needs more rights: choose one above 1023") from None
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
+        except (OSError, UnicodeError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise ConfigurationError(
                     f"port {port} on {host} is taken: stop what listens there or choose another port (0: any)"
                 ) from None
-            raise ConfigurationError(
-                f"cannot listen on {host}: {error.strerror}; choose another host"
-            ) from None
+            raise _cannot_listen(host, error) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _cannot_listen(host: str, error: OSError | UnicodeError) -> ConfigurationError:
+    why = error.strerror if isinstance(error, OSError) else "no host name"
+    return ConfigurationError(f"cannot listen on {host}: {why}; choose another host")

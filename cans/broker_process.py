@@ -212,11 +212,17 @@ class BrokerProcess:
         return [executable, "-c", str(path)]
 
     async def _read_log(self, process: asyncio.subprocess.Process) -> None:
+        """Hand its log on. It is read to its end whatever happens: a full pipe would stop the broker."""
         assert process.stdout is not None
-        while raw := await process.stdout.readline():
+        heard = True
+        while raw := await _line(process.stdout):
             line = raw.decode(errors="replace").rstrip()
             self._last_lines.append(line)
-            self._on_line(f"{self.engine}: {line}")
+            try:
+                if heard:
+                    self._on_line(f"{self.engine}: {line}")
+            except (OSError, ValueError):
+                heard = False  # stderr is closed, or the disk is full: nobody is left to tell
 
     async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
         host = reachable(self._settings.host)
@@ -271,6 +277,16 @@ class BrokerProcess:
             await process.wait()
         if self._reader is not None:
             await self._reader
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """Return the next line, or what fits the buffer of one that is longer; b"" at the end."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except asyncio.LimitOverrunError as overrun:
+        return await stream.readexactly(overrun.consumed)
 
 
 def _choose(settings: BrokerSettings) -> Engine:

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ async def _play(
     edge = await children.start("edge", ["cans", "edge", "--id", EDGE_ID, *fixed])
     devices = []
     for number, (device, kind) in enumerate(settings.devices.items()):
-        url = f"mqtt://{broker.username + '@' if broker.username else ''}127.0.0.1:{ports[device]}"
+        url = replace(broker, host="127.0.0.1", port=ports[device]).url
         arguments = [
             *("cans", "device", "--id", device, "--type", kind.name, "--broker", url, *bus),
             *("--frames", str(settings.frames), "--seed", str(settings.seed * 1000 + number)),

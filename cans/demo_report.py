@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from cans.demo_plan import LEARNER, RIVALS, DemoSettings
@@ -123,12 +124,15 @@ def table(report: Mapping[str, Any]) -> Table:
         f"{link['up_mbit']:g} Mbit/s up, {link['delay_ms']:g} ms"
         for name, link in emulated["links"].items()
     )
+    # Narrow borders: the whole row fits the 80 columns of a plain terminal or a log.
     grid = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
         title=f"Latency in ms; devices and links are emulated, weights {emulated['weights']}",
         caption=f"seed {report['seed']}; {kinds}; * best fixed policy",
     )
-    for column in ("type", "policy", "mean", "p50", "p95", "frames", "/ best fixed", "2nd half"):
-        grid.add_column(column, justify="left" if column in {"type", "policy"} else "right")
+    for column in ("type", "policy", "mean", "p50", "p95", "frames", "/ best", "2nd half"):
+        grid.add_column(column, justify="left" if column in {"type", "policy"} else "right", no_wrap=True)
     for name, figures in report["types"].items():
         best, best_ms = best_fixed(figures)
         later = report["second_half_mean_ms"][name]

@@ -1,4 +1,4 @@
-"""Runs a role to its end: the loop, and what Ctrl-C and SIGTERM do."""
+"""Runs a role to its end: the loop, and what Ctrl-C, SIGTERM and SIGHUP do."""
 
 import asyncio
 import signal
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-    """Run to the end; returns None if SIGTERM asked it to stop before.
+    """Run to the end; returns None if SIGTERM or SIGHUP (its terminal was closed) asked it to stop before.
 
-    Both signals cancel the role's task, so that it says goodbye on the bus; a second Ctrl-C does not wait.
+    All signals cancel the role's task, so that it says goodbye on the bus; a second Ctrl-C does not wait.
 
     Raises:
         KeyboardInterrupt: after the clean stop that Ctrl-C asked for.
@@ -29,7 +29,10 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
             asked_to_stop = True
             task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        for told in (signal.SIGTERM, signal.SIGHUP):
+            # Started with nohup, it is meant to outlive its terminal.
+            if signal.getsignal(told) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(told, stop)
         try:
             return await main()
         except asyncio.CancelledError:

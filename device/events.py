@@ -140,10 +140,9 @@ class RejectionArrived:
 
 @dataclass(frozen=True, slots=True)
 class LinkCameUp:
-    """A connection to the broker stands; `protocol` is 5, or 4 for MQTT 3.1.1."""
+    """A connection to the broker stands."""
 
     link: Link
-    protocol: int = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,11 @@ class Executor:
         self._on_event = on_event
         self._log = _log.bind(device=settings.id)
         self._out = Outbox(control, limit=CONTROL_QUEUED)
+        self._sending = False
         self._stopped = asyncio.Event()
         self._error = ""
         self._tasks: asyncio.TaskGroup
+        self._capturing: asyncio.Task[None] | None = None
         self._shell: Shell[ev.Event, do.Command] = Shell(session, self._execute, ev.DeadlinePassed())
 
     async def serve(self) -> None:
@@ -102,7 +104,8 @@ class Executor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._out.drained()
-            for task in background:
+            # A capture may sleep until its frame is due, or wait for a camera.
+            for task in (*background, *filter(None, [self._capturing])):
                 task.cancel()
         self._log.info("stopped")
         if self._error:
@@ -132,7 +135,7 @@ class Executor:
                     event.ack()
                 case LinkUp(protocol):
                     self._log.info("connected", link=link, mqtt=protocol)
-                    self._post(ev.LinkCameUp(link, protocol))
+                    self._post(ev.LinkCameUp(link))
                 case LinkDown(reason, taken_over):
                     self._log.warning("link_lost", link=link, reason=reason)
                     self._post(ev.LinkWentDown(link, reason, taken_over))
@@ -158,7 +161,7 @@ class Executor:
             case do.RunWarmStart():
                 self._spawn(self._warm_start(command.rows), "warm start")
             case do.CaptureNext():
-                self._spawn(self._capture(command.at), "capture")
+                self._capturing = self._spawn(self._capture(command.at), "capture")
             case do.RunHead():
                 self._spawn(self._run_head(command), "head")
             case do.RunFallback():
@@ -186,8 +189,8 @@ class Executor:
             case _:
                 assert_never(command)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.create_task(work, name=f"device {name}")
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._tasks.create_task(work, name=f"device {name}")
 
     async def _warm_start(self, rows: int) -> None:
         loop = asyncio.get_running_loop()
@@ -233,6 +236,13 @@ class Executor:
             self._post(ev.FallbackFinished(command.turn, answer.top, answer.confidence, answer.fallback_ms))
 
     async def _send_request(self, command: do.SendRequest) -> None:
+        """Publish an activation, unless an older one is still being written: then it is finished here.
+
+        The older one cannot be taken back, half of it is on the wire; behind it the newer would be late too.
+        """
+        if self._sending:
+            self._post(ev.SendFailed(command.turn, "link_busy"))
+            return
         request = command.request
         properties = Properties(
             response_topic=self._topics.of(REPLY, device=self._settings.id),
@@ -241,12 +251,15 @@ class Executor:
             expiry_s=max(1, math.ceil(request.budget_ms / 1000.0)),
         )
         topic = self._topics.of(INFER, edge=command.edge, device=self._settings.id)
+        self._sending = True
         try:
             await self._data.publish(topic, encode(INFER, request), qos=INFER.qos, properties=properties)
         except (LinkError, LocalProtocolError) as error:
             reason = "too_large" if isinstance(error, LocalProtocolError) else "link_lost"
+            self._sending = False
             self._post(ev.SendFailed(command.turn, reason))
         else:
+            self._sending = False
             self._post(ev.RequestSent(command.turn))
 
     def _send_upload(self, command: do.SendUpload) -> None:

@@ -87,7 +87,7 @@ async def run_device(
             # The source is opened last: whatever was wrong with the rest has been said by now.
             source = await loop.run_in_executor(threads[1], _open, settings, compute)
             try:
-                async with connect(_data(settings, topics)) as data:
+                async with connect(_data(settings, topics, voice)) as data:
                     executor = Executor(
                         settings, session, compute, source, threads, voice, path, control, data, on_event
                     )
@@ -107,7 +107,7 @@ def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint
     acks = topics.of(ACK, type=settings.type, device=settings.id)
     edges = topics.filter(STATE, role=Role.EDGE.value)
     return Endpoint(
-        settings.id,
+        voice.presence.client_id(),
         voice.presence.will(),
         announce=voice.announce,
         farewell=voice.farewell,
@@ -116,11 +116,13 @@ def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint
     )
 
 
-def _data(settings: DeviceSettings, topics: Topics) -> Endpoint:
+def _data(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint:
     """Who the data connection is."""
     replies = topics.of(REPLY, device=settings.id)
     return Endpoint(
-        f"{settings.id}-data", subscriptions=((replies, REPLY.qos),), queue_limit=DELIVERIES_QUEUED
+        voice.presence.client_id("data"),
+        subscriptions=((replies, REPLY.qos),),
+        queue_limit=DELIVERIES_QUEUED,
     )
 
 

@@ -27,7 +27,6 @@ from bus.messages import UploadRefusal
 from device import events as e
 from device.commands import Answer, CaptureNext, Command, Note, RunWarmStart, Stop
 from device.edges import Edges
-from device.flapping import Flapping
 from device.limits import Limits
 from device.metrics import metrics_of
 from device.plan import Identity, Plan
@@ -80,8 +79,6 @@ class DeviceSession:
         self._others = _restore(policies, restored)
         self._frames = frames
         self._warm_start = warm_start
-        self._flapping = {"control": Flapping(), "data": Flapping()}
-        self._protocol = 0
         self._capturing = False
         self._captured_at = 0.0
         self._source_ended = False
@@ -188,10 +185,10 @@ class DeviceSession:
                 return self.saver.saved(number)
             case e.SnapshotFailed(number, reason):
                 return self.saver.failed(number, reason, now)
-            case e.LinkCameUp(link, protocol):
-                return self._link_came_up(link, protocol, now)
+            case e.LinkCameUp(link):
+                return self._link_came_up(link)
             case e.LinkWentDown():
-                return self._link_went_down(event, now)
+                return self._link_went_down(event)
             case (
                 e.Started() | e.WarmStartFinished() | e.FrameCaptured() | e.SourceEnded() | e.StopRequested()
             ):
@@ -268,19 +265,16 @@ class DeviceSession:
         self.phase = "waiting"
         self._wait_until = now + self.limits.wait_edge_s
 
-    def _link_came_up(self, link: e.Link, protocol: int, now: float) -> list[Command]:
-        self._protocol = protocol
-        self._flapping[link].came_up(now)
+    def _link_came_up(self, link: e.Link) -> list[Command]:
         if link == "data":
             self.turns.link_up = True
         elif self.uploads is not None:
             self.uploads.link_came_up()
         return []
 
-    def _link_went_down(self, event: e.LinkWentDown, now: float) -> list[Command]:
+    def _link_went_down(self, event: e.LinkWentDown) -> list[Command]:
         self.reconnects += 1
-        flapping = self._flapping[event.link].went_down(now) and self._protocol < 5
-        if event.taken_over or flapping:
+        if event.taken_over:
             return self._stop_now(
                 f"another client uses the id {self.identity.device!r} on this broker: "
                 "give each device an --id of its own"

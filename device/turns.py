@@ -5,9 +5,9 @@
     head or waiting --(no edge, rejection, link, deadline)--> fallback --> answered by fallback
     any --(compute failed)----------------------------------> rejected
 
-One turn at a time. A frame has one turn for each policy, in an order that rotates with the frame number,
-so that no contestant always plays right after another. One frame may wait behind the one in play; a newer
-one takes its place and the older is rejected as `dropped`.
+One turn at a time. A frame has one turn for each policy, in an order that changes with the frame number so
+that each contestant plays right after each other equally often (`rotation.py`). One frame may wait behind
+the one in play; a newer one takes its place and the older is rejected as `dropped`.
 This file must never let one policy see what another's turn cost.
 """
 
@@ -20,6 +20,7 @@ from device.edges import Edges
 from device.events import FallbackFinished, Head
 from device.limits import Limits
 from device.plan import Identity, Plan
+from device.rotation import Rotation
 from device.tally import LATENCIES_KEPT, Tally
 from device.turn import NO_STAGES, RemoteStages, Stage, Turn, feedback_of, request_id_of, request_of
 
@@ -47,6 +48,7 @@ class Turns:
         self._identity = identity
         self._plan = plan
         self._policies = {policy.name: policy for policy in policies}
+        self._order = Rotation(tuple(self._policies))
         self._edges = edges
         self._limits = limits
         self._last_turn = 0
@@ -78,7 +80,7 @@ class Turns:
 
     def capture(self, frame: object, now: float) -> list[Command]:
         """Take a frame in: play it, let it wait, or let it replace the one that waits."""
-        new = _Frame(self._captured, frame, now, self._rotation(self._captured))
+        new = _Frame(self._captured, frame, now, self._order(self._captured))
         self._captured += 1
         for tally in self.tallies.values():
             tally.sent += 1
@@ -210,11 +212,6 @@ class Turns:
         assert (self._frame is None) == (self._turn is None)
         assert self._waiting is None or self._frame is not None
         assert self._turn is None or (self._turn.head is None) == (self._turn.stage == "head")
-
-    def _rotation(self, seq: int) -> list[str]:
-        names = list(self._policies)
-        first = seq % len(names)
-        return names[first:] + names[:first]
 
     def _begin(self, now: float) -> list[Command]:
         """Let the next policy of the frame in play choose."""

@@ -70,10 +70,14 @@ async def run_edge(
         presence = Presence(topics, Role.EDGE, settings.id, folder.boot, settings.version)
         voice = _Voice(presence, settings.detail)
         control = Endpoint(
-            settings.id, presence.will(), announce=voice.announce, farewell=voice.farewell, queue_limit=1
+            presence.client_id(),
+            presence.will(),
+            announce=voice.announce,
+            farewell=voice.farewell,
+            queue_limit=1,
         )
         data = Endpoint(
-            f"{settings.id}-data",
+            presence.client_id("data"),
             subscriptions=((topics.filter(INFER, edge=settings.id), INFER.qos),),
             queue_limit=REQUESTS_QUEUED,
         )

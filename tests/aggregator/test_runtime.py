@@ -215,7 +215,7 @@ def test_another_client_with_its_id_ends_it_with_a_sentence(tmp_path: Path) -> N
         async with asyncio.timeout(30), broker.connect(DEVICE) as link:
             task = asyncio.create_task(run_aggregator(settings_of(tmp_path), connect=broker.connect))
             await on_topic(deliveries(link), STATE_TOPIC)
-            async with broker.connect(Endpoint("agg")):
+            async with broker.connect(Endpoint("aggregator:agg")):
                 with pytest.raises(ConfigurationError, match="--id"):
                     await task
 

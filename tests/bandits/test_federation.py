@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bandits.federation import Duplicate, Group, GroupFull, Member, Merged
-from bandits.member import MAX_SHARED
+from bandits.member import MAX_ROWS, MAX_SHARED
 from bandits.statistics import Statistics
 from bandits.uploads import Upload
+from bus.statistics import Bounds
 
 D = 3
 LAMBDA = 0.5
@@ -354,3 +355,26 @@ def test_a_group_restarts_to_the_bit() -> None:
     assert (again.origin, again.version, again.members) == ("a", 2, 2)
     assert again.merge("d2", "i2", 3, 4, offline(2.0, 3.0)) == Duplicate(2)
     assert again.merge("d1", "i1", 0, 2, offline(2.0)) == Merged(3)
+
+
+def test_what_a_long_absence_gathered_goes_up_with_the_weight_of_one_upload() -> None:
+    assert Bounds().rows == MAX_ROWS
+    m = member()
+    X, y = np.ones((1000, D)) * np.linspace(0.1, 1.0, D), np.full(1000, 0.2)
+    for _ in range(150):
+        m.observe(X, y)
+    upload = m.take_upload()
+    assert upload.statistics.count == MAX_ROWS
+    assert np.allclose(upload.statistics.gram, MAX_ROWS * np.outer(X[0], X[0]))
+    assert np.allclose(upload.statistics.moment, MAX_ROWS * 0.2 * X[0])
+    assert isinstance(Group(D, "o").merge("d", "i", 0, 1, upload.statistics), Merged)
+    assert m.local.count == 0
+
+
+def test_a_group_that_is_definite_up_to_rounding_only_is_not_adopted() -> None:
+    m = member()
+    gram = np.eye(D)
+    gram[-1, -2] = gram[-2, -1] = 1.0 + 1e-10
+    with pytest.raises(ValueError, match="positive definite"):
+        m.adopt("o", 1, Statistics(gram, np.zeros(D), 5, 1.0))
+    assert m.version == 0

@@ -210,6 +210,33 @@ def test_a_device_that_stays_at_home_is_sent_out_now_and_then() -> None:
     assert max(np.diff(forced)) <= 9
 
 
+def test_where_nothing_can_be_offloaded_nothing_is_forced() -> None:
+    policy = FedLinUCBDW([True, False], Settings(probe_after_frames=2))
+    for _ in range(10):
+        assert policy.select(np.array([[1.0, 0.0]])) == 0
+        assert not policy.forced
+        policy.update(0, Cost(0.1, 0.1))
+    with pytest.raises(ValueError, match="shape"):
+        policy.select(np.zeros(2))
+
+
+def test_a_probe_that_could_not_leave_the_device_stays_due_and_teaches_nothing() -> None:
+    contexts = np.array([[0.0, 1.0], [1.0, 0.0]])
+    policy = FedLinUCBDW([True, False], Settings(beta_s=0.0, probe_after_frames=2))
+    for arm, cost in ((0, 1.0), (1, 0.1), (1, 0.1)):
+        policy.select(contexts)
+        policy.update(arm, Cost(cost, 0.0 if arm == 0 else cost))
+    before = policy.dump()["probes"]["gap"]
+    for _ in range(5):
+        assert (policy.select(contexts), policy.forced) == (0, True)
+        policy.update(1, Cost(0.05, 0.05))  # no edge worker there: the device arm was played instead
+    assert policy.dump()["probes"]["gap"] == before
+    assert (policy.select(contexts), policy.forced) == (0, True)
+    policy.update(0, Cost(1.0, 0.0))
+    assert policy.dump()["probes"]["gap"] == 2 * before
+    assert policy.select(contexts) == 1
+
+
 def test_a_forced_offload_is_held_against_what_its_own_arm_was_believed_to_cost() -> None:
     # Two offloading arms of one context: only their offsets tell them apart. The device arm is the cheapest.
     contexts = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])

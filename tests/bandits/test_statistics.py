@@ -137,6 +137,7 @@ def test_bent_sums_of_real_rows_are_refused(table: np.ndarray, how: str) -> None
     else:
         # Cauchy-Schwarz: |b| <= sqrt(trace(Sigma) sum y^2) for any rows.
         moment[0] = 2.0 * np.sqrt(np.trace(gram) * honest.sum_squares) + 1.0
+    gram = (gram + gram.T) / 2.0
     with pytest.raises(ValueError, match="semidefinite"):
         Statistics(gram, moment, honest.count, honest.sum_squares).require_valid()
 

@@ -75,8 +75,8 @@ def test_a_will_is_published_when_the_link_breaks_and_not_after_a_goodbye(name: 
         async with site.connect(endpoint("watcher", "w/#", qos=1)) as watcher:
             listener = Listener(watcher)
             farewell = [("w/state", b"bye")]
-            async with site.connect(endpoint("polite", will=will, farewell=lambda: farewell)):
-                pass
+            async with site.connect(endpoint("polite", will=will, farewell=lambda: farewell)) as polite:
+                await polite.publish("other", b"", qos=1)  # it has lived for a while
             assert bytes((await listener.delivery("w/state")).payload) == b"bye"
             async with site.connect(endpoint("victim", will=will)):
                 site.cut("victim")
@@ -354,10 +354,10 @@ def test_a_second_client_with_the_same_id_takes_over(name: str) -> None:
 @on_every_site
 def test_after_a_reconnect_it_is_subscribed_and_announced_before_link_up(name: str) -> None:
     async def test(site: Site) -> None:
-        boots = iter(range(1, 9))
+        boot = 1
 
         def announce() -> list[tuple[str, bytes]]:
-            return [("s/node", b"online %d" % next(boots))]
+            return [("s/node", b"online %d" % boot)]
 
         async with site.connect(endpoint("watcher", "s/#", qos=1)) as watcher:
             watching = Listener(watcher)
@@ -371,6 +371,7 @@ def test_after_a_reconnect_it_is_subscribed_and_announced_before_link_up(name: s
                     await node.publish("t", b"")
                 with pytest.raises(LinkLost):
                     await node.subscribe("later")
+                boot = 2
                 site.restore("node")
                 await listener.kind(LinkUp)
                 assert bytes((await watching.delivery("s/node")).payload) == b"online 2"

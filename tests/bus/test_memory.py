@@ -109,6 +109,23 @@ def test_time_is_what_the_test_says() -> None:
     run(main())
 
 
+def test_qos_0_is_not_kept_for_a_session_that_is_away() -> None:
+    async def main() -> None:
+        broker = MemoryBroker()
+        away = Endpoint("r", subscriptions=(("q/+", 1),), session_expiry_s=100)
+        async with broker.connect(away):
+            pass
+        async with broker.connect(Endpoint("w")) as writer:
+            await writer.publish("q/0", b"")
+            await writer.publish("q/1", b"", qos=1)
+        async with broker.connect(away) as reader:
+            listener = Listener(reader)
+            await listener.delivery("q/1")
+            assert listener.topics() == ["q/1"]
+
+    run(main())
+
+
 def test_a_session_holds_no_more_than_its_queue() -> None:
     async def main() -> None:
         broker = MemoryBroker(max_queued=3, protocol=4)

@@ -186,6 +186,123 @@ def test_giving_up_while_connecting_leaves_nothing_behind() -> None:
     run(main())
 
 
+def test_what_is_asked_for_while_connecting_is_there_at_link_up() -> None:
+    """A publish or subscribe in that moment is told `LinkLost`; the set-up that goes on takes it along."""
+
+    async def main() -> None:
+        async with mosquitto() as broker, CutProxy(broker.address) as proxy:
+            said = [b"ready"]
+            calls = asyncio.Event()
+
+            def announce() -> list[tuple[str, bytes]]:
+                calls.set()
+                return [("s/a", said[0])]
+
+            endpoint = Endpoint("a", announce=announce)
+            watch = Endpoint("w", subscriptions=(("s/#", 1),))
+            async with (
+                open_connection(broker.address, watch) as watcher,
+                open_connection(proxy.address, endpoint) as connection,
+            ):
+                listener, watching = Listener(connection), Listener(watcher)
+                await listener.kind(LinkUp)
+                calls.clear()
+                proxy.cut()
+                await calls.wait()  # the announcement of the next connect is under way
+                with pytest.raises(LinkLost):
+                    await connection.subscribe("late")
+                said[0] = b"sleeping"
+                await listener.kind(LinkUp)
+                await connection.publish("late", b"heard")
+                assert bytes((await listener.delivery("late")).payload) == b"heard"
+                await watching.until(lambda e: isinstance(e, Delivery) and bytes(e.payload) == b"sleeping")
+
+    run(main())
+
+
+class _Hiccup:
+    """Forwards to a broker, but closes the first connections after their CONNECT, without a word."""
+
+    def __init__(self, target: BrokerAddress, fails: int) -> None:
+        self._inner = CutProxy(target)
+        self.fails = fails
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.fails:
+            self.fails -= 1
+            await reader.read(1024)
+            writer.close()
+            return
+        await self._inner._forward(reader, writer)
+
+    def cut(self) -> None:
+        self._inner.cut()
+
+
+def test_one_hiccup_is_no_reason_to_speak_an_older_protocol_for_ever() -> None:
+    async def main() -> None:
+        async with mosquitto() as broker:
+            hiccup = _Hiccup(broker.address, 1)
+            server = await asyncio.start_server(hiccup.serve, "127.0.0.1", 0)
+            async with server:
+                address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+                async with open_connection(address, Endpoint("a")) as connection:
+                    listener = Listener(connection)
+                    assert (await listener.kind(LinkUp)).protocol == 4  # it may have been an old broker
+                    hiccup.cut()
+                    assert (await listener.kind(LinkUp)).protocol == 5
+                    hiccup.fails = 1
+                    hiccup.cut()
+                    assert (await listener.kind(LinkUp)).protocol == 5
+                hiccup.cut()
+
+    run(main())
+
+
+def test_who_stood_first_is_not_ended_by_a_newcomer_of_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr("bus.mqtt._STOOD_S", 0.0)
+        async with mosquitto() as broker:
+            same = Endpoint("same")
+            async with open_connection(broker.address, same) as one, open_connection(broker.address, same):
+                listener = Listener(one)
+                for _ in range(4):
+                    assert not (await listener.kind(LinkDown)).taken_over
+
+    run(main())
+
+
+def test_a_flood_of_small_messages_leaves_the_loop_to_others() -> None:
+    async def main() -> None:
+        async with mosquitto() as broker:
+            reader = Endpoint("r", subscriptions=(("t", 0),), queue_limit=20_000)
+            async with (
+                open_connection(broker.address, reader) as connection,
+                open_connection(broker.address, Endpoint("w")) as writer,
+            ):
+                most = 0
+                taken = 0
+                inner = connection.inbox.put  # type: ignore[attr-defined]
+
+                def count(event: object) -> None:
+                    nonlocal taken
+                    taken += 1
+                    inner(event)
+
+                connection._client.deliver = count  # type: ignore[attr-defined]
+                for _ in range(5000):
+                    await writer.publish("t", b"x")
+                await writer.publish("t", b"", qos=1)
+                while taken < 5001:
+                    before = taken
+                    await asyncio.sleep(0)
+                    most = max(most, taken - before)
+                # Two reads may fall into one turn of the loop: one by readiness, one left over.
+                assert most <= 2 * 64
+
+    run(main())
+
+
 async def _outcome(task: "asyncio.Task[None]") -> BaseException | None:
     await asyncio.wait({task})
     return task.exception()

@@ -40,8 +40,11 @@ def test_the_private_methods_we_replace_or_call_have_their_signatures(
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        # The reader empties what our buffer still holds, as it does for TLS.
-        (aiomqtt.Client._on_socket_open, 'hasattr(client._sock, "pending")'),
+        # Our reader takes the place of this one, registered after it.
+        (
+            aiomqtt.Client._on_socket_open,
+            "call_soon_threadsafe(self._loop.add_reader, sock.fileno(), callback)",
+        ),
         # These attributes are read here.
         (aiomqtt.Client.__init__, "self._connected: asyncio.Future[None]"),
         (aiomqtt.Client.__init__, "self._disconnected: asyncio.Future[None]"),
@@ -73,6 +76,7 @@ def test_our_own_names_do_not_hide_theirs() -> None:
         "_on_connect",
         "_on_disconnect",
         "_on_publish",
+        "_on_socket_open",
         "_on_socket_register_write",
         "_on_socket_unregister_write",
     }

@@ -1,9 +1,11 @@
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.connection import ConnectionEvent, Delivery, LinkDown, LinkUp
+from bus.connection import ConnectionEvent, Delivery, Endpoint, LinkDown, LinkUp
+from bus.errors import LocalProtocolError
 from bus.queues import AckWindow, Inbox
 
 
@@ -22,6 +24,11 @@ def test_the_oldest_qos_0_gives_way_and_qos_1_never_does() -> None:
     assert inbox.dropped == 1
     inbox.put(Delivery("g", b""))
     assert len(inbox) == 1
+
+
+def test_a_queue_without_room_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="queue_limit is 0"):
+        Endpoint("cam-1", queue_limit=0)
 
 
 def test_outages_nobody_read_of_become_one_and_a_takeover_is_not_forgotten() -> None:

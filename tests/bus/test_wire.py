@@ -40,6 +40,21 @@ def test_every_kind_of_message_has_its_golden_bytes() -> None:
 
 
 @pytest.mark.parametrize(("topic", "message"), SAMPLES, ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize("ending", ["\n", "/x", "+", " "])
+def test_no_text_that_is_decoded_can_break_a_topic(topic: Topic, message: m.Message, ending: str) -> None:
+    """A name that `Topics.of` refuses would end whoever answers under it."""
+    names = [each.name for each in msgspec.inspect.type_info(type(message)).fields if _is_name(each.type)]  # type: ignore[attr-defined]
+    for name in names:
+        changed = msgspec.structs.replace(message, **{name: getattr(message, name) + ending})
+        with pytest.raises(RemoteProtocolError, match="malformed"):
+            decode(topic, encode(topic, changed))
+
+
+def _is_name(kind: object) -> bool:
+    return isinstance(kind, msgspec.inspect.StrType) and kind.pattern is not None
+
+
+@pytest.mark.parametrize(("topic", "message"), SAMPLES, ids=lambda value: getattr(value, "name", ""))
 def test_an_untyped_library_reads_the_same(topic: Topic, message: m.Message) -> None:
     payload = encode(topic, message)
     untyped = json.loads(payload) if topic.form is Form.JSON else msgpack.unpackb(payload)

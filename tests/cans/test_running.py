@@ -1,4 +1,4 @@
-"""How a role ends: by itself, by SIGTERM, by Ctrl-C; and where its log goes."""
+"""How a role ends: by itself, by SIGTERM, by Ctrl-C, with its terminal; and where its log goes."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ role_command()
 """
 
 
-@pytest.mark.parametrize(("signal", "code"), [(15, 0), (2, 130)])
+@pytest.mark.parametrize(("signal", "code"), [(15, 0), (2, 130), (1, 0)])
 def test_a_signal_is_a_clean_stop(signal: int, code: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", _ROLE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

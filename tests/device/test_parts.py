@@ -25,7 +25,6 @@ from device.choose_edge import choose_edge
 from device.compute import Frame, LocalAnswer
 from device.edges import LIMIT, REST_S, Edges
 from device.events import ExitRow, Head
-from device.flapping import Flapping
 from device.frames import VideoFrames, open_source
 from device.inbound import event_of
 from device.limits import Limits
@@ -168,20 +167,6 @@ def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
     edges.announced(newest)
     edges.announced(edge_state(edge=f"edge-{LIMIT - 1}", state="lost"))
     assert edges.choose(0.0) == "edge-new"
-
-
-# ---- two clients with one id -------------------------------------------------------------------------
-
-
-def test_five_quick_losses_in_a_row_are_flapping_and_a_slow_one_begins_anew() -> None:
-    flapping = Flapping()
-    now, told = 0.0, []
-    for lasted in (1.0, 1.0, 1.0, 1.0, 60.0, 1.0, 1.0, 1.0, 1.0, 1.0):
-        flapping.came_up(now)
-        now += lasted
-        told.append(flapping.went_down(now))
-        assert flapping.went_down(now) == told[-1]  # an attempt to connect again that failed
-    assert told == [False] * 9 + [True]
 
 
 # ---- limits, settings, policies ----------------------------------------------------------------------

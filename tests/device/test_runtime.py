@@ -158,11 +158,86 @@ def test_another_client_with_the_same_id_ends_it_with_a_sentence() -> None:
         given = settings(None, wait_edge_s=0.0, frames=None)
         task = asyncio.create_task(run_device(given, connect=broker.connect, on_event=look))
         await playing.wait()
-        async with broker.connect(Endpoint("cam-1")):
+        async with broker.connect(Endpoint("device:cam-1")):
             with pytest.raises(ConfigurationError, match="--id"):
                 await task
 
     asyncio.run(main())
+
+
+def test_stopping_does_not_wait_for_a_frame_that_is_due_much_later() -> None:
+    async def main() -> DeviceSummary:
+        broker = MemoryBroker()
+        summaries: list[DeviceSummary] = []
+        answered = asyncio.Event()
+
+        def look(event: e.Event) -> None:
+            if isinstance(event, e.HeadFinished):
+                answered.set()
+
+        given = settings(None, wait_edge_s=0.0, frames=None, warm_start=0, fps=1 / 3600)
+        task = asyncio.create_task(
+            run_device(given, connect=broker.connect, on_event=look, on_end=summaries.append)
+        )
+        await answered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(30.0):
+                await task
+        return summaries[0]
+
+    assert asyncio.run(main()).frames_answered == 1
+
+
+class _SlowLink:
+    """A connection whose QoS 0 writes never get through until it is told so."""
+
+    def __init__(self, inner: Connection) -> None:
+        self._inner = inner
+        self.open = asyncio.Event()
+        self.publishes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def publish(self, *args: Any, **kwargs: Any) -> None:
+        self.publishes += 1
+        await self.open.wait()
+        await self._inner.publish(*args, **kwargs)
+
+
+def test_behind_an_activation_that_is_still_being_written_none_queues_up(tmp_path: Path) -> None:
+    async def main() -> tuple[DeviceSummary, _SlowLink]:
+        broker = MemoryBroker()
+        links: list[_SlowLink] = []
+
+        @contextlib.asynccontextmanager
+        async def connect(endpoint: Endpoint) -> AsyncIterator[Connection]:
+            async with broker.connect(endpoint) as connection:
+                if not endpoint.client_id.endswith(":data"):
+                    yield connection
+                    return
+                links.append(_SlowLink(connection))
+                yield links[0]
+
+        given = settings(
+            tmp_path / "device", frames=6, policy="edge_only_uint8", deadline_ms=200.0, warm_start=0
+        )
+        given_up: list[e.Event] = []
+
+        def look(event: e.Event) -> None:
+            if isinstance(event, e.FallbackFinished):
+                given_up.append(event)
+            if len(given_up) == 5:
+                links[0].open.set()
+
+        async with others(tmp_path, broker.connect):
+            return await run_device(given, connect=connect, on_event=look), links[0]
+
+    summary, link = asyncio.run(main())
+    assert summary.frames_answered == 6
+    assert summary.answered_by["fallback"] >= 5
+    assert link.publishes <= 2  # the one that hung, and perhaps one after it got through
 
 
 @pytest.mark.mosquitto

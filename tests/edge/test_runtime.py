@@ -192,11 +192,11 @@ def test_a_lost_link_leaves_a_will_and_the_state_comes_back() -> None:
     async def main() -> None:
         broker = MemoryBroker()
         async with running(broker, Summing()) as (_, link, incoming):
-            broker.cut("edge-1")
+            broker.cut("edge:edge-1")
             lost = await until_state(incoming, "lost")
             back = await until_state(incoming, "ready")
             assert lost["boot"] == back["boot"]
-            broker.cut("edge-1-data")
+            broker.cut("edge:edge-1:data")
             topic = T.of(INFER, edge="edge-1", device="cam-1")
             await asyncio.sleep(0)
             await link.publish(topic, request("1-1", b"\x05"))
@@ -208,7 +208,7 @@ def test_a_lost_link_leaves_a_will_and_the_state_comes_back() -> None:
 def test_another_client_with_its_id_ends_it_with_a_sentence() -> None:
     async def main() -> None:
         broker = MemoryBroker()
-        async with running(broker, Summing()) as (task, _, _), broker.connect(Endpoint("edge-1")):
+        async with running(broker, Summing()) as (task, _, _), broker.connect(Endpoint("edge:edge-1")):
             with pytest.raises(ConfigurationError, match="--id"):
                 await task
 
