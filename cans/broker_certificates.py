@@ -1,4 +1,4 @@
-"""An authority of one's own for a secure broker: CA, the broker's certificate, one per identity.
+"""An authority of one's own for a secure broker: CA, revocations, certificates for broker and identities.
 
 Everything is made once and kept; a later call adds what is missing. Keys are P-256, readable by their
 owner only. This file must never print or return a private key.
@@ -22,6 +22,7 @@ from cans.broker_acl import Identity, mosquitto_acl, parse_identity
 _CA_YEARS = 10
 # Devices in the field live long and are seldom visited.
 _LEAF_YEARS = 5
+_ISSUED = "issued"  # every serial number with its name, a line each
 _ALWAYS_SERVED = ("localhost", "127.0.0.1", "::1")
 # Clocks of small devices run late; a certificate must not be "not yet valid" there.
 _BACKDATED = dt.timedelta(days=2)
@@ -30,7 +31,10 @@ _BACKDATED = dt.timedelta(days=2)
 def provision(
     state_dir: Path, *, identities: Iterable[str], server_names: Iterable[str], topics: Topics
 ) -> list[Identity]:
-    """Make CA, server certificate, identities and ACL in the state folder, keeping what is there.
+    """Make CA, certificates, revocations and ACL in the state folder, keeping what is there.
+
+    A certificate that was issued once and is no longer in its place is revoked: take an identity's folder
+    away and its key opens nothing any more, also if the identity is given a new one.
 
     Args:
         state_dir: exists and is writable.
@@ -53,6 +57,13 @@ def provision(
         for identity in wanted:
             _provide_identity(authority, folder / identity.name, identity)
         known = _known(folder)
+        if not known:
+            raise ConfigurationError(
+                "nobody could connect: say who may with --identity device/TYPE/ID, edge/ID, aggregator/ID or "
+                "watcher/ID, each once"
+            )
+        current = [state_dir / "server" / "certificate.pem", *folder.rglob("certificate.pem")]
+        authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
         (state_dir / "acl").write_text(mosquitto_acl(known, topics))
     except OSError as error:
         raise ConfigurationError(f"cannot write the broker's state: {error}; mend its permissions") from None
@@ -127,6 +138,7 @@ class _Authority:
     """The CA in a folder, made if it is not there."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         certificate, key = folder / "ca.pem", folder / "key.pem"
         if certificate.is_file() != key.is_file():
             raise ConfigurationError(f"{folder} holds only half of the CA: bring the other file back")
@@ -169,7 +181,27 @@ class _Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
+        # Before the certificate: one that nobody wrote down could not be revoked.
+        with (self._folder / _ISSUED).open("a") as issued:
+            issued.write(f"{certificate.serial_number:x} {common_name}\n")
         _write(folder, "certificate.pem", certificate, key)
+
+    def revoke_all_but(self, current: Iterable[int]) -> None:
+        """Write `crl.pem`: every serial number issued so far, but these."""
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(now - _BACKDATED)
+            # Made anew at every start; a broker that runs on must not find its list out of date.
+            .next_update(now + dt.timedelta(days=365 * _CA_YEARS))
+        )
+        lines = (self._folder / _ISSUED).read_text().splitlines()
+        for serial in sorted({int(line.split()[0], 16) for line in lines if line} - set(current)):
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - _BACKDATED)
+            builder = builder.add_revoked_certificate(revoked.build())
+        revocations = builder.sign(self._key, hashes.SHA256())
+        (self._folder / "crl.pem").write_bytes(revocations.public_bytes(serialization.Encoding.PEM))
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

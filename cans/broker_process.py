@@ -21,6 +21,7 @@ from typing import Literal, Self
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX, Topics
+from cans.broker_acl import parse_identity
 from cans.broker_certificates import provision
 from cans.broker_files import CONFIGS, render
 from cans.broker_places import free_port, reachable, require_free, require_writable
@@ -149,6 +150,8 @@ class BrokerProcess:
             raise ConfigurationError(
                 f"there is no broker configuration {settings.config!r}: choose {' or '.join(CONFIGS)}"
             )
+        for text in settings.identities:
+            parse_identity(text)
         self.engine = _choose(settings)
         if settings.state_dir is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="cans-broker-")
@@ -161,6 +164,11 @@ class BrokerProcess:
                 identities=settings.identities,
                 server_names=(*settings.server_names, reachable(settings.host)),
                 topics=Topics(settings.prefix),
+            )
+        if settings.config == "password" and not (self.state_dir / "passwords").is_file():
+            raise ConfigurationError(
+                f"{self.state_dir / 'passwords'} is missing: make it with `mosquitto_passwd -c "
+                f"{self.state_dir / 'passwords'} device/TYPE/ID`, then add the others without -c"
             )
 
     async def _start(self) -> None:

@@ -37,6 +37,8 @@ SHARED = {
     "password_file": "password_file",
     "prefix": "prefix",
 }
+# Commands that connect to no broker of the person's by default: [broker] does not set theirs.
+_OWN_BROKER = frozenset({"broker", "demo", "version"})
 # The section that says which device types learn together.
 GROUPS = "groups"
 # Not settings: they say what to do with settings.
@@ -81,9 +83,9 @@ class Command(click.Command):
                     option.envvar = f"CANS_{self.name}_{key_of(option)}".upper()
         self.params += [_config_option(), _show_option()]
         self.epilog = self.epilog or (
-            "Settings: flags, then environment, then the file's section "
-            f"[{self.name}] and [broker]. Exit codes: 0 done or stopped by SIGTERM, 1 failed while "
-            "running, 2 a setting cannot work, 130 Ctrl-C."
+            f"Settings: flags, then environment, then the file's section {_sections(self.name)}.\n\n"
+            "Exit codes: 0 done or stopped by SIGTERM, 1 failed while running, 2 a setting cannot work, "
+            "130 Ctrl-C."
         )
 
     @property
@@ -108,6 +110,10 @@ class Command(click.Command):
             raise Failure(str(error)) from None
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
+
+
+def _sections(name: str | None) -> str:
+    return f"[{name}]" if name in _OWN_BROKER else f"[{name}] and, for the broker's address, [broker]"
 
 
 def _config_option() -> click.Option:
@@ -171,7 +177,7 @@ def settings_of(tables: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]
     own = commands[name]
     values = {_word(key): value for key, value in tables.get(name, {}).items()}
     # The demo starts a broker of its own; it must not take a site's by surprise.
-    if name not in {"broker", "demo"}:
+    if name not in _OWN_BROKER:
         shared = {_word(key): value for key, value in tables.get("broker", {}).items()}
         values = {SHARED[key]: value for key, value in shared.items() if key in SHARED} | values
     return {own[key]: value for key, value in values.items() if key in own}

@@ -16,6 +16,8 @@ from rich.text import Text
 
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint, LinkDown, LinkUp
+from bus.errors import ConfigurationError, LocalProtocolError
+from bus.filters import require_filter
 from bus.mqtt import open_connection
 from bus.topics import INFER, REPLY, TABLE, Topics
 from cans.payloads import decode_payload
@@ -43,6 +45,18 @@ class WatchSettings:
     one_line: bool = False
     count: int | None = None
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no broker would take.
+
+        Raises:
+            ConfigurationError: a filter that is none.
+        """
+        for each in self.filters:
+            try:
+                require_filter(each)
+            except LocalProtocolError as error:
+                raise ConfigurationError(str(error)) from None
 
     def topic_filters(self) -> tuple[str, ...]:
         """The filters to subscribe to."""

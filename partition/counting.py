@@ -45,6 +45,11 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.work = no_work()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: nothing here is compiled, and yes imports the compiler, 100 MiB and a second."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

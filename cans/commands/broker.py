@@ -5,6 +5,7 @@ from typing import Literal
 
 import click
 
+from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX
 from cans.settings import Command
 from cans.shared_options import log_options
@@ -80,6 +81,10 @@ def broker(
     from cans.running import run  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
+    if configuration != "dev" and state_dir is None:
+        raise ConfigurationError(
+            f"--mode {configuration} needs --state-dir: certificates and ACL have to outlive the broker"
+        )
     settings = BrokerSettings(
         config=configuration,
         host=host,

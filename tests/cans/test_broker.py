@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Endpoint, LinkDown
 from bus.errors import BrokerRefused, BrokerUnreachable, ConfigurationError, PublishRefused
 from bus.mqtt import open_connection
 from bus.topics import TABLE, Role, Topic, Topics
+from cans.__main__ import main
 from cans.broker import BrokerProcess, BrokerSettings, run_broker
 from cans.broker_acl import Identity, grants, parse_identity
 from cans.broker_files import render, template_folder
@@ -289,6 +291,20 @@ def _start(settings: BrokerSettings) -> str:
     return str(caught.value)
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_any_free_port_of_an_ipv6_address_will_do() -> None:
+    need_mosquitto()
+
+    async def main() -> None:
+        async with (
+            BrokerProcess(BrokerSettings(host="::1", port=0), quiet) as broker,
+            open_connection(broker.address, Endpoint("a")),
+        ):
+            pass
+
+    run(main())
+
+
 def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     need_mosquitto()
     file = tmp_path / "file"
@@ -298,8 +314,12 @@ def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     assert "no broker configuration" in _start(BrokerSettings(config="x"))
     assert "cannot be written" in _start(BrokerSettings(state_dir=file))
     assert "needs mosquitto" in _start(BrokerSettings(config="secure", engine="amqtt"))
-    assert "passwords" in _start(BrokerSettings(config="password", port=0, state_dir=tmp_path / "p"))
-    assert "choose another host" in _start(BrokerSettings(host="192.0.2.1"))
+    secure = BrokerSettings(config="password", port=0, state_dir=tmp_path / "p")
+    assert "nobody could connect" in _start(secure)
+    assert "mosquitto_passwd" in _start(dataclasses.replace(secure, identities=IDENTITIES))
+    for host in ("192.0.2.1", "nosuch.invalid", "a..b"):
+        assert "choose another host" in _start(BrokerSettings(host=host))
+        assert "choose another host" in _start(BrokerSettings(host=host, port=0))
 
 
 def test_a_broker_that_dies_ends_run_broker_with_a_sentence(
@@ -339,9 +359,78 @@ def test_provisioning_keeps_what_is_there_and_adds_what_is_new(tmp_path: Path) -
     ssl.create_default_context(cafile=str(tmp_path / "ca" / "ca.pem"))
 
 
+def test_a_key_that_was_taken_away_opens_nothing_even_after_a_new_one_was_issued(tmp_path: Path) -> None:
+    name = "edge/edge-1"
+    stolen = tmp_path / "stolen"
+
+    async def main() -> None:
+        state = tmp_path / "state"
+        async with (
+            mosquitto(state, config="secure", identities=(name, "watcher/wall")) as broker,
+            open_connection(broker.address_of(name), Endpoint("a")),
+        ):
+            pass
+        (state / "identities" / name).rename(stolen)
+        for identities in ((), (name,)):  # not replaced, then replaced
+            async with mosquitto(state, config="secure", identities=identities) as broker:
+                thief = dataclasses.replace(
+                    broker.address_of(name), certificate=stolen / "certificate.pem", key=stolen / "key.pem"
+                )
+                assert "certificate" in await _refusal(thief)
+        async with (
+            mosquitto(state, config="secure") as broker,
+            open_connection(broker.address_of(name), Endpoint("a")),
+        ):
+            pass
+
+    run(main())
+
+
+def test_one_device_id_belongs_to_one_type(tmp_path: Path) -> None:
+    need_mosquitto()
+    twins = ("device/phone/cam-1", "device/tv/cam-1")
+    settings = BrokerSettings(config="secure", port=0, state_dir=tmp_path, identities=twins)
+    assert "in use for type phone already" in _start(settings)
+    assert _start(dataclasses.replace(settings, identities=("device/x",))).startswith("identity 'device/x'")
+    assert "identity" in _start(BrokerSettings(port=0, identities=("device/x",)))
+
+
+def test_a_broker_whose_log_nobody_can_take_runs_on() -> None:
+    lines = 0
+
+    def full(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        async with mosquitto(on_line=full) as broker:
+            # mosquitto says three lines for each: far more in all than a pipe holds.
+            for _ in range(600):
+                _, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+                writer.write(b"x" * 64)
+                writer.close()
+            async with open_connection(broker.address, Endpoint("a")) as connection:
+                await connection.publish("t", b"", qos=1)
+
+    run(main())
+    assert lines == 1
+
+
 def test_templates_are_found_and_filled_in_completely(tmp_path: Path) -> None:
     assert (template_folder() / "README.md").is_file()
     for config in ("dev", "secure", "password"):
         text = render(config, host="127.0.0.1", port=1, state_dir=tmp_path)
         assert "$" not in text
         assert "max_packet_size 8388608" in text
+
+
+@pytest.mark.parametrize(
+    "unit", sorted((template_folder() / "systemd").glob("*.service")), ids=lambda p: p.stem
+)
+def test_a_service_unit_starts_a_command_with_flags_that_it_has(unit: Path) -> None:
+    (start,) = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
+    _, *arguments = start.removeprefix("ExecStart=").split()
+    result = CliRunner().invoke(main, [*arguments, "--show-settings"])
+    assert result.exit_code == 0, result.output
+    assert f"cans-{arguments[0]}" == unit.stem

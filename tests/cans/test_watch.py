@@ -10,6 +10,7 @@ import pytest
 
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint
+from bus.errors import ConfigurationError
 from bus.mqtt import open_connection
 from bus.topics import INFER, STATE, STATS, Topics
 from bus.wire import encode
@@ -92,3 +93,8 @@ def test_nobody_draws_on_the_terminal_through_a_payload(show: Any) -> None:
 def test_a_message_is_described_for_json() -> None:
     about = describe(Delivery("a/b", b"", qos=1, retained=True))
     assert about == {"topic": "a/b", "bytes": 0, "qos": 1, "retained": True, "data": None}
+
+
+def test_a_filter_that_no_broker_takes_is_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="no topic filter"):
+        WatchSettings(BrokerAddress(), ("a/#/b",))

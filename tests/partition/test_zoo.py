@@ -1,5 +1,7 @@
 """Networks by name, weights from files, and what cannot be cut."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,16 @@ def test_a_foreign_file_is_one_sentence(content: bytes, tmp_path: Path) -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no weights file"):
         load_file(Tiny(), tmp_path / "none.pt")
+
+
+def test_a_network_is_made_and_measured_without_torchs_compiler() -> None:
+    """Its import would cost a small device 100 MiB; a private switch of torch's keeps it out."""
+    code = (
+        "import sys; from partition.zoo import load_model; from partition.partitioned import build; "
+        "from partition.images import MovingCrops; "
+        "model = build(load_model('mobilenet_v2')); frame = MovingCrops(0, model.input_size).frame(0); "
+        "[model.run_head(frame, arm) for arm in model.arms]; "
+        "print([name for name in ('sympy', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
