@@ -21,6 +21,8 @@ KNOWN_DIFFERENCES: dict[tuple[str, str], str] = {
     ("mosquitto-3.1.1", "receive_maximum"): "MQTT 3.1.1 has no ReceiveMaximum; mosquitto sends 20 ahead",
     ("mosquitto-3.1.1", "takeover_told"): "MQTT 3.1.1 cannot say why it hangs up",
     ("mosquitto-5", "takeover_told"): "mosquitto 2.0 hangs up without a DISCONNECT when a client takes over",
+    ("mosquitto-5", "overlap"): "mosquitto delivers once for each filter of an MQTT 5 client",
+    ("amqtt", "overlap"): "amqtt delivers once for each filter",
     ("amqtt", "properties"): "amqtt speaks MQTT 3.1.1 only",
     ("amqtt", "message_expiry"): "amqtt speaks MQTT 3.1.1 only",
     ("amqtt", "receive_maximum"): "amqtt speaks MQTT 3.1.1 only",
@@ -191,6 +193,41 @@ def test_a_session_outlives_its_link(name: str) -> None:
 
 
 @on_every_site
+def test_a_session_holds_fifty_messages_and_the_newest_give_way(name: str) -> None:
+    async def test(site: Site) -> None:
+        away = endpoint("reader", "q/+", qos=1, session_expiry_s=60)
+        async with site.connect(endpoint("writer")) as writer:
+            async with site.connect(away):
+                pass
+            for number in range(60):
+                await writer.publish(f"q/{number}", b"", qos=1)  # acknowledged all the same
+            async with site.connect(away) as reader:
+                listener = Listener(reader)
+                await reader.subscribe(BARRIER)
+                if not differs(site, "sessions"):
+                    await listener.delivery("q/49")
+                await writer.publish(BARRIER, b"", qos=1)
+                await listener.delivery(BARRIER)
+                held = [] if differs(site, "sessions") else [f"q/{number}" for number in range(50)]
+                assert listener.topics() == [*held, BARRIER]
+
+    check(name, test)
+
+
+@on_every_site
+def test_what_two_filters_of_one_client_match_is_delivered_once(name: str) -> None:
+    async def test(site: Site) -> None:
+        async with site.connect(endpoint("both", "a/#", "a/+", BARRIER)) as both:
+            listener = Listener(both)
+            await both.publish("a/b", b"", qos=1)
+            await both.publish(BARRIER, b"", qos=1)
+            await listener.delivery(BARRIER)
+            assert listener.topics().count("a/b") == 1 + differs(site, "overlap")
+
+    check(name, test)
+
+
+@on_every_site
 def test_a_message_expires_while_it_waits(name: str) -> None:
     async def test(site: Site) -> None:
         reader_of = endpoint("reader", "q/+", qos=1, session_expiry_s=60)
@@ -200,8 +237,14 @@ def test_a_message_expires_while_it_waits(name: str) -> None:
             site.cut("reader")
             await listener.kind(LinkDown)
             await writer.publish("q/1", b"", qos=1, properties=Properties(expiry_s=1))
+            await writer.publish("r/1", b"x", qos=1, retain=True, properties=Properties(expiry_s=1))
             # Expiry is counted in whole seconds of the broker's clock: this one wait is the subject.
             await asyncio.sleep(2.1)
+            async with site.connect(endpoint("late", "r/+", BARRIER)) as late:
+                waiting = Listener(late)
+                await writer.publish(BARRIER, b"", qos=1)
+                await waiting.delivery(BARRIER)
+                assert ("r/1" in waiting.topics()) == differs(site, "message_expiry")
             site.restore("reader")
             await listener.kind(LinkUp)
             await writer.publish("q/2", b"", qos=1)
