@@ -25,10 +25,11 @@ from cans.demo_gather import LISTENED, Gathered
 from cans.demo_plan import AGGREGATOR_ID, DEADLINE_MS, EDGE_ID, LEARNER, RIVALS, DemoSettings
 from cans.demo_processes import Child, Children
 from cans.demo_report import make_report, table
-from cans.demo_view import render
+from cans.demo_view import progress, render
 from cans.versions import versions
 
 _VIEW_PERIOD_S = 0.25
+_TELL_PERIOD_S = 20.0
 _MERGED_TIMEOUT_S = 10.0
 # A burst of feedback while the figure of this process is drawn; far above what four devices send.
 _QUEUE_LIMIT = 4096
@@ -64,9 +65,8 @@ async def run_demo(settings: DemoSettings) -> dict[str, Any]:
         ear = await stack.enter_async_context(open_connection(broker, _ear(heard.topics)))
         children = await stack.enter_async_context(Children(settings.logs))
         stage = _Stage(on_change=(lambda _: None) if settings.live else _say)
-        async with _background(
-            _listen(ear, heard), *([_draw(settings, heard, stage, console)] if settings.live else [])
-        ):
+        shown = _draw(settings, heard, stage, console) if settings.live else _tell(settings, heard)
+        async with _background(_listen(ear, heard), shown):
             summaries = await _play(settings, children, broker, heard, stage, work)
             merged = await _merged(heard, sum(each["statistics_sent"] for each in summaries.values()))
     stage.set("drawing")
@@ -192,6 +192,13 @@ async def _draw(settings: DemoSettings, heard: Gathered, stage: _Stage, console:
         while True:
             live.update(render(settings, heard, clock(), stage.text), refresh=True)
             await asyncio.sleep(_VIEW_PERIOD_S)
+
+
+async def _tell(settings: DemoSettings, heard: Gathered) -> None:
+    """Say how far it is, for logs and plain terminals."""
+    while True:
+        await asyncio.sleep(_TELL_PERIOD_S)
+        _say(progress(settings, heard))
 
 
 async def _merged(heard: Gathered, sent: int) -> int:

@@ -30,6 +30,16 @@ def render(settings: DemoSettings, heard: Gathered, now: float, stage: str) -> P
     )
 
 
+def progress(settings: DemoSettings, heard: Gathered) -> str:
+    """How far each device is, and what its learner plays now, in one line."""
+    told = []
+    for device in settings.devices:
+        said = heard.latest.get(device)
+        now = f", now {said.cut}/{said.codec} {said.total_ms:.0f} ms" if said else ""
+        told.append(f"{device} {heard.turns(device, LEARNER)}/{settings.frames}{now}")
+    return "; ".join(told)
+
+
 def _devices(settings: DemoSettings, heard: Gathered) -> Table:
     """One row a device: its learner's latest frame."""
     table = Table("device", "type", "cut", "codec", "by", expand=True)

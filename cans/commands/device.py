@@ -1,12 +1,13 @@
 """`cans device`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from cans.settings import Command
 from cans.shared_options import broker_address, broker_options, log_options
+from device.policy_names import NAMES
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -38,11 +39,42 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--policy",
     default="fedlinucb_dw",
-    help="Who chooses the arm: fedlinucb_dw, device_only, edge_only_uint8, edge_only_jpeg, "
-    "edge_only_float32, two_arm, linucb, ans.",
+    help=f"Who chooses the arm: {', '.join(NAMES)}.",
 )
 @click.option(
     "--compare", default="", help="Other policies, comma separated, that play the same frames in turns."
+)
+@click.option(
+    "--alpha",
+    default=1.0,
+    help="Hand in what was learnt once the determinant of the gram has grown by more than the factor 1 + "
+    "alpha: larger is fewer uploads and later news, 0 is one after every frame.",
+)
+@click.option(
+    "--beta",
+    "beta_s",
+    type=float,
+    help="Seconds of exploration: how much faster than expected a rarely played arm is hoped to be. When not "
+    "given, fedlinucb_dw follows the spread of its data, and linucb takes 0.3.",
+)
+@click.option(
+    "--regularisation",
+    default=0.1,
+    help="Lambda, the weight of knowing nothing. It must be the aggregator's --regularisation, whose group "
+    "contains it.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(["fresh", "strict"]),
+    default="fresh",
+    help="fresh: what was learnt here counts at once. strict: only once the group has sent it back, as in "
+    "FedLinUCB.",
+)
+@click.option(
+    "--feedback",
+    type=click.Choice(["split", "total"]),
+    default="split",
+    help="split: learn two rows a frame, the device's part and the rest. total: one row, capture to answer.",
 )
 @click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
 @click.option(
@@ -77,6 +109,11 @@ def device(
     type_: str,
     codecs: str | None,
     compare: str,
+    alpha: float,
+    beta_s: float | None,
+    regularisation: float,
+    view: Literal["fresh", "strict"],
+    feedback: Literal["split", "total"],
     emulate: Path | None,
     slowness: float,
     summary: Path | None,
@@ -99,6 +136,7 @@ def device(
     from cans.device_root import DeviceSettings, run_to_summary  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.logs import configure_logs  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
+    from device.settings import learner_of  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
     broker = {name: rest.pop(name) for name in ("broker", "ca", "cert", "key", "password_file")}
@@ -108,6 +146,9 @@ def device(
         broker=broker_address(**broker),
         codecs=tuple(codecs.split(",")) if codecs else None,
         compare=tuple(compare.split(",")) if compare else (),
+        learner=learner_of(
+            alpha=alpha, beta_s=beta_s, regularisation=regularisation, view=view, feedback=feedback
+        ),
         **rest,
     )
     run(lambda: run_to_summary(settings, summary, emulate, slowness))

@@ -1,6 +1,7 @@
 """What the conformance suite cannot ask of every broker: faults around one real connection."""
 
 import asyncio
+import socket
 import threading
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_device_may_wait_for_a_broker_that_starts_later() -> None:
                 await listener.kind(LinkUp)
                 assert connection.protocol == 5
                 await connection.publish("t", b"", qos=1)
+
+    run(main())
+
+
+def test_neither_side_lets_nagle_wait() -> None:
+    async def main() -> None:
+        async with mosquitto() as broker:
+            assert "set_tcp_nodelay true\n" in (broker.state_dir / "mosquitto.conf").read_text()
+            async with open_connection(broker.address, Endpoint("a")) as connection:
+                sock = connection._client._socket._sock  # type: ignore[attr-defined]
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
     run(main())
 

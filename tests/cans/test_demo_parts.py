@@ -18,7 +18,7 @@ from cans.demo_gather import Gathered
 from cans.demo_plan import LEARNER, RIVALS, TYPES, DemoSettings
 from cans.demo_processes import Children, ProcessFailed
 from cans.demo_report import best_fixed, latency, make_report, second_half, table
-from cans.demo_view import render
+from cans.demo_view import progress, render
 from tests.support.samples import SAMPLES
 
 TOPICS = Topics()
@@ -144,6 +144,9 @@ def test_what_is_heard_is_sorted(tmp_path: Path) -> None:
     Console(file=out, width=140).print(render(_settings(tmp_path), heard, 5.0, "playing"))
     assert "phone-2" in out.getvalue()
     assert "emulated" in out.getvalue()
+    told = progress(_settings(tmp_path), heard)
+    assert told.startswith(f"phone-1 2/{_settings(tmp_path).frames}, now ")
+    assert "phone-2 0/" in told
 
 
 def test_what_cannot_be_read_is_counted() -> None:
