@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from bus.errors import ConfigurationError
 from bus.topics import Topics
 from cans.broker_acl import Identity, mosquitto_acl, parse_identity
+from cans.broker_places import unwritable
 
 _CA_YEARS = 10
 # Devices in the field live long and are seldom visited.
@@ -66,7 +67,7 @@ def provision(
         authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
         (state_dir / "acl").write_text(mosquitto_acl(known, topics))
     except OSError as error:
-        raise ConfigurationError(f"cannot write the broker's state: {error}; mend its permissions") from None
+        raise unwritable(state_dir, error) from None
     (state_dir / "acl").chmod(0o600)
     return known
 

@@ -37,9 +37,14 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConfigurationError(
-            f"the broker's state folder {folder} cannot be written ({error.strerror}): choose another"
-        ) from None
+        raise unwritable(folder, error) from None
+
+
+def unwritable(folder: Path, error: OSError) -> ConfigurationError:
+    """The sentence for a folder without the rights or the room that a broker needs."""
+    return ConfigurationError(
+        f"the broker's state folder {folder} cannot be written ({error.strerror}): choose another"
+    )
 
 
 def require_free(host: str, port: int) -> None:

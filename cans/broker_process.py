@@ -24,7 +24,7 @@ from bus.topics import DEFAULT_PREFIX, Topics
 from cans.broker_acl import parse_identity
 from cans.broker_certificates import provision
 from cans.broker_files import CONFIGS, render
-from cans.broker_places import free_port, reachable, require_free, require_writable
+from cans.broker_places import free_port, reachable, require_free, require_writable, unwritable
 
 Engine = Literal["mosquitto", "amqtt"]
 
@@ -214,7 +214,11 @@ class BrokerProcess:
         if self.engine == "amqtt":
             return [sys.executable, "-m", "cans.broker_amqtt", host, str(port)]
         path = self.state_dir / "mosquitto.conf"
-        path.write_text(render(self._settings.config, host=host, port=port, state_dir=self.state_dir))
+        text = render(self._settings.config, host=host, port=port, state_dir=self.state_dir)
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise unwritable(self.state_dir, error) from None
         executable = find_mosquitto()
         assert executable is not None
         return [executable, "-c", str(path)]

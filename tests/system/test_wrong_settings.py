@@ -13,10 +13,15 @@ from tests.support.site import Site, free_port, site
 pytestmark = pytest.mark.system
 
 
-def _refused(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+def _refused(
+    folder: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    program: tuple[str, ...] = ("-m", "cans"),
+) -> str:
     """Run `cans ARGUMENTS`, which must end by itself with exit code 2; return its sentence."""
     done = subprocess.run(
-        [sys.executable, "-m", "cans", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=folder,
         env={**os.environ, **(env or {})},
         capture_output=True,
@@ -101,6 +106,33 @@ def test_unreadable_images_and_a_type_that_the_aggregator_refuses(tmp_path: Path
         assert "there is no no/such/place" in said
         said = _refused(tmp_path, "device", "--id", "one", "--type", "pi4", "--warm-start", "1", *broker)
         assert "pi4" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("device", "--id", "one", "--type", "pi4"),
+        ("edge",),
+        ("aggregator",),
+        ("broker", "--port", "0"),
+        ("broker", "--port", "0", "--mode", "secure", "--identity", "edge/one"),
+    ],
+    ids=" ".join,
+)
+def test_a_disk_that_takes_nothing_more(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    need_mosquitto()
+    # A file may not grow beyond nothing: what a full disk does, without filling one.
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        "from cans.__main__ import main; sys.exit(main(prog_name='cans'))"
+    )
+    with site(tmp_path) as here:
+        here.broker()
+        state = ("--state-dir", str(tmp_path / "full"))
+        broker = () if arguments[0] == "broker" else ("--broker", here.url)
+        said = _refused(tmp_path, *arguments, *state, *broker, program=("-c", code))
+    assert str(tmp_path / "full") in said
+    assert "choose another" in said or "give a folder" in said
 
 
 def test_two_devices_of_one_id(tmp_path: Path) -> None:
