@@ -71,9 +71,15 @@ class WarmStartFinished:
 
 @dataclass(frozen=True, slots=True)
 class FrameCaptured:
-    """A frame (height, width, 3) uint8; opaque here."""
+    """A frame was taken from the source.
+
+    Attributes:
+        frame: (height, width, 3) uint8; opaque here.
+        key_frame: it shows something else than the frame before it; true where nobody wants to know.
+    """
 
     frame: object = field(repr=False)
+    key_frame: bool = True
 
 
 @dataclass(frozen=True, slots=True)

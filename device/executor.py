@@ -26,6 +26,7 @@ from device import events as ev
 from device.compute import Compute, Frame
 from device.frames import FrameSource
 from device.inbound import event_of
+from device.key_frames import KeyFrames
 from device.preparation import run_warm_start
 from device.session import DeviceSession
 from device.settings import DeviceSettings
@@ -67,6 +68,8 @@ class Executor:
         self._session = session
         self._compute = compute
         self._source = source
+        # Comparing frames costs milliseconds that only ANS has a use for.
+        self._is_key_frame = KeyFrames() if "ans" in (settings.policy, *settings.compare) else None
         self._threads = threads
         self._voice = voice
         self._topics = voice.presence.topics
@@ -208,11 +211,18 @@ class Executor:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, at - time.monotonic()))
         try:
-            frame = await loop.run_in_executor(self._threads[1], self._source.next_frame)
+            captured = await loop.run_in_executor(self._threads[1], self._next_frame)
         except ConfigurationError as error:
             self._post(ev.SourceEnded(str(error)))
         else:
-            self._post(ev.SourceEnded() if frame is None else ev.FrameCaptured(frame))
+            self._post(captured)
+
+    def _next_frame(self) -> ev.FrameCaptured | ev.SourceEnded:
+        """Take the next frame; runs in the source's thread."""
+        frame = self._source.next_frame()
+        if frame is None:
+            return ev.SourceEnded()
+        return ev.FrameCaptured(frame, self._is_key_frame is None or self._is_key_frame(frame))
 
     async def _run_head(self, command: do.RunHead) -> None:
         loop = asyncio.get_running_loop()

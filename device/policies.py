@@ -1,6 +1,21 @@
-"""Policies by name: what `--policy` and `--compare` mean."""
+"""Policies by name: what `--policy` and `--compare` mean.
 
-from collections.abc import Sequence
+A policy is anything with what `bandits.policy.Policy` asks for:
+
+    name                 the name it is built by; tables, feedback and the saved state call it so
+    select(contexts)     the arm to play, an index into the rows of contexts (K, d); must not block
+    update(arm, cost)    learn what that arm cost with the contexts of the latest `select`; comes for each
+                         frame that was answered, perhaps with another arm than the one selected: a device
+                         without an edge worker plays the device-only arm instead
+    dump(), load(state)  the whole state as primitives, lists, maps and float64 arrays, to the bit; `load`
+                         raises ValueError, KeyError or TypeError for what an equally set one did not dump
+
+and, only if it wants to be told before each `select`, a `key_frame: bool` (`key_frames.py`).
+To add one: its name in `policy_names.py`, its builder in `BUILDERS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bandits.ans import ANS
 from bandits.fedlinucb import FedLinUCBDW
@@ -10,14 +25,33 @@ from bandits.policy import Policy
 from bandits.settings import Settings
 from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
+from device import policy_names as names
 from device.plan import Plan
 
-LEARNER = "fedlinucb_dw"
-DEVICE_ONLY = "device_only"
-EDGE_ONLY = {"edge_only_uint8": "uint8", "edge_only_jpeg": "jpeg", "edge_only_float32": "float32"}
-NAMES = (LEARNER, DEVICE_ONLY, *EDGE_ONLY, "two_arm", "linucb", "ans")
 # The switch offloads with the codec that sends least; a weaker one would flatter whatever it is compared to.
 _SWITCH_CODECS = ("jpeg", "uint8", "float32")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a policy is built of.
+
+    Attributes:
+        name: the one it was asked for by.
+        plan: the arms it chooses from.
+        learner: switches of the learners.
+        boot: starts of this install so far.
+        front_s: profiled seconds of head and encode of each arm; for `ans` only.
+    """
+
+    name: str
+    plan: Plan
+    learner: Settings
+    boot: int
+    front_s: Sequence[float]
+
+
+Builder = Callable[[Given], Policy]
 
 
 def require_names(policy: str, compare: Sequence[str]) -> tuple[str, ...]:
@@ -26,59 +60,82 @@ def require_names(policy: str, compare: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigurationError: unknown, twice, or a learner that would need a federation of its own.
     """
-    names = (policy, *compare)
-    for name in names:
-        if name not in NAMES:
-            raise ConfigurationError(f"there is no policy {name!r}: choose from {', '.join(NAMES)}")
-    if len(set(names)) != len(names):
-        raise ConfigurationError(f"each policy plays once: {', '.join(names)} names one of them twice")
-    if LEARNER in compare:
-        raise ConfigurationError(f"{LEARNER} shares what it learns, so it must be --policy, not --compare")
-    return names
+    playing = (policy, *compare)
+    for name in playing:
+        if name not in BUILDERS:
+            raise ConfigurationError(f"there is no policy {name!r}: choose from {', '.join(BUILDERS)}")
+    if len(set(playing)) != len(playing):
+        raise ConfigurationError(f"each policy plays once: {', '.join(playing)} names one of them twice")
+    if names.LEARNER in compare:
+        raise ConfigurationError(
+            f"{names.LEARNER} shares what it learns, so it must be --policy, not --compare"
+        )
+    return playing
 
 
 def build_policy(
     name: str, plan: Plan, learner: Settings, *, boot: int = 0, front_s: Sequence[float] = ()
 ) -> Policy:
-    """Return one policy.
-
-    Args:
-        name: one of `NAMES`.
-        plan: the arms it chooses from.
-        learner: switches of the learners.
-        boot: starts of this install so far.
-        front_s: profiled seconds of head and encode of each arm; for `ans` only.
+    """Return one policy. The arguments are those of `Given`.
 
     Raises:
-        ConfigurationError: the model has no arm that the policy plays.
+        ConfigurationError: the model has no arm that the policy plays, or a switch is out of range.
+        KeyError: nothing is called so; `require_names` comes first.
     """
     try:
-        return _build(name, plan, learner, boot, front_s)
+        return BUILDERS[name](Given(name, plan, learner, boot, front_s))
     except ValueError as error:
         raise ConfigurationError(f"the policy {name} cannot be set so: {error}") from None
 
 
-def _build(name: str, plan: Plan, learner: Settings, boot: int, front_s: Sequence[float]) -> Policy:
-    if name == LEARNER:
-        return FedLinUCBDW(plan.front, learner, boot=boot)
-    if name == DEVICE_ONLY:
-        return FixedArm(plan.device_arm, name)
-    if name in EDGE_ONLY:
-        return FixedArm(_input_arm(plan, name, (EDGE_ONLY[name],)), name)
-    if name == "two_arm":
-        return TwoArmSwitch(plan.device_arm, _input_arm(plan, name, _SWITCH_CODECS))
-    if name == "linucb":
-        beta_s = 0.3 if learner.beta_s is None else learner.beta_s
-        return LinUCB(plan.dimension, regularisation=learner.regularisation, beta_s=beta_s)
-    return ANS(front_s, [not front for front in plan.front], regularisation=learner.regularisation)
+def _learner(given: Given) -> Policy:
+    return FedLinUCBDW(given.plan.front, given.learner, boot=given.boot, name=given.name)
 
 
-def _input_arm(plan: Plan, name: str, codecs: Sequence[str]) -> int:
+def _device_only(given: Given) -> Policy:
+    return FixedArm(given.plan.device_arm, given.name)
+
+
+def _edge_only(given: Given) -> Policy:
+    return FixedArm(_input_arm(given, (names.EDGE_ONLY[given.name],)), given.name)
+
+
+def _two_arm(given: Given) -> Policy:
+    return TwoArmSwitch(given.plan.device_arm, _input_arm(given, _SWITCH_CODECS), name=given.name)
+
+
+def _linucb(given: Given) -> Policy:
+    learner = given.learner
+    beta_s = 0.3 if learner.beta_s is None else learner.beta_s
+    return LinUCB(
+        given.plan.dimension, regularisation=learner.regularisation, beta_s=beta_s, name=given.name
+    )
+
+
+def _ans(given: Given) -> Policy:
+    edge_columns = [not front for front in given.plan.front]
+    return ANS(
+        given.front_s, edge_columns, regularisation=given.learner.regularisation, name=given.name
+    )
+
+
+def _input_arm(given: Given, codecs: Sequence[str]) -> int:
     """Return the arm that sends the input with the first of `codecs` that there is."""
     for codec in codecs:
-        for index, arm in enumerate(plan.arms):
+        for index, arm in enumerate(given.plan.arms):
             if (arm.cut, arm.codec) == (0, codec):
                 return index
     raise ConfigurationError(
-        f"the policy {name} sends the input as {' or '.join(codecs)}: add it to --codecs"
+        f"the policy {given.name} sends the input as {' or '.join(codecs)}: add it to --codecs"
     )
+
+
+BUILDERS: dict[str, Builder] = {
+    names.LEARNER: _learner,
+    names.DEVICE_ONLY: _device_only,
+    **dict.fromkeys(names.EDGE_ONLY, _edge_only),
+    names.TWO_ARM: _two_arm,
+    names.LINUCB: _linucb,
+    names.ANS: _ans,
+}
+assert tuple(BUILDERS) == names.NAMES, "policy_names.py and BUILDERS must name the same policies"

@@ -207,9 +207,9 @@ class DeviceSession:
                 return self._start(now)
             case e.WarmStartFinished():
                 return self._warm(event, now)
-            case e.FrameCaptured(frame):
+            case e.FrameCaptured(frame, key_frame):
                 self._capturing, self._captured_at = False, now
-                return self.turns.capture(frame, now)
+                return self.turns.capture(frame, now, key_frame=key_frame)
             case e.SourceEnded(error):
                 self._capturing, self._source_ended = False, True
                 return self._stop_now(error) if error else []

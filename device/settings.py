@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bandits.fedlinucb import FedLinUCBDW
+from bandits.member import View
+from bandits.settings import Feedback
 from bandits.settings import Settings as LearnerSettings
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
@@ -10,7 +13,8 @@ from bus.messages import AnsweredBy
 from bus.names import require_name
 from bus.topics import DEFAULT_PREFIX
 from device.limits import Limits
-from device.policies import LEARNER, require_names
+from device.policies import require_names
+from device.policy_names import LEARNER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,10 @@ class DeviceSettings:
             raise ConfigurationError(f"--fps {self.fps:g} will not do: give 0 (closed loop) to 1000")
         if not 0 <= self.warm_start <= 10_000:
             raise ConfigurationError(f"--warm-start {self.warm_start} will not do: give 0 to 10000 rows")
+        if not self.source:
+            raise ConfigurationError(
+                "--source is empty: give crops, camera, a folder of images, an image or a video file"
+            )
         if not self.metrics_s > 0.0:
             raise ConfigurationError("the time between metrics must be positive")
         _ = self.limits  # it checks its own values
@@ -94,6 +102,25 @@ class DeviceSettings:
             wait_edge_s=self.wait_edge_s,
             flush_s=self.flush_s,
         )
+
+
+def learner_of(
+    *, alpha: float, beta_s: float | None, regularisation: float, view: View, feedback: Feedback
+) -> LearnerSettings:
+    """Return the learners' switches that a person may set; see `bandits.settings.Settings`.
+
+    Raises:
+        ConfigurationError: a value that cannot work, in a sentence.
+    """
+    try:
+        learner = LearnerSettings(
+            regularisation=regularisation, alpha=alpha, beta_s=beta_s, feedback=feedback, view=view
+        )
+        # Built for nothing: the learner knows its own limits, and says so before a network is loaded.
+        FedLinUCBDW((True, False), learner)
+    except ValueError as error:
+        raise ConfigurationError(f"the learner cannot be set so: {error}") from None
+    return learner
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from bus.messages import AnsweredBy, InferenceReply, Rejection
 from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
 from device.edges import Edges
 from device.events import FallbackFinished, Head
+from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
 from device.plan import Identity, Plan
 from device.rotation import Rotation
@@ -29,6 +30,7 @@ from device.turn import NO_STAGES, RemoteStages, Stage, Turn, feedback_of, reque
 class _Frame:
     seq: int
     frame: object
+    key_frame: bool
     captured_at: float
     to_play: list[str]
 
@@ -48,6 +50,7 @@ class Turns:
         self._identity = identity
         self._plan = plan
         self._policies = {policy.name: policy for policy in policies}
+        self._heeding = {policy.name: policy for policy in policies if isinstance(policy, HeedsKeyFrames)}
         self._order = Rotation(tuple(self._policies))
         self._edges = edges
         self._limits = limits
@@ -78,9 +81,9 @@ class Turns:
             return None
         return self._turn.captured_at + self._limits.wait_s
 
-    def capture(self, frame: object, now: float) -> list[Command]:
+    def capture(self, frame: object, now: float, *, key_frame: bool = True) -> list[Command]:
         """Take a frame in: play it, let it wait, or let it replace the one that waits."""
-        new = _Frame(self._captured, frame, now, self._order(self._captured))
+        new = _Frame(self._captured, frame, key_frame, now, self._order(self._captured))
         self._captured += 1
         for tally in self.tallies.values():
             tally.sent += 1
@@ -90,7 +93,11 @@ class Turns:
             self._frame = new
             return self._begin(now)
         dropped, self._waiting = self._waiting, new
-        return [] if dropped is None else [self._reject(dropped, "dropped")]
+        if dropped is None:
+            return []
+        # What changed with a frame that nobody sees has still changed since the last one that was played.
+        new.key_frame |= dropped.key_frame
+        return [self._reject(dropped, "dropped")]
 
     def head_finished(self, turn_id: int, head: Head, now: float) -> list[Command]:
         """Answer at once, send the request, or fall back."""
@@ -218,6 +225,8 @@ class Turns:
         frame = self._frame
         assert frame is not None
         name = frame.to_play.pop(0)
+        if name in self._heeding:
+            self._heeding[name].key_frame = frame.key_frame
         arm = self._policies[name].select(self._plan.contexts)
         if arm != self._plan.device_arm and not (self.link_up and self._edges.any_ready(now)):
             # The policy keeps its contexts and learns from the arm that was played instead.

@@ -44,7 +44,9 @@ def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
         f"assert CliRunner().invoke(main, {arguments}).exit_code == 0\n"
         "import cans.watch\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
-        "assert not loaded & {'torch', 'matplotlib', 'skimage', 'partition', 'device', 'edge'}, loaded\n"
+        "assert not loaded & {'torch', 'matplotlib', 'scipy', 'skimage', 'partition', 'edge'}, loaded\n"
+        "roles = {name for name in sys.modules if name.startswith('device.')}\n"
+        "assert roles <= {'device.policy_names'}, roles\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -29,7 +29,8 @@ from device.frames import VideoFrames, open_source
 from device.inbound import event_of
 from device.limits import Limits
 from device.plan import Plan
-from device.policies import NAMES, build_policy, require_names
+from device.policies import build_policy, require_names
+from device.policy_names import NAMES
 from device.preparation import profile_heads, run_warm_start
 from device.saver import RETRY_S, Saver
 from device.settings import DeviceSettings
