@@ -107,16 +107,12 @@ def _two_arm(given: Given) -> Policy:
 def _linucb(given: Given) -> Policy:
     learner = given.learner
     beta_s = 0.3 if learner.beta_s is None else learner.beta_s
-    return LinUCB(
-        given.plan.dimension, regularisation=learner.regularisation, beta_s=beta_s, name=given.name
-    )
+    return LinUCB(given.plan.dimension, regularisation=learner.regularisation, beta_s=beta_s, name=given.name)
 
 
 def _ans(given: Given) -> Policy:
     edge_columns = [not front for front in given.plan.front]
-    return ANS(
-        given.front_s, edge_columns, regularisation=given.learner.regularisation, name=given.name
-    )
+    return ANS(given.front_s, edge_columns, regularisation=given.learner.regularisation, name=given.name)
 
 
 def _input_arm(given: Given, codecs: Sequence[str]) -> int:
