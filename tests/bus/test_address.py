@@ -65,3 +65,8 @@ def test_tls_context(tmp_path: Path) -> None:
         BrokerAddress(tls=True, ca=tmp_path / "gone.pem").ssl_context()
     with pytest.raises(ConfigurationError, match="do not fit together"):
         BrokerAddress(tls=True, ca=ca, certificate=certificate, key=ca).ssl_context()
+
+
+def test_a_host_that_no_name_service_could_know_is_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="names no host"):
+        parse_broker("mqtt://a..b:1883")

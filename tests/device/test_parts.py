@@ -33,7 +33,7 @@ from device.policies import build_policy, require_names
 from device.policy_names import NAMES
 from device.preparation import profile_heads, run_warm_start
 from device.saver import RETRY_S, Saver
-from device.settings import DeviceSettings
+from device.settings import DeviceSettings, learner_of
 from device.state_bytes import decode_state, encode_state
 from device.storage import open_state, state_path
 from device.voice import Voice, summarise
@@ -440,3 +440,15 @@ def test_rejections_carry_the_reason_the_edge_gave() -> None:
     (sample,) = (message for _, message in SAMPLES if isinstance(message, Rejection))
     event = received(REPLY, encode(REPLY, sample))
     assert event == e.RejectionArrived(sample)
+
+
+def test_the_learners_switches_are_checked_before_anything_is_loaded() -> None:
+    made = learner_of(alpha=0.5, beta_s=None, regularisation=0.2, view="strict", feedback="total")
+    assert (made.alpha, made.regularisation, made.view, made.feedback) == (0.5, 0.2, "strict", "total")
+    with pytest.raises(ConfigurationError, match="the learner cannot be set so: alpha"):
+        learner_of(alpha=-1.0, beta_s=None, regularisation=0.1, view="fresh", feedback="split")
+
+
+def test_an_empty_source_is_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="--source is empty"):
+        DeviceSettings(id="cam-1", type="pi4", broker=BrokerAddress(), source="")
