@@ -2,19 +2,25 @@
 
 States may come twice, late and out of order: the boot counter tells the will of a dead process from the
 word of the living one.
+What a person should read of them in the log is decided here too, because only here it is known whether
+anybody is left.
 This file must never decide how long a request waits.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from bus.messages import State
 from device.choose_edge import choose_edge
+from device.commands import Note
 
 # A broker open to anyone lets anyone announce edge workers; more than these are not remembered.
 LIMIT = 64
 # How long an edge worker is left alone after it said that it cannot serve us.
 REST_S = 5.0
+# How many of a stranger's networks a line of the log holds.
+_HASHES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,20 @@ class Edges:
         self._model = model
         self._draw = draw
         self._edges: dict[str, _Edge] = {}
+        self._told: Literal["nothing", "found", "missing", "lost"] = "nothing"
+        # Those told of as strangers, each once; when it is full, no more are told of.
+        self._strangers: set[str] = set()
+        self._untold: list[Note] = []
 
     def announced(self, state: State) -> bool:
         """Take in a state; True if that edge worker can no longer answer what it was asked."""
         known = self._edges.get(state.id)
         if known is not None and state.boot < known.boot:
             return False
-        ready = state.state == "ready" and self._model in state.models.split(",")
+        ours = self._model in state.models.split(",")
+        ready = state.state == "ready" and ours
+        if state.state == "ready" and not ours:
+            self._tell_of_stranger(state)
         if known is None and not ready:
             return False
         if known is None and len(self._edges) >= LIMIT and not self._forget_one():
@@ -75,6 +88,37 @@ class Edges:
             name: edge.load for name, edge in self._edges.items() if edge.ready and edge.resting_until <= now
         }
         return choose_edge(loads, self._draw)
+
+    def news(self, *, playing: bool) -> list[Note]:
+        """Return what a person should read that came about since the last call.
+
+        Args:
+            playing: frames are taken, so it matters that nobody was ever found.
+        """
+        notes, self._untold = self._untold, []
+        there = next((name for name, edge in self._edges.items() if edge.ready), None)
+        if there is not None and self._told != "found":
+            event = "edge_worker_back" if self._told == "lost" else "edge_worker_found"
+            self._told = "found"
+            notes.append(Note("info", event, (("edge", there), ("model", self._model))))
+        elif there is None and (self._told == "found" or (self._told == "nothing" and playing)):
+            self._told = "lost" if self._told == "found" else "missing"
+            reason = f"no edge worker serves model {self._model}: frames are answered on the device"
+            notes.append(Note("warning", "no_edge_worker", (("reason", reason),)))
+        return notes
+
+    def _tell_of_stranger(self, state: State) -> None:
+        """Say once of an edge worker that it is there but cannot serve us."""
+        if state.id in self._strangers or len(self._strangers) >= LIMIT:
+            return
+        self._strangers.add(state.id)
+        # Whoever may announce a state writes this text: nothing but hashes goes to a person's terminal.
+        hashes = [model for model in state.models.split(",") if model.isalnum()][:_HASHES_SHOWN]
+        reason = (
+            f"{state.id} serves another network ({', '.join(hashes) or 'none'}, not {self._model}): "
+            "same --model, --weights and --weights-seed on both sides?"
+        )
+        self._untold.append(Note("warning", "edge_worker_serves_another_network", (("reason", reason),)))
 
     def _forget_one(self) -> bool:
         """Make room by forgetting an edge worker that is gone; False if all are there."""

@@ -4,6 +4,7 @@ A source is read from one thread at a time and may block. A frame is uint8 (heig
 size that the network takes.
 """
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,10 @@ Size = tuple[int, int]
 
 CROPS = "crops"
 CAMERA = "camera"
+FIRST_CAMERA = "/dev/video0"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+# Of the sentences about a source that is none.
+_CHOICES = "--source crops, camera, a folder of images, an image or a video file"
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +49,8 @@ def open_source(source: str, size: Size, *, seed: int = 0, cycle: bool = False) 
     """Open what `--source` names.
 
     Args:
-        source: "crops", a folder or an image, a video file, "camera" or "camera:/dev/video1".
+        source: "crops", a folder or an image, a video file, "camera" or "camera:/dev/video1"; not empty,
+            which would be the folder one happens to be in.
         size: (height, width) of a frame.
         seed: of the moving crops.
         cycle: begin again at the end of a folder or a video.
@@ -53,17 +58,17 @@ def open_source(source: str, size: Size, *, seed: int = 0, cycle: bool = False) 
     Raises:
         ConfigurationError: nothing there, or nothing that can be read.
     """
+    if not source:
+        raise ConfigurationError(f"the source is empty: give {_CHOICES}")
     if source == CROPS:
         return _Crops(seed, size)
     if source == CAMERA or source.startswith(CAMERA + ":"):
-        return VideoFrames(source.partition(":")[2] or "/dev/video0", size, camera=True)
+        return VideoFrames(source.partition(":")[2] or FIRST_CAMERA, size, camera=True)
     path = Path(source)
     if path.is_dir():
         return FolderFrames(path, size, cycle=cycle)
     if not path.exists():
-        raise ConfigurationError(
-            f"there is no {source}: give --source crops, camera, a folder of images or a video file"
-        )
+        raise ConfigurationError(f"there is no {source}: give {_CHOICES}")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderFrames(path, size, cycle=cycle)
     return VideoFrames(source, size, cycle=cycle)
@@ -164,16 +169,17 @@ class VideoFrames:
         self._av = av
         self._name = name
         self._size = size
-        self._format = "v4l2" if camera else None
+        self._camera = camera
         self._cycle = cycle
         self._open()
         self._played = 0
 
     def _open(self) -> None:
         try:
-            self._container = self._av.open(self._name, format=self._format)
+            self._container = self._av.open(self._name, format="v4l2" if self._camera else None)
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            raise ConfigurationError(f"cannot open the video {self._name}: {error}") from None
+            sentence = _no_camera if self._camera else _no_video
+            raise ConfigurationError(sentence(self._name, error)) from None
         if not self._container.streams.video:
             self._container.close()
             raise ConfigurationError(f"{self._name} holds no video: give a video file, or a folder of images")
@@ -192,10 +198,45 @@ class VideoFrames:
                 self._played = 0
                 continue
             except (self._av.FFmpegError, OSError, ValueError) as error:
-                raise ConfigurationError(f"the video {self._name} broke off: {error}") from None
+                what = "camera" if self._camera else "video"
+                raise ConfigurationError(f"the {what} {self._name} broke off: {_reason(error)}") from None
             self._played += 1
             return fit_array(frame.to_ndarray(format="rgb24"), self._size)  # type: ignore[attr-defined] # untyped
 
     def close(self) -> None:
         """As `FrameSource.close`."""
         self._container.close()
+
+
+def _no_camera(name: str, error: Exception) -> str:
+    """Say why a camera cannot be opened, and what to do."""
+    match error:
+        case FileNotFoundError():
+            return (
+                f"there is no camera {name}: plug one in, or name another with --source camera:/dev/videoN "
+                "(ls /dev/video* lists them)"
+            )
+        case PermissionError():
+            return (
+                f"this user may not open the camera {name}: add the user to the group video and log in again"
+            )
+        case OSError(errno=errno.EBUSY):
+            return f"the camera {name} is in use: end the other program, or name another camera"
+        case OSError():
+            return f"{name} is no camera ({_reason(error)}): name one with --source camera:/dev/videoN"
+        case _:
+            # No format of this name: PyAV for macOS and Windows is built without Video4Linux.
+            return f"this PyAV cannot read cameras ({_reason(error)}): they need Linux"
+
+
+def _no_video(name: str, error: Exception) -> str:
+    """Say why a file cannot be played, and what to do."""
+    return (
+        f"cannot read {name} as a video ({_reason(error)}): give a video file that ffmpeg plays, "
+        "or an image, or a folder of images"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the number and the path that FFmpeg's errors print with it."""
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -56,7 +56,7 @@ async def run_device(
         settings: what it is.
         compute: its computing; loaded from the settings when None.
         on_event: told every event before the session is; must not block.
-        on_end: told the summary, also when cancelled.
+        on_end: told the summary at the end, also when cancelled; not when it failed.
         connect: opens a connection; to the settings' broker when None.
 
     Raises:
@@ -93,13 +93,26 @@ async def run_device(
                     )
                     try:
                         await run_until_drained(f"device {settings.id}", executor.serve(), executor.stop)
-                    finally:
-                        summary = summarise(session, settings.policy, compute.label)
-                        if on_end is not None:
-                            on_end(summary)
-                    return summary
+                    except asyncio.CancelledError:
+                        _end(session, settings, compute, on_end)
+                        raise
+                    # Not in a `finally`: what goes wrong in a summary would hide why the device failed.
+                    return _end(session, settings, compute, on_end)
             finally:
                 source.close()
+
+
+def _end(
+    session: DeviceSession,
+    settings: DeviceSettings,
+    compute: Compute,
+    on_end: Callable[[DeviceSummary], None] | None,
+) -> DeviceSummary:
+    """Say what the run came to."""
+    summary = summarise(session, settings.policy, compute.label)
+    if on_end is not None:
+        on_end(summary)
+    return summary
 
 
 def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint:

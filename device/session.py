@@ -106,6 +106,7 @@ class DeviceSession:
         except RemoteProtocolError as error:
             commands = self._count(error, now)
         commands += self._progress(now)
+        commands += self.edges.news(playing=self.phase == "running")
         if self.uploads is not None:
             if any(isinstance(c, Answer) and c.policy == self._policies[0].name for c in commands):
                 self.uploads.learned(now)

@@ -175,14 +175,24 @@ def _read(path: Path) -> dict[str, Tensor]:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigurationError(f"there is no weights file {path}") from None
-    except Exception as error:  # noqa: BLE001 - torch's readers raise anything on a foreign file
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(f"{path} is not a PyTorch state dictionary: {first[:160]}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise ConfigurationError(
+            f"cannot read the weights file {path}: {(error.strerror or '').lower()}"
+        ) from None
+    except Exception:  # noqa: BLE001 - torch's readers raise anything on a foreign file, "101" for a text
+        raise ConfigurationError(_not_a_state(path)) from None
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ConfigurationError(f"{path} is not a PyTorch state dictionary: save model.state_dict()")
+        raise ConfigurationError(_not_a_state(path))
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def _not_a_state(path: Path) -> str:
+    return (
+        f"{path} is not a PyTorch state dictionary: give a file written by "
+        "torch.save(model.state_dict(), FILE), neither a whole pickled model nor another format"
+    )
 
 
 def _some(names: list[str]) -> str:

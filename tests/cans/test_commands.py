@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from cans.__main__ import Commands, main
 from cans.version import __version__
+from device.policy_names import NAMES as POLICIES
 
 NAMES = ["demo", "broker", "aggregator", "edge", "device", "watch", "version"]
 
@@ -44,11 +45,17 @@ def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
         f"assert CliRunner().invoke(main, {arguments}).exit_code == 0\n"
         "import cans.watch\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
-        "assert not loaded & {'torch', 'matplotlib', 'scipy', 'skimage', 'partition', 'edge'}, loaded\n"
+        "slow = {'torch', 'matplotlib', 'scipy', 'skimage', 'partition', 'bandits', 'edge'}\n"
+        "assert not loaded & slow, loaded\n"
         "roles = {name for name in sys.modules if name.startswith('device.')}\n"
         "assert roles <= {'device.policy_names'}, roles\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_help_of_a_device_names_every_policy() -> None:
+    words = CliRunner().invoke(main, ["device", "--help"]).output.replace(",", " ").replace(".", " ").split()
+    assert set(POLICIES) <= set(words)
 
 
 def test_a_command_that_does_not_exist_is_exit_2() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bandits.settings import Settings as LearnerSettings
 from cans.__main__ import main
 from cans.shared_options import broker_address
+from device.settings import DeviceSettings
 
 
 def _cans(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -124,3 +126,56 @@ def test_an_address_that_cannot_work_is_one_sentence(arguments: tuple[str, ...])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     assert result.stderr.startswith("cans: ")
     assert "secret" not in result.stderr
+
+
+def _learner(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> LearnerSettings:
+    """What `cans device` with these arguments hands to the device."""
+    handed: list[LearnerSettings] = []
+
+    def run_to_summary(settings: DeviceSettings, *_: object) -> None:
+        handed.append(settings.learner)
+
+    monkeypatch.setattr("cans.device_root.run_to_summary", run_to_summary)
+    monkeypatch.setattr("cans.running.run", lambda main: main())
+    result = _cans("device", *arguments)
+    assert result.exit_code == 0, result.output
+    return handed[0]
+
+
+def test_the_learners_switches_are_the_learners_own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _learner(monkeypatch) == LearnerSettings()
+
+
+def test_each_switch_of_the_learner_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = ("--alpha", "0", "--beta", "0.02", "--regularisation", "2.5")
+    learner = _learner(monkeypatch, *numbers, "--view", "strict", "--feedback", "total")
+    wanted = LearnerSettings(alpha=0.0, beta_s=0.02, regularisation=2.5, view="strict", feedback="total")
+    assert learner == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--alpha", "-1"), "alpha is -1.0, expected"),
+        (("--alpha", "nan"), "alpha is nan, expected"),
+        (("--beta", "-0.1"), "beta_s is -0.1, expected"),
+        (("--regularisation", "0"), "regularisation is 0.0, expected"),
+        (("--policy", "best"), "there is no policy 'best': choose from fedlinucb_dw"),
+        (("--source", ""), "--source is empty: give crops"),
+    ],
+)
+def test_a_setting_of_a_device_that_cannot_work_is_one_sentence(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    result = _cans("device", *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert result.stderr.startswith("cans: ")
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--view", "--feedback"])
+def test_an_unknown_word_is_told_with_the_words_that_there_are(flag: str) -> None:
+    result = _cans("device", flag, "best")
+    assert result.exit_code == 2
+    assert f"'{flag}'" in result.stderr
+    assert "'best' is not one of" in result.stderr

@@ -29,7 +29,7 @@ from device.frames import VideoFrames, open_source
 from device.inbound import event_of
 from device.limits import Limits
 from device.plan import Plan
-from device.policies import build_policy, require_names
+from device.policies import BUILDERS, build_policy, require_names
 from device.policy_names import NAMES
 from device.preparation import profile_heads, run_warm_start
 from device.saver import RETRY_S, Saver
@@ -170,6 +170,19 @@ def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
     assert edges.choose(0.0) == "edge-new"
 
 
+def test_a_flood_of_strangers_fills_neither_memory_nor_the_log() -> None:
+    edges = Edges(MODEL, lambda: 0.0)
+    notes = []
+    for number in range(LIMIT + 5):
+        edges.announced(edge_state(edge=f"edge-{number}", models=""))
+        notes += edges.news(playing=False)
+    assert len(notes) == LIMIT
+    assert "edge-0 serves another network (none, not" in str(notes[0])
+    edges.announced(edge_state())
+    (found,) = edges.news(playing=False)
+    assert found.event == "edge_worker_found"
+
+
 # ---- limits, settings, policies ----------------------------------------------------------------------
 
 
@@ -234,6 +247,12 @@ def test_policies_by_name_play_the_arm_they_name() -> None:
         policy.update(played[name], Cost(0.5, 0.1))
     assert played["device_only"] == 2
     assert (played["edge_only_jpeg"], played["edge_only_uint8"], played["edge_only_float32"]) == (0, 3, 4)
+
+
+def test_every_name_has_its_own_builder_and_an_unknown_one_falls_through_to_none() -> None:
+    assert tuple(BUILDERS) == NAMES
+    with pytest.raises(KeyError):
+        build_policy("best", PLAN, Settings())
 
 
 def test_a_policy_without_its_arm_or_with_bad_numbers_is_told() -> None:

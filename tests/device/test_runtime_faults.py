@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bus.address import BrokerAddress
 from bus.connection import Endpoint
+from bus.errors import ConfigurationError
 from bus.memory import MemoryBroker
 from bus.topics import STATE, Topics
 from bus.wire import encode
@@ -119,6 +121,37 @@ def test_a_disk_that_refuses_stops_no_frame_and_sends_no_statistics(tmp_path: Pa
     assert not [event for event in seen if isinstance(event, e.UploadSent)]
     assert summary.frames_answered == 3
     assert summary.metrics["snapshots_failing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("playing", "key_frames"),
+    [
+        ({"policy": "ans"}, [True, False, False]),
+        ({"policy": "device_only", "compare": ("ans",)}, [True, False, False]),
+        ({"policy": "device_only"}, [True, True, True]),
+    ],
+)
+def test_frames_are_compared_only_if_ans_plays(
+    tmp_path: Path, playing: dict[str, Any], key_frames: list[bool]
+) -> None:
+    Image.new("RGB", (16, 16), "teal").save(tmp_path / "same.png")
+    seen: list[e.Event] = []
+    play(Scripted(), seen=seen, source=str(tmp_path), **playing)
+    captured = [event for event in seen if isinstance(event, e.FrameCaptured)]
+    assert [event.key_frame for event in captured] == key_frames
+
+
+def test_what_ended_a_device_is_not_hidden_by_its_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> DeviceSummary:
+        raise KeyError("best")
+
+    def next_frame(_: object) -> Frame:
+        raise ConfigurationError("the camera is gone")
+
+    monkeypatch.setattr("device.runtime.summarise", broken)
+    monkeypatch.setattr("device.frames._Crops.next_frame", next_frame)
+    with pytest.raises(ConfigurationError, match="the camera is gone"):
+        play(Scripted())
 
 
 def test_ans_is_given_a_profile_of_the_heads() -> None:

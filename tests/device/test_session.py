@@ -2,7 +2,15 @@ from bus import messages as m
 from device import commands as c
 from device import events as e
 from device.session import DeviceSession
-from tests.support.device_parts import LOCAL_HEAD, REMOTE_HEAD, edge_state, reply, session
+from tests.support.device_parts import LOCAL_HEAD, MODEL, REMOTE_HEAD, edge_state, reply, session
+
+FOUND = c.Note("info", "edge_worker_found", (("edge", "edge-1"), ("model", MODEL)))
+BACK = c.Note("info", "edge_worker_back", (("edge", "edge-1"), ("model", MODEL)))
+NOBODY = c.Note(
+    "warning",
+    "no_edge_worker",
+    (("reason", f"no edge worker serves model {MODEL}: frames are answered on the device"),),
+)
 
 
 def begun(*names: str, frames: int | None = None) -> DeviceSession:
@@ -13,7 +21,7 @@ def begun(*names: str, frames: int | None = None) -> DeviceSession:
     made.handle(e.SnapshotSaved(1), 0.0)
     made.handle(e.LinkCameUp("control"), 0.0)
     made.handle(e.LinkCameUp("data"), 0.0)
-    assert made.handle(e.EdgeAnnounced(edge_state()), 0.0) == [c.CaptureNext(0.0)]
+    assert made.handle(e.EdgeAnnounced(edge_state()), 0.0) == [c.CaptureNext(0.0), FOUND]
     return made
 
 
@@ -65,7 +73,8 @@ def test_a_reply_is_the_answer_and_the_link_is_what_the_edge_did_not_need() -> N
 def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() -> None:
     def fallback(event: e.Event, now: float = 1.1) -> str:
         made, _ = waiting("edge_only_jpeg")
-        assert made.handle(event, now) == [c.RunFallback(1, "kept")]
+        commands = made.handle(event, now)
+        assert [command for command in commands if command != NOBODY] == [c.RunFallback(1, "kept")]
         made.check()
         answer, feedback, *_rest = made.handle(e.FallbackFinished(1, 3, 0.25, 40.0), now + 0.05)
         assert isinstance(answer, c.Answer)
@@ -207,6 +216,48 @@ def test_a_bad_message_is_counted_and_told_once_a_second() -> None:
     assert isinstance(note, c.Note)
     assert made.handle(bad, 1.5) == []
     assert made.metrics()["fault_malformed"] == 2
+
+
+def test_the_log_tells_when_edge_workers_are_found_lost_and_back() -> None:
+    made = begun("device_only")
+    assert made.handle(e.EdgeAnnounced(edge_state(edge="edge-2")), 1.0) == []
+    assert made.handle(e.EdgeAnnounced(edge_state(edge="edge-2", state="lost")), 1.1) == []
+    assert made.handle(e.EdgeAnnounced(edge_state(state="lost")), 1.2) == [NOBODY]
+    assert made.handle(e.EdgeAnnounced(edge_state(state="lost")), 1.3) == []
+    assert made.handle(e.EdgeAnnounced(edge_state(boot=2)), 1.4) == [BACK]
+    assert made.handle(e.EdgeAnnounced(edge_state(boot=2)), 1.5) == []
+
+
+def test_the_log_tells_that_nobody_came_once_the_first_frame_is_taken_without() -> None:
+    made = session("device_only")
+    made.handle(e.Started(), 0.0)
+    made.handle(e.SnapshotSaved(1), 0.0)
+    assert made.handle(e.LinkCameUp("data"), 0.5) == []
+    assert made.handle(e.DeadlinePassed(), 1.0) == [c.CaptureNext(1.0), NOBODY]
+    assert made.handle(e.DeadlinePassed(), 1.1) == []
+    # Not "back": it has never been there.
+    assert made.handle(e.EdgeAnnounced(edge_state()), 1.2) == [FOUND]
+
+
+def test_a_device_that_stops_before_its_first_frame_misses_nobody() -> None:
+    made = session("device_only")
+    made.handle(e.Started(), 0.0)
+    commands = made.handle(e.StopRequested("asked"), 0.5)
+    commands += made.handle(e.SnapshotSaved(1), 0.6)
+    assert NOBODY not in commands
+
+
+def test_an_edge_worker_with_another_network_is_told_of_once_with_both_hashes() -> None:
+    made = begun("device_only")
+    strange = edge_state(edge="edge-2", models="ffffffffffffffff,\x1b[2J,eeeeeeeeeeeeeeee")
+    reason = (
+        f"edge-2 serves another network (ffffffffffffffff, eeeeeeeeeeeeeeee, not {MODEL}): "
+        "same --model, --weights and --weights-seed on both sides?"
+    )
+    told = c.Note("warning", "edge_worker_serves_another_network", (("reason", reason),))
+    assert made.handle(e.EdgeAnnounced(strange), 1.0) == [told]
+    assert made.handle(e.EdgeAnnounced(strange), 1.1) == []
+    assert made.handle(e.EdgeAnnounced(edge_state(edge="edge-3", models="f", state="lost")), 1.2) == []
 
 
 def test_a_full_disk_is_said_once_and_again_when_it_is_over() -> None:

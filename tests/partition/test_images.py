@@ -10,7 +10,6 @@ from PIL import Image
 
 from bus.errors import ConfigurationError
 from partition import images
-from partition.agreement import main
 from partition.images import (
     FRAMES_PER_PHOTOGRAPH,
     PHOTOGRAPHS,
@@ -72,16 +71,3 @@ def test_what_is_no_image_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "large").write_bytes(file.getvalue())
     with pytest.raises(ConfigurationError, match="64 x 64 pixels"):
         read_image(tmp_path / "large")
-
-
-def test_agreement_prints_a_table_in_which_lossless_arms_agree(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["resnet18", "--frames", "8"])
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[2:]}
-    assert len(rows) == 21
-    for label, row in rows.items():
-        if label.endswith(("float32", "uint8")):
-            assert float(row[3]) == float(row[4]) == 1.0
-        elif label.endswith(("float16", "int8-zstd")):
-            assert float(row[3]) >= 0.75
-            assert float(row[4]) > 0.999
-    assert float(rows["0/jpeg"][2]) < float(rows["1/int8-zstd"][2]) < float(rows["0/uint8"][2])

@@ -206,6 +206,22 @@ def test_a_foreign_file_is_one_sentence(content: bytes, tmp_path: Path) -> None:
         load_file(Tiny(), path)
 
 
+def test_a_foreign_file_says_what_is_needed_and_nothing_of_the_readers_insides(tmp_path: Path) -> None:
+    path = tmp_path / "weights.txt"
+    path.write_text("hello\n")
+    with pytest.raises(ConfigurationError) as raised:
+        load_file(Tiny(), path)
+    assert str(raised.value) == (
+        f"{path} is not a PyTorch state dictionary: give a file written by "
+        "torch.save(model.state_dict(), FILE), neither a whole pickled model nor another format"
+    )
+
+
+def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read the weights file .*: is a directory$"):
+        load_file(Tiny(), tmp_path)
+
+
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no weights file"):
         load_file(Tiny(), tmp_path / "none.pt")
