@@ -10,14 +10,16 @@ A row [x y] is appended by a QR of the stacked matrix, which squares nothing, so
 arithmetic sees is that of R, the square root of the gram's. Everything a policy asks then comes from one
 triangular solve W = R^-T X^T: the mean <theta, x> = z^T W, and the width ||x||_{V^-1} = ||column of W||.
 
-Both steps are LAPACK's own, by their names: TPQRT appends rows to a triangle, TRTRS solves with one. What
-numpy offers instead (QR of the whole stack, LU of a triangle) costs three times as much at d = 15 (ADR 9).
+Both steps are called by their names: LAPACK's TPQRT appends rows to a triangle, BLAS's TRSM and TRSV solve
+with one. What numpy offers instead (QR of the whole stack, LU of a triangle) costs three times as much at
+d = 15, and LAPACK's TRTRS wakes all threads of OpenBLAS, which then spin for 40 ms (ADR 9).
 """
 
 import math
 
 import numpy as np
-from scipy.linalg.lapack import dtpqrt, dtrtrs
+from scipy.linalg.blas import dtrsm, dtrsv
+from scipy.linalg.lapack import dtpqrt
 
 from bandits.arrays import Matrix, Vector, all_finite
 from bandits.statistics import Statistics
@@ -82,7 +84,7 @@ class Factor:
         """The ridge estimate V^-1 b, shape (d,)."""
         if self._theta is None:
             d = self.dimension
-            self._theta = dtrtrs(self._augmented[:d, :d], self._augmented[:d, d])[0]
+            self._theta = dtrsv(self._augmented[:d, :d], self._augmented[:d, d])
         return self._theta
 
     @property
@@ -109,7 +111,7 @@ class Factor:
     def predict(self, X: Matrix) -> tuple[Vector, Vector]:
         """Return mean <theta, x> and width sqrt(x^T V^-1 x), each (K,), of the rows of X (K, d)."""
         d = self.dimension
-        W: Matrix = dtrtrs(self._augmented[:d, :d], X.T, trans=1)[0]
+        W: Matrix = dtrsm(1.0, self._augmented[:d, :d], X.T, trans_a=1)
         mean = self._augmented[:d, d] @ W
         return mean, np.sqrt(np.einsum("ij,ij->j", W, W))
 

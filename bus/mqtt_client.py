@@ -37,7 +37,8 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 # Unacknowledged QoS 1 publishes; mosquitto's own default for the other direction.
 INFLIGHT = 20
-# Packets read before the loop turns to others: a flood of small ones would hold it for seconds.
+# Packets read before the loop turns to others: a flood of small ones would hold it for seconds. Never more than
+# the reader's queue holds, or a burst would push out what nobody had a turn to take.
 _PACKETS_A_TURN = 64
 # MQTT 3.1.1 cannot tell its limit, and a broker then hangs up; broker-config/common.conf allows this much.
 _MAX_PACKET_BYTES_311 = 8 * MIB
@@ -141,6 +142,7 @@ class MqttClient(aiomqtt.Client):
         self._thread_id = threading.get_ident()
         self._writes_itself = False
         self._reads_on = False
+        self._packets_a_turn = min(_PACKETS_A_TURN, endpoint.queue_limit)
         self._socket: BufferedSocket | None = None
         self._end_code: int | None = None
         self._max_packet_bytes = packets.MAX_REMAINING_BYTES if protocol == 5 else _MAX_PACKET_BYTES_311
@@ -267,18 +269,19 @@ class MqttClient(aiomqtt.Client):
 
     def _read(self) -> None:
         """Read what has come, but not for long; what is left in the buffer is read in the next turn."""
+        if self._reads_on:  # one turn at a time, also when new bytes come meanwhile
+            return
         sock = self._socket
         try:
-            for _ in range(_PACKETS_A_TURN):
+            for _ in range(self._packets_a_turn):
                 self._client.loop_read()
                 if sock is None or self._client.socket() is None or not sock.pending():
                     return
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is over
             self._lose(error)
             return
-        if not self._reads_on:  # one turn at a time, also when new bytes come meanwhile
-            self._reads_on = True
-            self._loop.call_soon(self._read_on)
+        self._reads_on = True
+        self._loop.call_soon(self._read_on)
 
     def _handle_publish(self) -> MQTTErrorCode:
         """Take the place of the library's reader of PUBLISH packets."""

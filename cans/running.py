@@ -1,9 +1,12 @@
-"""Runs a role to its end: the loop, and what Ctrl-C, SIGTERM and SIGHUP do."""
+"""Runs a role to its end: the loop, its numerical threads, and what Ctrl-C, SIGTERM and SIGHUP do."""
 
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 from lab.event_loop import new_event_loop
 
@@ -40,5 +43,17 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
                 return None
             raise
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with _one_blas_thread(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(until_told())
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """Keep numpy's and scipy's OpenBLAS to the calling thread; torch's own threads stay as they are.
+
+    A learner's matrices are 15 x 15. OpenBLAS's other threads can win nothing there, but once awake they
+    spin for 40 ms, on the very cores that the head of the frame needs next.
+    """
+    # Of OpenBLAS's two kinds, the one with threads of its own; torch brings the OpenMP kind on some machines.
+    limit: AbstractContextManager[object]
+    limit = ThreadpoolController().select(threading_layer="pthreads").limit(limits=1)
+    return limit

@@ -39,6 +39,27 @@ def test_a_signal_is_a_clean_stop(signal: int, code: int) -> None:
     assert (process.returncode, out, err) == (code, "said goodbye\n", "")
 
 
+def test_a_role_leaves_no_numerical_threads_spinning() -> None:
+    """A learner's select must not wake threads that then take the cores from the network (ADR 9)."""
+    code = (
+        "import time, numpy as np, scipy.linalg\n"
+        "from cans.running import run\n"
+        "async def role():\n"
+        # Each of these wakes OpenBLAS's threads where it may.
+        "    scipy.linalg.lapack.dtrtrs(np.eye(64, order='F'), np.ones((64, 200), order='F'))\n"
+        "    np.ones((300, 300)) @ np.ones((300, 300))\n"
+        "    before = time.process_time()\n"
+        "    time.sleep(0.5)\n"
+        "    print(time.process_time() - before)\n"
+        "run(role)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    # Spinning, they take 40 ms and more, as long as the machine has a second core at all.
+    assert float(done.stdout) < 0.01
+
+
 def _logged(*arguments: str) -> list[str]:
     code = (
         "import logging, structlog\n"

@@ -23,6 +23,9 @@ MANY, WARM_UP = 10_000, 1_000
 # the edge worker's inbox is the shortest. 100 bytes kept of each message received are 8 MB; kept of each
 # that is read, 112 with the allocator's rounding, they are 2.8 MB. What is left is for the roles' own work.
 LEAK_BYTES = 2_000_000
+# A leak grows with every flood. The allocator does not: it may keep two of the 8 MiB buffers instead of one
+# (`bus/allocator.py`) once two of the oversized have met in a process, which the warm-up need not show.
+FLOODS_AT_MOST = 3
 
 
 def _start(here: Site) -> None:
@@ -86,23 +89,28 @@ def _only_its_own_is_in_the_group(here: Site, topic: str) -> bool:
     return int(group["count"]) == _rows_uploaded(here)
 
 
-@pytest.mark.timeout(240)  # about 40 s on two cores; a busy machine takes its time
+def _flood(here: Site, bad: list[hostile.Bad]) -> dict[str, int]:
+    """Flood everybody; return how many bytes each process has grown by."""
+    before = _memory(here)
+    floods = asyncio.run(hostile.flood(here.port, bad, MANY))
+    after = _memory(here)
+    _nobody_died(here)
+    assert floods.keys() == {Role.EDGE, Role.AGGREGATOR, Role.DEVICE}
+    for flood in floods.values():
+        _is_all_counted(flood)
+    return {name: after[name] - before[name] for name in before}
+
+
+@pytest.mark.timeout(400)  # about 40 s a flood on two cores, and one is nearly always enough
 def test_a_flood_of_bad_messages_is_counted_and_harms_nobody(tmp_path: Path) -> None:
     with site(tmp_path) as here:
         _start(here)
         bad = hostile.bad_messages(asyncio.run(hostile.overhear(here.port)))
         asyncio.run(hostile.flood(here.port, bad, WARM_UP))
-        before = _memory(here)
-
-        floods = asyncio.run(hostile.flood(here.port, bad, MANY))
-
-        after = _memory(here)
-        _nobody_died(here)
-        assert floods.keys() == {Role.EDGE, Role.AGGREGATOR, Role.DEVICE}
-        for flood in floods.values():
-            _is_all_counted(flood)
-        grown = {name: after[name] - before[name] for name in before}
-        assert max(grown.values()) < LEAK_BYTES, grown
+        grown: list[dict[str, int]] = []
+        while not grown or (max(grown[-1].values()) >= LEAK_BYTES and len(grown) < FLOODS_AT_MOST):
+            grown.append(_flood(here, bad))
+        assert max(grown[-1].values()) < LEAK_BYTES, grown
         _ends_well(here)
         topic = next(each.topic for each in bad if each.row is GROUPS)
         here.until(lambda: _only_its_own_is_in_the_group(here, topic), "the group holds its uploads, once")
