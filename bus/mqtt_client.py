@@ -37,8 +37,8 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 # Unacknowledged QoS 1 publishes; mosquitto's own default for the other direction.
 INFLIGHT = 20
-# Packets read before the loop turns to others: a flood of small ones would hold it for seconds. Never more than
-# the reader's queue holds, or a burst would push out what nobody had a turn to take.
+# Packets read before the loop turns to others: a flood of small ones would hold it for seconds. Never more
+# than the reader's queue holds, or a burst would push out what nobody had a turn to take.
 _PACKETS_A_TURN = 64
 # MQTT 3.1.1 cannot tell its limit, and a broker then hangs up; broker-config/common.conf allows this much.
 _MAX_PACKET_BYTES_311 = 8 * MIB
