@@ -6,21 +6,26 @@ estimation of residual effects of treatments", 1949) puts each right after each 
 for an even number, its rows and their mirror images for an odd one.
 """
 
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-class Rotation:
+T = TypeVar("T")
+
+
+class Rotation(Generic[T]):
     """Orders by frame number.
 
     Args:
         names: the contestants.
     """
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: Sequence[T]) -> None:
         count = len(names)
         # 0, 1, n-1, 2, n-2, ...: all differences between neighbours occur once.
         first = [(half + 1) // 2 if half % 2 else -(half // 2) for half in range(count)]
         rows = [[names[(place + shift) % count] for place in first] for shift in range(count)]
         self._rows = rows if count % 2 == 0 else rows + [row[::-1] for row in rows]
 
-    def __call__(self, seq: int) -> list[str]:
+    def __call__(self, seq: int) -> list[T]:
         """Return the order of frame `seq`; the caller may change the list."""
         return list(self._rows[seq % len(self._rows)])

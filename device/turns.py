@@ -51,7 +51,7 @@ class Turns:
         self._plan = plan
         self._policies = {policy.name: policy for policy in policies}
         self._heeding = {policy.name: policy for policy in policies if isinstance(policy, HeedsKeyFrames)}
-        self._order = Rotation(tuple(self._policies))
+        self._order = Rotation(list(self._policies))
         self._edges = edges
         self._limits = limits
         self._last_turn = 0

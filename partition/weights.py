@@ -138,7 +138,8 @@ def load_file(module: nn.Module, path: Path, *, optional: Iterable[str] = ()) ->
         optional: prefixes of entries that the file may lack, all of a prefix or none.
 
     Raises:
-        ConfigurationError: file unreadable, entries missing or unexpected, shapes or dtypes different, NaN.
+        ConfigurationError: file unreadable, entries missing or unexpected, other shapes, integers where
+            floats belong, NaN. Floats of another width are converted.
     """
     state = _read(path)
     wanted = module.state_dict()
@@ -161,6 +162,11 @@ def load_file(module: nn.Module, path: Path, *, optional: Iterable[str] = ()) ->
             raise ConfigurationError(
                 f"{path} does not fit {type(module).__name__}: {name} has shape {tuple(tensor.shape)}, "
                 f"not {tuple(wanted[name].shape)}"
+            )
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise ConfigurationError(
+                f"{path} does not fit {type(module).__name__}: {name} holds {tensor.dtype}, "
+                f"not {wanted[name].dtype}"
             )
         if not bool(torch.isfinite(tensor).all()):
             raise ConfigurationError(f"{path} holds NaN or infinity in {name}")

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, Literal
 
+from device.rotation import Rotation
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -42,7 +44,7 @@ def alternate(subjects: Sequence[Callable[[], object]], *, rounds: int, warm: in
     """Time callables in turn, so that a busy moment of the machine hits all of them alike.
 
     Args:
-        subjects: called once a round each, in an order that rotates.
+        subjects: called once a round each, in an order that puts each after each other equally often.
         rounds: timed rounds.
         warm: rounds before that are not timed.
 
@@ -50,9 +52,9 @@ def alternate(subjects: Sequence[Callable[[], object]], *, rounds: int, warm: in
         Seconds of every timed call, one list a subject.
     """
     times: list[list[float]] = [[] for _ in subjects]
+    order = Rotation(range(len(subjects)))
     for turn in range(warm + rounds):
-        for offset in range(len(subjects)):
-            which = (turn + offset) % len(subjects)
+        for which in order(turn):
             start = perf_counter()
             subjects[which]()
             took = perf_counter() - start

@@ -12,6 +12,7 @@ from time import perf_counter
 from bus.address import BrokerAddress
 from bus.topics import INFER, REPLY
 from bus.wire import encode
+from device.rotation import Rotation
 from lab.bench.broker import mosquitto
 from lab.bench.rows import Row
 from lab.bench.rpc_ours import ask_ours, reply_to, request_of
@@ -26,7 +27,7 @@ Subject = Callable[[], Awaitable[object]]
 
 
 def run(*, quick: bool) -> Iterator[Row]:
-    """Measure; a round asks every transport once, in an order that rotates."""
+    """Measure; a round asks every transport once, nobody after the same one more often than after others."""
     with mosquitto() as broker, asyncio.Runner(loop_factory=new_event_loop) as runner:
         yield from runner.run(_measure(broker, quick=quick))
 
@@ -64,10 +65,9 @@ def _raw_request(size: int) -> bytes:
 
 async def _alternate(subjects: dict[str, Subject], rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in subjects}
-    names = list(subjects)
+    order = Rotation(list(subjects))
     for turn in range(-10, rounds):
-        for offset in range(len(names)):
-            name = names[(turn + offset) % len(names)]
+        for name in order(turn):
             start = perf_counter()
             await subjects[name]()
             took = perf_counter() - start

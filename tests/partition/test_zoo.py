@@ -180,6 +180,7 @@ def test_a_file_without_exits_leaves_the_heads_seeded(tmp_path: Path, networks: 
         ({f"more.{n}": torch.ones(1) for n in range(6)}, "and 2 more unexpected"),
         ({"shift": torch.ones(5)}, r"shift has shape \(5,\), not \(4,\)"),
         ({"shift": torch.full((4,), torch.nan)}, "NaN or infinity in shift"),
+        ({"shift": torch.ones(4, dtype=torch.int64)}, "shift holds torch.int64, not torch.float32"),
         ({"shift": 3}, "not a PyTorch state dictionary"),
     ],
 )
