@@ -18,6 +18,7 @@ from rich.live import Live
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint
+from bus.errors import LinkError
 from bus.mqtt import open_connection
 from bus.topics import Topics
 from cans.broker import BrokerProcess, BrokerSettings
@@ -34,6 +35,7 @@ _MERGED_TIMEOUT_S = 10.0
 # A burst of feedback while the figure of this process is drawn; far above what four devices send.
 _QUEUE_LIMIT = 4096
 _EDGE_START_S = 120.0
+_FORGET_S = 5.0
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ async def run_demo(settings: DemoSettings) -> dict[str, Any]:
         prefix = f"cans/demo-{work.name.rpartition('-')[2].replace('_', 'x').lower()}"
         heard = Gathered(Topics(prefix), LEARNER)
         ear = await stack.enter_async_context(open_connection(broker, _ear(heard.topics)))
+        if settings.broker is not None:
+            stack.push_async_callback(_forget, ear, heard)  # once the children have said goodbye
         children = await stack.enter_async_context(Children(settings.logs))
         stage = _Stage(on_change=(lambda _: None) if settings.live else _say)
         shown = _draw(settings, heard, stage, console) if settings.live else _tell(settings, heard)
@@ -170,6 +174,14 @@ async def _broker(settings: DemoSettings) -> AsyncIterator[BrokerAddress]:
 
         async with BrokerProcess(BrokerSettings(port=0), on_line=keep) as broker:
             yield broker.address
+
+
+async def _forget(ear: Connection, heard: Gathered) -> None:
+    """Leave no retained message of the demo on somebody's broker: an empty one removes it."""
+    with contextlib.suppress(LinkError):
+        async with asyncio.timeout(_FORGET_S):
+            for topic in heard.retained:
+                await ear.publish(topic, b"", qos=1, retain=True)
 
 
 def _ear(topics: Topics) -> Endpoint:

@@ -27,6 +27,7 @@ class Gathered:
         groups: the latest broadcast, by group name.
         states: by role and id.
         metrics: the latest leaves, by role and id.
+        retained: topics under the prefix that the broker keeps.
         messages: heard so far. undecodable: of them.
         changed: set at every message; whoever waits clears it first.
     """
@@ -38,6 +39,7 @@ class Gathered:
     groups: dict[str, GroupParameters] = field(default_factory=dict)
     states: dict[tuple[str, str], State] = field(default_factory=dict)
     metrics: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
+    retained: set[str] = field(default_factory=set)
     messages: int = 0
     undecodable: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,6 +53,8 @@ class Gathered:
         address = self.topics.parse(topic)
         if address is None:
             return
+        if address.topic.retained:
+            self.retained.add(topic)
         try:
             self._take(address.topic, address.fields, payload)
         except (RemoteProtocolError, ValueError):

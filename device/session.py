@@ -82,6 +82,7 @@ class DeviceSession:
         self._capturing = False
         self._captured_at = 0.0
         self._source_ended = False
+        self._error = ""
         self._wait_until = 0.0
         self._flush_until = 0.0
         self.edges = Edges(plan.model, draw)
@@ -212,8 +213,9 @@ class DeviceSession:
                 self._capturing, self._captured_at = False, now
                 return self.turns.capture(frame, now, key_frame=key_frame)
             case e.SourceEnded(error):
-                self._capturing, self._source_ended = False, True
-                return self._stop_now(error) if error else []
+                # Also when it broke off: what was learnt is handed in first, like at any other end.
+                self._capturing, self._source_ended, self._error = False, True, error
+                return []
             case e.StopRequested(reason):
                 return self._stop_requested(reason)
             case _:
@@ -344,7 +346,7 @@ class DeviceSession:
             self.saver.needed(now)
         if (drained and self.saver.settled) or now >= self._flush_until:
             self.phase = "stopped"
-            return [*commands, Stop()]
+            return [*commands, Stop(self._error)]
         return commands
 
     def _count(self, error: RemoteProtocolError, now: float) -> list[Command]:

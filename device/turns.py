@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from bandits.policy import Cost, Policy
 from bus.messages import AnsweredBy, InferenceReply, Rejection
+from bus.statistics import DEFAULT_BOUNDS
 from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
 from device.edges import Edges
 from device.events import FallbackFinished, Head
@@ -255,8 +256,10 @@ class Turns:
         assert turn.head is not None
         total_ms = (now - turn.captured_at) * 1000.0
         device_s = (turn.head.head_ms + turn.head.encode_ms) / 1000.0
+        # One frame of minutes (a stalled disk, a debugger) must not have the whole upload refused.
+        spent_s = min(now - turn.began_at, DEFAULT_BOUNDS.cost_s)
         # A reply that never came is not a missing row: the frame has cost at least what the fallback took.
-        cost = Cost(now - turn.began_at, min(device_s, now - turn.began_at), censored=by == "fallback")
+        cost = Cost(spent_s, min(device_s, spent_s), censored=by == "fallback")
         self._policies[turn.policy].update(turn.arm, cost)
         tally = self.tallies[turn.policy]
         tally.answered[by] += 1

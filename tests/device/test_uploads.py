@@ -10,7 +10,7 @@ from bandits.fedlinucb import FedLinUCBDW
 from bandits.settings import Settings
 from bus import messages as m
 from bus.errors import ConfigurationError
-from bus.statistics import pack_symmetric
+from bus.statistics import DEFAULT_BOUNDS, pack_symmetric, require_plausible
 from bus.tensors import buffer_of
 from device import commands as c
 from device import events as e
@@ -308,19 +308,29 @@ def test_asked_twice_it_ends_at_once_and_rejects_what_is_in_play() -> None:
     made.check()
 
 
-def test_a_source_that_breaks_ends_it_with_the_sentence_and_one_that_ends_without() -> None:
+def test_a_frame_of_minutes_is_a_row_that_the_aggregator_takes() -> None:
+    made = session("fedlinucb_dw")
+    made.handle(e.Started(), 0.0)
+    made.handle(e.SnapshotSaved(1), 0.0)
+    made.handle(e.DeadlinePassed(), 1.0)
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    made.handle(e.HeadFinished(1, replace(LOCAL_HEAD, head_ms=300_000.0)), 301.0)
+    assert made.uploads is not None
+    member = made.uploads._member
+    rows = member.local if member.in_flight is None else member.in_flight.statistics
+    assert rows.count == 1
+    require_plausible(rows.gram, rows.moment, rows.count, rows.sum_squares, DEFAULT_BOUNDS)
+
+
+@pytest.mark.parametrize("error", ["", "the camera broke off"])
+def test_the_end_of_the_source_saves_what_was_learnt_and_says_what_was_wrong(error: str) -> None:
     made = session("device_only")
     made.handle(e.Started(), 0.0)
     made.handle(e.SnapshotSaved(1), 0.0)
     made.handle(e.DeadlinePassed(), 1.0)
-    assert made.handle(e.SourceEnded("the camera broke off"), 1.1) == [c.Stop("the camera broke off")]
-    other = session("device_only")
-    other.handle(e.Started(), 0.0)
-    other.handle(e.SnapshotSaved(1), 0.0)
-    other.handle(e.DeadlinePassed(), 1.0)
-    (save,) = other.handle(e.SourceEnded(), 1.1)
+    (save,) = made.handle(e.SourceEnded(error), 1.1)
     assert isinstance(save, c.SaveSnapshot)
-    assert other.handle(e.SnapshotSaved(save.number), 1.2) == [c.Stop()]
+    assert made.handle(e.SnapshotSaved(save.number), 1.2) == [c.Stop(error)]
 
 
 def test_frames_come_at_their_period_whether_the_last_is_answered_or_not() -> None:

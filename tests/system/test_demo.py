@@ -1,15 +1,24 @@
 """The demo, whole, with few frames; and what it leaves behind when it is told to stop."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+
+from bus.address import BrokerAddress
+from bus.connection import Delivery, Endpoint
+from bus.mqtt import open_connection
+from tests.support.broker import need_mosquitto
+from tests.support.site import site
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -76,6 +85,35 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     assert demo.returncode == 130
     assert "Traceback" not in err
     assert not [each for each in family if each.is_running()]
+
+
+async def _retained(url: str, wanted: Callable[[list[str]], bool]) -> None:
+    """Wait until the topics that a broker keeps are those wanted, as somebody new sees them."""
+    for _ in range(60):
+        found: list[str] = []
+        listener = Endpoint("cans-test-listener", subscriptions=(("#", 0),))
+        async with open_connection(BrokerAddress.parse(url), listener) as connection:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    async for event in connection.events():
+                        if isinstance(event, Delivery) and event.retained:
+                            found.append(event.topic)  # noqa: PERF401 - kept when the time is up
+        if wanted(found):
+            return
+    raise AssertionError(found)
+
+
+def test_on_somebodys_broker_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    need_mosquitto()
+    with site(tmp_path) as here:
+        here.broker()
+        demo = _demo(tmp_path, "--frames", "50", "--broker", here.url)
+        # Aggregator, edge worker, four devices.
+        asyncio.run(_retained(here.url, lambda topics: len(topics) >= 6))
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=60)
+        assert demo.returncode == 130, err
+        asyncio.run(_retained(here.url, lambda topics: topics == []))
 
 
 def test_a_process_that_dies_is_named_and_all_others_end(tmp_path: Path) -> None:
