@@ -87,12 +87,12 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not [each for each in family if each.is_running()]
 
 
-async def _retained(url: str, wanted: Callable[[list[str]], bool]) -> None:
+async def _retained(port: int, wanted: Callable[[list[str]], bool]) -> None:
     """Wait until the topics that a broker keeps are those wanted, as somebody new sees them."""
     for _ in range(60):
         found: list[str] = []
         listener = Endpoint("cans-test-listener", subscriptions=(("#", 0),))
-        async with open_connection(BrokerAddress.parse(url), listener) as connection:
+        async with open_connection(BrokerAddress("127.0.0.1", port), listener) as connection:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     async for event in connection.events():
@@ -109,11 +109,11 @@ def test_on_somebodys_broker_it_leaves_nothing_behind(tmp_path: Path) -> None:
         here.broker()
         demo = _demo(tmp_path, "--frames", "50", "--broker", here.url)
         # Aggregator, edge worker, four devices.
-        asyncio.run(_retained(here.url, lambda topics: len(topics) >= 6))
+        asyncio.run(_retained(here.port, lambda topics: len(topics) >= 6))
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=60)
         assert demo.returncode == 130, err
-        asyncio.run(_retained(here.url, lambda topics: topics == []))
+        asyncio.run(_retained(here.port, lambda topics: topics == []))
 
 
 def test_a_process_that_dies_is_named_and_all_others_end(tmp_path: Path) -> None:
