@@ -108,7 +108,8 @@ async def _play(
         "aggregator",
         ["cans", "aggregator", "--id", AGGREGATOR_ID, "--state-dir", str(work / "aggregator"), *fixed],
     )
-    edge = await children.start("edge", ["cans", "edge", "--id", EDGE_ID, *fixed])
+    # Two tails at once: with one, most of what the devices measure is each other, waiting in line.
+    edge = await children.start("edge", ["cans", "edge", "--id", EDGE_ID, "--workers", "2", *fixed])
     devices = []
     for number, (device, kind) in enumerate(settings.devices.items()):
         url = replace(broker, host="127.0.0.1", port=ports[device]).url
