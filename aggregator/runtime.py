@@ -59,7 +59,8 @@ async def run_aggregator(
             cannot be reached or refuses, or another client came with the same id.
     """
     if connect is None:
-        connect = partial(open_connection, settings.broker)
+        wait = settings.wait_for_broker
+        connect = partial(open_connection, settings.broker, first_connect="wait" if wait else "fail")
     async with open_state_folder(settings.state_dir) as folder:
         snapshot = await asyncio.to_thread(read_snapshot, settings.state_dir / SNAPSHOT)
         session = AggregatorSession(

@@ -29,6 +29,7 @@ class AggregatorSettings:
         largest_groups, largest_installs: groups held, and devices (installs) of one group.
         device_rows: rows that one device may ever add to a group.
         broadcast_s: shortest time between two broadcasts of a group.
+        wait_for_broker: go on trying if the broker cannot be reached at the start, instead of ending.
         metrics_s: time between metrics.
         drain_s: how long a snapshot may still take when told to stop.
         version: of the software, for the retained state.
@@ -49,6 +50,7 @@ class AggregatorSettings:
     largest_installs: int = 1_000
     device_rows: int = 10_000_000
     broadcast_s: float = 0.1
+    wait_for_broker: bool = False
     metrics_s: float = 5.0
     drain_s: float = 5.0
     version: str = ""

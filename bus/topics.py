@@ -22,7 +22,7 @@ class Role(StrEnum):
     DEVICE = "device"
     EDGE = "edge"
     AGGREGATOR = "aggregator"
-    WATCHER = "watcher"  # dashboards, `cans watch`: may read everything that carries no tensor
+    WATCHER = "watcher"  # dashboards, `cans watch`: may read feedback, groups, states and metrics
 
 
 class Form(StrEnum):

@@ -164,7 +164,7 @@ class VideoFrames:
             import av  # noqa: PLC0415 - an optional dependency
         except ImportError:
             raise ConfigurationError(
-                "video files and cameras need PyAV: say pip install 'cans[video]'"
+                "video files and cameras need PyAV: say pip install av"
             ) from None
         self._av = av
         self._name = name

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
@@ -61,9 +62,8 @@ async def run_edge(
             client came with the same id.
     """
     if connect is None:
-
-        def connect(endpoint: Endpoint) -> contextlib.AbstractAsyncContextManager[Connection]:
-            return open_connection(settings.broker, endpoint)
+        wait = settings.wait_for_broker
+        connect = partial(open_connection, settings.broker, first_connect="wait" if wait else "fail")
 
     async with open_state_folder(settings.state_dir) as folder:
         topics = Topics(settings.prefix)

@@ -41,6 +41,7 @@ class EdgeSettings:
         device: "cpu", "cuda" or "auto".
         waiting: jobs that may wait for a worker.
         drain_s: how long running tails may still take when told to stop.
+        wait_for_broker: go on trying if the broker cannot be reached at the start, instead of ending.
         metrics_s: time between metrics.
         state_dir: where starts are counted; None counts by the clock.
         version: of the software, for the retained state.
@@ -61,6 +62,7 @@ class EdgeSettings:
     device: str = "cpu"
     waiting: int = 16
     drain_s: float = 5.0
+    wait_for_broker: bool = False
     metrics_s: float = 5.0
     state_dir: Path | None = None
     version: str = ""

@@ -33,6 +33,7 @@ from cans.shared_options import broker_address, broker_options, log_options
 @click.option("--broadcast-s", default=0.1, help="Least seconds between two broadcasts of a group.")
 @click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
 @click.option("--drain-s", default=5.0, help="Seconds that a snapshot may take when told to stop.")
+@click.option("--wait-for-broker", is_flag=True, help="Wait until the broker is there, instead of ending.")
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @broker_options
 @log_options

@@ -41,6 +41,7 @@ from cans.shared_options import broker_address, broker_options, log_options
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that counts starts; without one they are told apart by the clock.",
 )
+@click.option("--wait-for-broker", is_flag=True, help="Wait until the broker is there, instead of ending.")
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @broker_options
 @log_options
@@ -57,6 +58,7 @@ def edge(
     drain_s: float,
     metrics_s: float,
     state_dir: Path | None,
+    wait_for_broker: bool,
     detail: str,
     prefix: str,
     log_format: str,
@@ -96,6 +98,7 @@ def edge(
         drain_s=drain_s,
         metrics_s=metrics_s,
         state_dir=state_dir,
+        wait_for_broker=wait_for_broker,
         version=__version__,
         detail=detail,
     )
