@@ -134,4 +134,4 @@ BUILDERS: dict[str, Builder] = {
     names.LINUCB: _linucb,
     names.ANS: _ans,
 }
-assert tuple(BUILDERS) == names.NAMES, "policy_names.py and BUILDERS must name the same policies, in one order"
+assert tuple(BUILDERS) == names.NAMES, "policy_names.py and BUILDERS must name the same, in one order"
