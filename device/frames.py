@@ -163,9 +163,7 @@ class VideoFrames:
         try:
             import av  # noqa: PLC0415 - an optional dependency
         except ImportError:
-            raise ConfigurationError(
-                "video files and cameras need PyAV: say pip install av"
-            ) from None
+            raise ConfigurationError("video files and cameras need PyAV: say pip install av") from None
         self._av = av
         self._name = name
         self._size = size
