@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    := out
+# Test files at a time: many wait for real processes, and two fill two cores.
+JOBS   ?= 2
 
 # Pure modules are covered to the last branch; what touches sockets, files, threads or torch is left out here.
 PURE   := bandits/*,bus/*,device/*,edge/*,aggregator/*
@@ -26,8 +28,10 @@ demo: env ## Four devices of two types learn together where to cut a network
 	$(BIN)/cans demo --report $(OUT)/demo.json $(DEMO_ARGS)
 
 test: env ## All tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term $(TEST_ARGS)
-ifndef TEST_ARGS
+ifdef TEST_ARGS
+	$(BIN)/python -m pytest $(TEST_ARGS)
+else
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='$(PURE)' --omit='$(SHELLS)'
 endif
 
