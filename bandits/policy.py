@@ -18,12 +18,13 @@ class Cost:
     """What one played frame cost.
 
     Attributes:
-        total_s: capture to answer, seconds.
+        total_s: capture to answer, seconds. Only a synthetic experiment, whose costs are no durations, may
+            go below zero.
         device_s: head + encode on the device, seconds; None where only the total is known.
         censored: `total_s` is a lower bound only (no reply before the deadline).
 
     Raises:
-        ValueError: a negative or non-finite duration.
+        ValueError: a non-finite cost, or a negative duration on the device.
     """
 
     total_s: float
@@ -31,11 +32,11 @@ class Cost:
     censored: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no clock can have measured."""
-        for name in ("total_s", "device_s"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0.0):
-                raise ValueError(f"{name} is {value}, expected a finite duration in seconds")
+        """Refuse what would poison a regression."""
+        if not math.isfinite(self.total_s):
+            raise ValueError(f"total_s is {self.total_s}, expected a finite number")
+        if self.device_s is not None and not (math.isfinite(self.device_s) and self.device_s >= 0.0):
+            raise ValueError(f"device_s is {self.device_s}, expected a finite duration in seconds")
 
     @property
     def rest_s(self) -> float | None:

@@ -1,0 +1,156 @@
+"""From a TOML file to an `Experiment`, or one sentence that says what is wrong and where."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from bus.errors import ConfigurationError
+from lab.simulator.spec import PRESETS, Experiment, Family, Learner, World
+
+Table = dict[str, Any]
+
+
+def load(path: Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Experiment:
+    """Read an experiment.
+
+    Args:
+        path: a TOML file.
+        overrides: "world.frames=100", each value as TOML writes it; applied before anything is checked.
+        only: names of policies to keep; all when empty.
+
+    Raises:
+        ConfigurationError: no such file, no TOML, an unknown key, a value out of range; one sentence.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the experiment {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is no TOML: {error}") from None
+    for override in overrides:
+        _override(table, override)
+    try:
+        return _experiment(table, only)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _experiment(table: Table, only: Sequence[str]) -> Experiment:
+    policies = table.pop("policies", None)
+    if not isinstance(policies, dict) or not policies:
+        raise ConfigurationError("no policy plays: add a section such as [policies.linucb]")
+    for name in only:
+        if name not in policies:
+            raise ConfigurationError(f"there is no policy {name!r}{_nearest(name, policies)}")
+    family = table.pop("family", {})
+    world = table.get("world")
+    if not isinstance(world, dict):
+        raise ConfigurationError("no world: add a section [world] with kind = 'synthetic' or 'site'")
+    world.setdefault("kind", "site")
+    table["policies"], table["worlds"] = {}, {}
+    for name, entry in policies.items():
+        if only and name not in only:
+            continue
+        if not isinstance(entry, dict):
+            raise ConfigurationError(f"policies.{name} is a section: [policies.{name}]")
+        changed = entry.pop("world", {})
+        table["policies"][name] = _learner(name, entry, family)
+        table["worlds"][name] = _world({**world, **changed}, f"policies.{name}.world")
+    table["world"] = _world(world, "world")
+    return _convert(table, Experiment, "", _fields(Experiment))
+
+
+def _learner(name: str, entry: Table, family: Table) -> Learner:
+    """Return who plays under a name: what the file says, over the family's settings, over the preset."""
+    said = str(entry.get("learner", name))
+    preset = PRESETS.get(said, {"learner": said})
+    tags = {kind.__struct_config__.tag: kind for kind in get_args(Learner)}
+    kind = tags.get(preset["learner"])
+    if kind is None:
+        known = sorted({*PRESETS, *map(str, tags)})
+        raise ConfigurationError(f"policies.{name}: there is no learner {said!r}{_nearest(said, known)}")
+    settings = {key: value for key, value in entry.items() if key != "learner"}
+    shared = family if kind is Family else {}
+    whole = {**preset, **shared, **settings, "learner": preset["learner"]}
+    # What makes a preset what it is yields only to the policy's own section.
+    whole |= {key: value for key, value in preset.items() if key not in settings}
+    learner: Learner = _convert(whole, kind, f"policies.{name}", _fields(kind))
+    return learner
+
+
+def _world(table: Table, place: str) -> World:
+    kinds = {kind.__struct_config__.tag: kind for kind in get_args(World)}
+    kind = kinds.get(table.get("kind"))
+    if kind is None:
+        raise ConfigurationError(
+            f"{place}: there is no kind {table.get('kind')!r}{_nearest(str(table.get('kind')), kinds)}"
+        )
+    world: World = _convert(table, kind, place, _fields(kind))
+    types = getattr(world, "types", ())
+    names = [kind.name for kind in types]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"{place}.types: two types are called {name!r}")
+    return world
+
+
+def _convert(table: Table, kind: Any, place: str, fields: Sequence[str]) -> Any:  # noqa: ANN401 - any struct
+    try:
+        return msgspec.convert(table, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(_sentence(str(error), place, fields)) from None
+
+
+def _sentence(error: str, place: str, fields: Sequence[str]) -> str:
+    """Turn the library's message into ours: the place in the file, and the nearest valid name."""
+    said, _, path = error.partition(" - at `$")
+    where = ".".join(part for part in (place, path.rstrip("`").removeprefix(".")) if part)
+    unknown = re.search(r"unknown field `(.+?)`", said)
+    if unknown:
+        names = fields if not path else _NESTED
+        said = f"there is no key {unknown[1]!r}{_nearest(unknown[1], names)}"
+    return f"{where}: {said}" if where else said
+
+
+def _fields(kind: Any) -> list[str]:  # noqa: ANN401 - any struct
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def _nested_fields() -> list[str]:
+    """Names of the keys of sections inside a world."""
+    from lab.simulator import spec  # noqa: PLC0415 - only to list what it holds
+
+    kinds = (*get_args(spec.World), spec.DeviceType, spec.Noise, spec.Constant)
+    return sorted({name for kind in kinds for name in _fields(kind)})
+
+
+_NESTED = _nested_fields()
+
+
+def _nearest(name: str, known: Sequence[str] | Mapping[Any, Any]) -> str:
+    names = [str(one) for one in known]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else f": choose from {', '.join(names)}"
+
+
+def _override(table: Table, said: str) -> None:
+    """Apply one "a.b.c=value"."""
+    key, equals, value = said.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigurationError(f"--set {said!r} will not do: say --set world.frames=100")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string
+    inner: Any = table
+    for part in parts[:-1]:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigurationError(f"--set {said!r} will not do: {part} is no section")
+    inner[parts[-1]] = parsed

@@ -1,0 +1,87 @@
+"""Devices of the family and their groups: `bandits.federation` as devices and aggregator run it.
+
+Messages take no time here and none is lost.
+"""
+
+from bandits.federation import Group
+from bandits.fedlinucb import FedLinUCBDW
+from bandits.policy import Cost
+from bandits.settings import Settings
+from lab.simulator import spec
+from lab.simulator.sharing import groups_of
+from lab.simulator.traffic import Traffic
+from lab.simulator.world import Turn, World
+
+_INSTALL = "install"
+
+
+class FederatedTeam:
+    """Implements `Team`.
+
+    Args:
+        learner: switches.
+        world: its devices join, with their early-exit experience, before the first turn.
+    """
+
+    def __init__(self, learner: spec.Family, world: World) -> None:
+        self.traffic = Traffic()
+        self._dimension = world.device_columns.shape[0]
+        self._share = learner.share
+        self._to_all = learner.download == "members"
+        keys = groups_of(learner.share, world)
+        self._groups = {
+            key: Group(self._dimension, f"origin-{key}", regularisation=learner.regularisation)
+            for key in keys
+        }
+        self._group_of = [self._groups[key] for key in keys]
+        self._members = {
+            key: [device for device, other in enumerate(keys) if other == key] for key in self._groups
+        }
+        self._keys = keys
+        settings = settings_of(learner)
+        self.policies = [FedLinUCBDW(world.device_columns, settings, boot=1) for _ in keys]
+        for device, policy in enumerate(self.policies):
+            policy.member.join(world.experience(device, learner.warm_start))
+        for device in range(len(keys)):
+            self._exchange(device)
+
+    def select(self, turn: Turn) -> int:
+        """As `Team.select`."""
+        return self.policies[turn.device].select(turn.contexts)
+
+    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
+        """As `Team.update`."""
+        self.policies[turn.device].update(arm, cost)
+        self._exchange(turn.device)
+
+    def _exchange(self, device: int) -> None:
+        """Carry what is due to the group, and the group's new version back."""
+        member, group = self.policies[device].member, self._group_of[device]
+        while member.upload_due():
+            upload = member.take_upload()
+            answer = group.merge(str(device), _INSTALL, upload.boot, upload.seq, upload.statistics)
+            member.acknowledged(upload.boot, upload.seq, group.origin, answer.version)
+            receivers = self._members[self._keys[device]] if self._to_all else [device]
+            for receiver in receivers:
+                self.policies[receiver].member.adopt(group.origin, group.version, group.statistics)
+            if self._share != "device":  # a group of one is the device itself
+                self.traffic.upload(self._dimension)
+                self.traffic.download(self._dimension, len(receivers))
+
+
+def settings_of(learner: spec.Family) -> Settings:
+    """Return the learner's switches."""
+    return Settings(
+        regularisation=learner.regularisation,
+        alpha=learner.alpha,
+        beta_s=learner.beta_s,
+        beta_noise=learner.beta_noise,
+        beta_prior=learner.beta_prior,
+        feedback=learner.feedback,
+        view=learner.view,
+        start=learner.start,
+        offset_pseudo_rows=learner.offset_pseudo_rows if learner.offsets else None,
+        offset_forgetting=learner.offset_forgetting,
+        probe_after_frames=learner.probe_after_frames if learner.probes else None,
+        probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),
+    )

@@ -1,0 +1,209 @@
+"""What an experiment file may say: one frozen struct a section, and nothing else is accepted.
+
+This file must hold no behaviour; what a section means is in `synthetic.py`, `site.py` and `teams.py`.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0.0, lt=1e9)]
+NotNegative = Annotated[float, Meta(ge=0.0, lt=1e9)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: keyword fields, unknown keys refused."""
+
+
+class Synthetic(Section, kw_only=True, tag="synthetic", tag_field="kind"):
+    """Linear costs without a machine behind them, as in the literature on federated bandits.
+
+    Each round draws `arms` contexts uniformly from [-1, 1]^d / sqrt d; theta is -1 / sqrt d in each
+    coordinate, so that the cost to minimise is the reward of the literature with its sign turned; the
+    noise is Gaussian. One device, drawn uniformly, plays a round.
+    """
+
+    devices: Count = 15
+    rounds: Count = 30_000
+    dimension: Annotated[int, Meta(ge=1, le=1000)] = 15
+    arms: Annotated[int, Meta(ge=1, le=10_000)] = 25
+    noise: NotNegative = 0.3
+
+
+class Constant(Section, kw_only=True, tag="constant", tag_field="kind"):
+    """A link of one rate. `delay_ms` is one way."""
+
+    mbit_s: Positive
+    delay_ms: NotNegative = 2.0
+
+
+Link = Constant
+
+
+class DeviceType(Section, kw_only=True):
+    """Devices that are alike.
+
+    Attributes:
+        devices: how many.
+        slowness: how many times slower than the machine that measured the network's table.
+        link: between such a device and the edge; each device has its own.
+    """
+
+    name: Name
+    devices: Count = 1
+    slowness: Positive = 1.0
+    link: Link
+
+
+class Noise(Section, kw_only=True):
+    """What a frame deviates from its mean.
+
+    Attributes:
+        sigma: of the log-normal factor on each stage; its mean is 1.
+        hiccups: share of offloaded frames that are held up on the link.
+        hiccup_ms: mean of an exponential hold-up.
+    """
+
+    sigma: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.05
+    hiccups: Share = 0.02
+    hiccup_ms: NotNegative = 30.0
+
+
+class Site(Section, kw_only=True, tag="site", tag_field="kind"):
+    """Devices of several types around one edge worker, with a network's measured table.
+
+    Attributes:
+        network: a table of `lab/tables/`, by name, or a file made by `python -m lab.tables`.
+        frames: a device.
+        edge_slowness: of the edge worker, against the machine that measured.
+        bus_ms: what broker and event loops add to an offloaded frame.
+    """
+
+    network: str = "mobilenet_v2"
+    frames: Count = 300
+    types: Annotated[tuple[DeviceType, ...], Meta(min_length=1)]
+    edge_slowness: Positive = 1.0
+    bus_ms: NotNegative = 4.0
+    noise: Noise = Noise()
+
+
+World = Synthetic | Site
+Sharing = Literal["device", "type", "all"]
+
+
+class Family(Section, kw_only=True, tag="fedlinucb_dw", tag_field="learner"):
+    """The one class of the family (`bandits/fedlinucb.py`); its members differ by switches.
+
+    Attributes:
+        share: who is one group: each device alone, devices of one type, or all.
+        warm_start: rows of early-exit experience a device joins with.
+        download: who receives a new version: all members, or only the device whose upload made it, as in
+            FedLinUCB.
+        offsets, probes: whether arms have offsets of their own, and whether a device that stays alone probes.
+        The others are those of `bandits.settings.Settings`.
+    """
+
+    share: Sharing = "type"
+    warm_start: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    download: Literal["members", "uploader"] = "members"
+    regularisation: Positive = 0.1
+    alpha: NotNegative = 1.0
+    beta_s: NotNegative | None = None
+    beta_noise: NotNegative = 1.0
+    beta_prior: NotNegative = 3.0
+    feedback: Literal["split", "total"] = "split"
+    view: Literal["fresh", "strict"] = "fresh"
+    start: Literal["ridge", "zero"] = "ridge"
+    offsets: bool = True
+    offset_pseudo_rows: Positive = 2.0
+    offset_forgetting: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    probes: bool = True
+    probe_after_frames: Count = 32
+    probe_largest_gap_frames: Count = 256
+
+
+class Async(Section, kw_only=True, tag="async_linucb", tag_field="learner"):
+    """Async-LinUCB (`bandits/async_linucb.py`), all devices together."""
+
+    regularisation: Positive = 0.1
+    beta_s: NotNegative = 0.3
+    gamma: Annotated[float, Meta(gt=1.0, lt=1e9)] = 6.0
+    estimate: Literal["exchange", "frame"] = "exchange"
+
+
+class Central(Section, kw_only=True, tag="shared_oful", tag_field="learner"):
+    """One LinUCB that sees every row of its devices at once: what sharing can reach, at any traffic."""
+
+    share: Sharing = "all"
+    regularisation: Positive = 0.1
+    beta_s: NotNegative = 0.3
+
+
+class Fixed(Section, kw_only=True, tag="fixed", tag_field="learner"):
+    """One arm for ever, by its label: `end/none`, `0/uint8`, `0/jpeg`."""
+
+    arm: str
+
+
+class TwoArm(Section, kw_only=True, tag="two_arm", tag_field="learner"):
+    """The two-arm switch between all on the device and one arm that sends the input."""
+
+    edge_arm: str = "0/jpeg"
+    opening_frames: Count = 2
+    probe_every_frames: Annotated[int, Meta(ge=2, le=1_000_000)] = 40
+    smoothing: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
+
+
+class Oracle(Section, kw_only=True, tag="oracle", tag_field="learner"):
+    """Knows each frame's true means."""
+
+
+class BestFixed(Section, kw_only=True, tag="best_fixed", tag_field="learner"):
+    """For each device the one arm that was best in hindsight."""
+
+
+class Random(Section, kw_only=True, tag="random", tag_field="learner"):
+    """Any arm."""
+
+
+Learner = Family | Async | Central | Fixed | TwoArm | Oracle | BestFixed | Random
+
+PRESETS: dict[str, dict[str, object]] = {
+    "linucb": {"learner": "fedlinucb_dw", "share": "device"},
+    "linucb_w": {"learner": "fedlinucb_dw", "share": "device", "warm_start": 40},
+    "fedlinucb": {"learner": "fedlinucb_dw", "share": "all"},
+    "fedlinucb_w": {"learner": "fedlinucb_dw", "share": "all", "warm_start": 40},
+    "fedlinucb_d": {"learner": "fedlinucb_dw", "share": "type"},
+    "fedlinucb_dw": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
+    "default": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
+    "device_only": {"learner": "fixed", "arm": "end/none"},
+    "edge_only_uint8": {"learner": "fixed", "arm": "0/uint8"},
+    "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},
+}
+"""What a name stands for; an experiment may change any of its settings."""
+
+
+class Experiment(Section, kw_only=True):
+    """One experiment.
+
+    Attributes:
+        title, asks: for people.
+        seeds: runs of each policy, numbered from `first_seed`.
+        first_seed: evaluation starts at 1000; seeds below that are for tuning.
+        world: where it happens.
+        family: settings of all members of the family, unless a policy says otherwise.
+        policies: who plays; each meets the same frames, links and noise, seed by seed.
+        worlds: for each policy, what it has changed of the world.
+    """
+
+    title: str
+    asks: str = ""
+    seeds: Annotated[int, Meta(ge=1, le=10_000)] = 10
+    first_seed: Annotated[int, Meta(ge=0)] = 1000
+    world: World
+    policies: dict[Name, Learner]
+    worlds: dict[Name, World]

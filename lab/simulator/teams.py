@@ -1,0 +1,149 @@
+"""All devices of one policy, and who tells whom: from an entry of an experiment to something that plays.
+
+A team owns no clock and no randomness but what it is given; what travels inside it is counted in `traffic`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from bandits.fixed import FixedArm
+from bandits.linucb import LinUCB
+from bandits.policy import Cost, Policy
+from bandits.two_arm import TwoArmSwitch
+from bus.errors import ConfigurationError
+from lab.simulator import spec
+from lab.simulator.async_team import AsyncTeam
+from lab.simulator.federated_team import FederatedTeam
+from lab.simulator.sharing import groups_of
+from lab.simulator.traffic import Traffic
+from lab.simulator.world import Turn, World, stream
+
+DEVICE_ARM = "end/none"
+
+
+class Team(Protocol):
+    """Plays all devices of a world."""
+
+    traffic: Traffic
+
+    def select(self, turn: Turn) -> int:
+        """Return the arm of the turn's device."""
+        ...
+
+    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
+        """Learn what it cost, and tell whom it concerns."""
+        ...
+
+
+class Alone:
+    """Devices that tell nobody anything, or share one policy at no cost. Implements `Team`.
+
+    Args:
+        policies: of each device; the same object for devices that are one.
+    """
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._policies = policies
+        self.traffic = Traffic()
+
+    def select(self, turn: Turn) -> int:
+        """As `Team.select`."""
+        return self._policies[turn.device].select(turn.contexts)
+
+    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
+        """As `Team.update`."""
+        self._policies[turn.device].update(arm, cost)
+
+
+class Seer:
+    """Knows the true means. Implements `Team`."""
+
+    def __init__(self) -> None:
+        self.traffic = Traffic()
+
+    def select(self, turn: Turn) -> int:
+        """As `Team.select`."""
+        return int(turn.means.argmin())
+
+    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
+        """Nothing to learn."""
+
+
+class Anything:
+    """Draws an arm. Implements `Team`."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self.traffic = Traffic()
+
+    def select(self, turn: Turn) -> int:
+        """As `Team.select`."""
+        return int(self._random.integers(turn.means.shape[0]))
+
+    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
+        """Nothing to learn."""
+
+
+def team_of(learner: spec.Learner, world: World, seed: int) -> Team:
+    """Return the team that an experiment's entry asks for.
+
+    Raises:
+        ConfigurationError: the world lacks an arm that the learner plays.
+    """
+    devices = len(world.types)
+    match learner:
+        case spec.Family():
+            return FederatedTeam(learner, world)
+        case spec.Async():
+            return AsyncTeam(learner, world)
+        case spec.Central():
+            return Alone(_one_for_each_group(learner, world))
+        case spec.Fixed():
+            return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)
+        case spec.TwoArm():
+            return Alone([_two_arm(learner, world) for _ in range(devices)])
+        case spec.Oracle():
+            return Seer()
+        case spec.BestFixed():
+            return Alone([FixedArm(arm, "best_fixed") for arm in _best_arms(world)])
+        case spec.Random():
+            return Anything(stream(seed, 7))
+
+
+def _one_for_each_group(learner: spec.Central, world: World) -> list[Policy]:
+    groups = groups_of(learner.share, world)
+    dimension = world.device_columns.shape[0]
+    policies: dict[str, Policy] = {
+        group: LinUCB(dimension, regularisation=learner.regularisation, beta_s=learner.beta_s)
+        for group in groups
+    }
+    return [policies[group] for group in groups]
+
+
+def _two_arm(learner: spec.TwoArm, world: World) -> Policy:
+    return TwoArmSwitch(
+        _arm(world, DEVICE_ARM),
+        _arm(world, learner.edge_arm),
+        opening_frames=learner.opening_frames,
+        probe_every_frames=learner.probe_every_frames,
+        smoothing=learner.smoothing,
+    )
+
+
+def _arm(world: World, label: str) -> int:
+    if label not in world.arms:
+        known = ", ".join(world.arms) or "no arm of a name"
+        raise ConfigurationError(f"there is no arm {label!r} in this world: it has {known}")
+    return list(world.arms).index(label)
+
+
+def _best_arms(world: World) -> list[int]:
+    """Return each device's arm of the smallest mean over all its turns."""
+    if not world.arms:
+        raise ConfigurationError("best_fixed needs arms that stay the same, such as those of a site")
+    sums = np.zeros((len(world.types), len(world.arms)))
+    for turn in world.turns():
+        sums[turn.device] += turn.means
+    return [int(arm) for arm in sums.argmin(axis=1)]

@@ -1,0 +1,75 @@
+"""What a simulated world is: devices, and turns in the order of time.
+
+Everything random about a turn is drawn before anybody chooses, from streams of the seed alone. So every
+policy meets the same frames, links and noise, and the difference of two policies is theirs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits.policy import Cost
+from bandits.statistics import Statistics
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """One frame of one device.
+
+    Attributes:
+        at_s: virtual seconds since the start.
+        device: its index.
+        contexts: shape (K, d).
+        means: shape (K,), true expected cost of each arm.
+        costs: shape (K,), what each arm would cost this time.
+        device_costs: shape (K,), the device's own part of it; None where a cost has no parts.
+    """
+
+    at_s: float
+    device: int
+    contexts: Matrix
+    means: Vector
+    costs: Vector
+    device_costs: Vector | None = None
+
+    def cost_of(self, arm: int) -> Cost:
+        """Return what playing `arm` has cost."""
+        device_s = None if self.device_costs is None else float(self.device_costs[arm])
+        return Cost(float(self.costs[arm]), device_s)
+
+
+class World(Protocol):
+    """Where devices play.
+
+    Attributes:
+        types: name of the type of each device.
+        arms: labels of the arms, empty where they are drawn anew each round.
+        device_columns: d booleans, the context columns of the device's own work.
+        rounds: turns in all.
+        in_seconds: whether costs are durations.
+    """
+
+    types: Sequence[str]
+    arms: Sequence[str]
+    device_columns: npt.NDArray[np.bool_]
+    rounds: int
+    in_seconds: bool
+
+    def turns(self) -> Iterator[Turn]:
+        """Play the world once more from its beginning; every call yields the same turns."""
+        ...
+
+    def experience(self, device: int, rows: int) -> Statistics:
+        """Return early-exit experience of a device; no rows where there are no exits."""
+        ...
+
+
+def stream(seed: int, *keys: int) -> np.random.Generator:
+    """Return the random numbers that belong to `keys` under `seed`, independent of all others."""
+    return np.random.default_rng(np.random.SeedSequence((seed, *keys)))
