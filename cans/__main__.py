@@ -8,7 +8,7 @@ import click
 from cans.version import __version__
 
 # In the order a person meets them. The right side is imported only when that command is asked for.
-_COMMANDS = ("demo", "broker", "aggregator", "edge", "device", "watch", "version")
+_COMMANDS = ("demo", "broker", "aggregator", "edge", "device", "watch", "profile", "simulate", "version")
 
 
 class Commands(click.Group):
@@ -48,6 +48,7 @@ def main() -> None:
                                  cans edge         one or more, where the compute is
                                  cans device       one for each camera
                                  cans watch        to look at any topic
+    Without any machine:         cans simulate     experiments in virtual time
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 

@@ -22,7 +22,7 @@ from partition import exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
 from partition.codecs import CODECS
 from partition.codecs.base import ALIGNMENT_BYTES, Codec
-from partition.contexts import front_row, make
+from partition.contexts import Row, front_row, make
 from partition.cuts import useful
 from partition.graph import Frontier, Graph
 from partition.identity import model_hash
@@ -177,9 +177,12 @@ class PartitionedModel:
             x = normalise(frame).to(self.device)
             logits: Logits = exits.run(self._stages[: exit_index + 1], x).cpu().numpy()[0]
         latency_ms = (time.perf_counter() - started) * 1e3
+        return ExitRun(exit_index, self.exit_context(exit_index), latency_ms, answer_of(logits))
+
+    def exit_context(self, exit_index: int) -> Row:
+        """Return the context of a run to an exit, float64 (d,): zero outside the device's own columns."""
         work = self._stages[exit_index].work + self._preprocessing
-        context = self.schema.row(front_row(work, self._total))
-        return ExitRun(exit_index, context, latency_ms, answer_of(logits))
+        return self.schema.row(front_row(work, self._total))
 
     def warm_up(self, *, tails: bool = True) -> None:
         """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails."""

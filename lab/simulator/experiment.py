@@ -62,7 +62,8 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
         table["policies"][name] = _learner(name, entry, family)
         table["worlds"][name] = _world({**world, **changed}, f"policies.{name}.world")
     table["world"] = _world(world, "world")
-    return _convert(table, Experiment, "", _fields(Experiment))
+    experiment: Experiment = _convert(table, Experiment, "", _fields(Experiment))
+    return experiment
 
 
 def _learner(name: str, entry: Table, family: Table) -> Learner:

@@ -19,7 +19,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of every section: keyword fields, unknown keys refused."""
 
 
-class Synthetic(Section, kw_only=True, tag="synthetic", tag_field="kind"):
+class Synthetic(Section, frozen=True, kw_only=True, tag="synthetic", tag_field="kind"):
     """Linear costs without a machine behind them, as in the literature on federated bandits.
 
     Each round draws `arms` contexts uniformly from [-1, 1]^d / sqrt d; theta is -1 / sqrt d in each
@@ -34,7 +34,7 @@ class Synthetic(Section, kw_only=True, tag="synthetic", tag_field="kind"):
     noise: NotNegative = 0.3
 
 
-class Constant(Section, kw_only=True, tag="constant", tag_field="kind"):
+class Constant(Section, frozen=True, kw_only=True, tag="constant", tag_field="kind"):
     """A link of one rate. `delay_ms` is one way."""
 
     mbit_s: Positive
@@ -44,7 +44,7 @@ class Constant(Section, kw_only=True, tag="constant", tag_field="kind"):
 Link = Constant
 
 
-class DeviceType(Section, kw_only=True):
+class DeviceType(Section, frozen=True, kw_only=True):
     """Devices that are alike.
 
     Attributes:
@@ -59,7 +59,7 @@ class DeviceType(Section, kw_only=True):
     link: Link
 
 
-class Noise(Section, kw_only=True):
+class Noise(Section, frozen=True, kw_only=True):
     """What a frame deviates from its mean.
 
     Attributes:
@@ -73,7 +73,7 @@ class Noise(Section, kw_only=True):
     hiccup_ms: NotNegative = 30.0
 
 
-class Site(Section, kw_only=True, tag="site", tag_field="kind"):
+class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     """Devices of several types around one edge worker, with a network's measured table.
 
     Attributes:
@@ -95,7 +95,7 @@ World = Synthetic | Site
 Sharing = Literal["device", "type", "all"]
 
 
-class Family(Section, kw_only=True, tag="fedlinucb_dw", tag_field="learner"):
+class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="learner"):
     """The one class of the family (`bandits/fedlinucb.py`); its members differ by switches.
 
     Attributes:
@@ -126,7 +126,7 @@ class Family(Section, kw_only=True, tag="fedlinucb_dw", tag_field="learner"):
     probe_largest_gap_frames: Count = 256
 
 
-class Async(Section, kw_only=True, tag="async_linucb", tag_field="learner"):
+class Async(Section, frozen=True, kw_only=True, tag="async_linucb", tag_field="learner"):
     """Async-LinUCB (`bandits/async_linucb.py`), all devices together."""
 
     regularisation: Positive = 0.1
@@ -135,7 +135,7 @@ class Async(Section, kw_only=True, tag="async_linucb", tag_field="learner"):
     estimate: Literal["exchange", "frame"] = "exchange"
 
 
-class Central(Section, kw_only=True, tag="shared_oful", tag_field="learner"):
+class Central(Section, frozen=True, kw_only=True, tag="shared_oful", tag_field="learner"):
     """One LinUCB that sees every row of its devices at once: what sharing can reach, at any traffic."""
 
     share: Sharing = "all"
@@ -143,13 +143,13 @@ class Central(Section, kw_only=True, tag="shared_oful", tag_field="learner"):
     beta_s: NotNegative = 0.3
 
 
-class Fixed(Section, kw_only=True, tag="fixed", tag_field="learner"):
+class Fixed(Section, frozen=True, kw_only=True, tag="fixed", tag_field="learner"):
     """One arm for ever, by its label: `end/none`, `0/uint8`, `0/jpeg`."""
 
     arm: str
 
 
-class TwoArm(Section, kw_only=True, tag="two_arm", tag_field="learner"):
+class TwoArm(Section, frozen=True, kw_only=True, tag="two_arm", tag_field="learner"):
     """The two-arm switch between all on the device and one arm that sends the input."""
 
     edge_arm: str = "0/jpeg"
@@ -158,15 +158,15 @@ class TwoArm(Section, kw_only=True, tag="two_arm", tag_field="learner"):
     smoothing: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
 
 
-class Oracle(Section, kw_only=True, tag="oracle", tag_field="learner"):
+class Oracle(Section, frozen=True, kw_only=True, tag="oracle", tag_field="learner"):
     """Knows each frame's true means."""
 
 
-class BestFixed(Section, kw_only=True, tag="best_fixed", tag_field="learner"):
+class BestFixed(Section, frozen=True, kw_only=True, tag="best_fixed", tag_field="learner"):
     """For each device the one arm that was best in hindsight."""
 
 
-class Random(Section, kw_only=True, tag="random", tag_field="learner"):
+class Random(Section, frozen=True, kw_only=True, tag="random", tag_field="learner"):
     """Any arm."""
 
 
@@ -187,7 +187,7 @@ PRESETS: dict[str, dict[str, object]] = {
 """What a name stands for; an experiment may change any of its settings."""
 
 
-class Experiment(Section, kw_only=True):
+class Experiment(Section, frozen=True, kw_only=True):
     """One experiment.
 
     Attributes:

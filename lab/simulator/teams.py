@@ -86,7 +86,7 @@ class Anything:
         """Nothing to learn."""
 
 
-def team_of(learner: spec.Learner, world: World, seed: int) -> Team:
+def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: PLR0911 - a table
     """Return the team that an experiment's entry asks for.
 
     Raises:
@@ -136,7 +136,7 @@ def _arm(world: World, label: str) -> int:
     if label not in world.arms:
         known = ", ".join(world.arms) or "no arm of a name"
         raise ConfigurationError(f"there is no arm {label!r} in this world: it has {known}")
-    return list(world.arms).index(label)
+    return world.arms.index(label)
 
 
 def _best_arms(world: World) -> list[int]:

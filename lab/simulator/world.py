@@ -4,7 +4,7 @@ Everything random about a turn is drawn before anybody chooses, from streams of 
 policy meets the same frames, links and noise, and the difference of two policies is theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,8 +55,8 @@ class World(Protocol):
         in_seconds: whether costs are durations.
     """
 
-    types: Sequence[str]
-    arms: Sequence[str]
+    types: tuple[str, ...]
+    arms: tuple[str, ...]
     device_columns: npt.NDArray[np.bool_]
     rounds: int
     in_seconds: bool

@@ -1,0 +1,79 @@
+"""`cans simulate`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from cans.settings import Command
+
+
+@click.command("simulate", cls=Command)
+@click.argument("experiment", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Runs of each policy; the experiment's own when not given."
+)
+@click.option("--policies", default="", help="Names, comma separated; all of the experiment when not given.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key of the experiment, such as world.frames=100; may be repeated.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the results; out/simulate/NAME when not given.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1, max=1024),
+    default=os.cpu_count() or 1,
+    show_default="one a processor",
+    help="Runs at a time.",
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def simulate(
+    *,
+    experiment: Path,
+    seeds: int | None,
+    policies: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    processes: int,
+    quiet: bool,
+) -> None:
+    """Play an experiment in virtual time.
+
+    EXPERIMENT is a TOML file such as those in lab/experiments. Every policy meets the same frames, links
+    and noise, seed by seed. A run that is interrupted goes on where it was when it is started again.
+
+    \b
+    What lands in the folder:
+      summary.json                 regret, latency, messages and bytes: mean and 95 % interval
+      regret.svg, latency.svg      and the same as PNG
+      rounds/POLICY/seed-N.parquet every round
+
+    \b
+    Examples:
+      cans simulate lab/experiments/ordering.toml
+      cans simulate lab/experiments/reference.toml --seeds 8 --out results/reference
+      cans simulate lab/experiments/ordering.toml --set world.frames=1000 --policies linucb,fedlinucb_dw
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
+
+    from cans.simulate import SimulateSettings, simulate, table_of  # noqa: PLC0415
+
+    settings = SimulateSettings(
+        experiment,
+        out or Path("out", "simulate", experiment.stem),
+        seeds,
+        tuple(name for name in policies.split(",") if name),
+        overrides,
+        processes,
+        quiet,
+    )
+    report = simulate(settings)
+    Console().print(table_of(str(report["provenance"]["title"]), report))
+    click.echo(f"{settings.out}: summary.json, figures, rounds")

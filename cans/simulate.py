@@ -1,0 +1,121 @@
+"""Plays an experiment in virtual time: runs what is missing, then sums up, prints and draws."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cans.versions import versions
+from lab.simulator import spec
+from lab.simulator.experiment import load
+from lab.simulator.jobs import Job, jobs_of
+from lab.simulator.pool import do_all
+from lab.simulator.summary import Report, summarise
+
+_SPREAD = ("regret", "mean_ms")  # shown with their intervals; summary.json has all
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateSettings:
+    """What `cans simulate` was told.
+
+    Attributes:
+        experiment: the TOML file.
+        out: folder of the results.
+        seeds: instead of the experiment's own, None for those.
+        policies: names to play, all when empty.
+        overrides: "world.frames=100".
+        processes: at a time.
+        quiet: no progress.
+    """
+
+    experiment: Path
+    out: Path
+    seeds: int | None = None
+    policies: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    processes: int = 1
+    quiet: bool = False
+
+
+def simulate(settings: SimulateSettings) -> Report:
+    """Play the experiment, and return what `summary.json` holds.
+
+    Raises:
+        ConfigurationError: something in the experiment, or in what was set, cannot be.
+    """
+    overrides = settings.overrides
+    if settings.seeds is not None:
+        overrides = (*overrides, f"seeds={settings.seeds}")
+    experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
+    jobs = jobs_of(experiment, settings.out)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    _run_missing(jobs, settings)
+    report = summarise(experiment, jobs, _provenance(experiment, settings))
+    unfinished = settings.out / "summary.json.part"
+    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(settings.out / "summary.json")
+    from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
+
+    draw(experiment, jobs, report, settings.out)
+    return report
+
+
+def table_of(experiment: str, report: Report) -> Table:
+    """Return the summary for people."""
+    rows = report["policies"]
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    table = Table(title=experiment, caption="mean over seeds, ± half of its 95 % interval; all simulated")
+    table.add_column("policy", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for policy, row in rows.items():
+        table.add_row(policy, *(_cell(row.get(name), spread=name in _SPREAD) for name in names))
+    return table
+
+
+def _cell(value: dict[str, Any] | None, *, spread: bool) -> str:
+    if value is None:
+        return ""
+    mean, ci95 = value["mean"], value["ci95"]
+    said = f"{mean:,.0f}" if mean >= 1000.0 else f"{mean:.4g}"
+    return f"{said} ± {ci95[1] - mean:.2g}" if spread and ci95 else said
+
+
+def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
+    """Run the jobs that have no file yet, with a bar on standard error."""
+    missing = [job for job in jobs if not job.done]
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=settings.quiet,
+    )
+    with progress:
+        bar = progress.add_task("runs", total=len(jobs), completed=len(jobs) - len(missing))
+
+        def ended(job: Job) -> None:
+            progress.update(bar, advance=1, description=f"{job.policy}, seed {job.seed}")
+
+        do_all(missing, min(settings.processes, max(1, len(missing))), ended)
+
+
+def _provenance(experiment: spec.Experiment, settings: SimulateSettings) -> dict[str, object]:
+    return {
+        "title": experiment.title,
+        "experiment": settings.experiment.name,
+        "sha256": hashlib.sha256(settings.experiment.read_bytes()).hexdigest(),
+        "overrides": list(settings.overrides),
+        "seeds": [experiment.first_seed, experiment.first_seed + experiment.seeds - 1],
+        "simulated": True,
+        "processors": os.cpu_count(),
+        "versions": versions(),
+    }

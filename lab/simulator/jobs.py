@@ -1,0 +1,125 @@
+"""One run as a job that any process can do: bytes in, a file out.
+
+A run's file appears whole or not at all, and says what it is a run of; so an interrupted experiment goes on
+where it was, and a changed one does not mistake old files for its own.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lab.network_table import load_table
+from lab.simulator import spec
+from lab.simulator.engine import Run, play
+from lab.simulator.site import SiteWorld
+from lab.simulator.synthetic import SyntheticWorld
+from lab.simulator.teams import team_of
+from lab.simulator.world import World
+
+_FORMAT = 1
+_FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy, one seed.
+
+    Attributes:
+        policy: name in the experiment.
+        path: of the file to write.
+        fingerprint: of everything that the run follows from.
+    """
+
+    policy: str
+    seed: int
+    path: str
+    fingerprint: str
+    world: spec.World
+    learner: spec.Learner
+
+    @property
+    def done(self) -> bool:
+        """Whether its file is there, whole, and of this very run."""
+        try:
+            metadata = pq.read_schema(self.path).metadata or {}
+        except (OSError, pa.ArrowException):
+            return False
+        return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
+
+
+def jobs_of(experiment: spec.Experiment, out: Path) -> list[Job]:
+    """Return every run of an experiment, seed by seed, so that an interrupted one has whole seeds."""
+    jobs = []
+    for seed in range(experiment.first_seed, experiment.first_seed + experiment.seeds):
+        for policy, learner in experiment.policies.items():
+            world = experiment.worlds[policy]
+            path = out / "rounds" / policy / f"seed-{seed:06d}.parquet"
+            jobs.append(
+                Job(
+                    policy=policy,
+                    seed=seed,
+                    path=str(path),
+                    fingerprint=_fingerprint(world, learner, seed),
+                    world=world,
+                    learner=learner,
+                )
+            )
+    return jobs
+
+
+def make_world(settings: spec.World, seed: int) -> World:
+    """Return a world of these settings.
+
+    Raises:
+        ConfigurationError: it names something that is not there.
+    """
+    match settings:
+        case spec.Synthetic():
+            return SyntheticWorld(settings, seed)
+        case spec.Site():
+            return SiteWorld(settings, seed)
+
+
+def do(job: bytes) -> str:
+    """Do one job, given as the JSON of a `Job`; returns its policy."""
+    asked = msgspec.json.decode(job, type=Job)
+    world = make_world(asked.world, asked.seed)
+    run = play(world, team_of(asked.learner, world, asked.seed))
+    _write(run, asked)
+    return asked.policy
+
+
+def read(job: Job) -> Run:
+    """Return the run that a job has written."""
+    table = pq.read_table(job.path)
+    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    metadata = table.schema.metadata
+    return Run(**columns, messages=int(metadata[_MESSAGES]), bytes=int(metadata[_BYTES]))
+
+
+def _write(run: Run, job: Job) -> None:
+    path = Path(job.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        _FINGERPRINT: job.fingerprint.encode(),
+        _MESSAGES: str(run.messages).encode(),
+        _BYTES: str(run.bytes).encode(),
+    }
+    names = ("at_s", "device", "arm", "cost", "regret")
+    table = pa.table({name: getattr(run, name) for name in names}).replace_schema_metadata(metadata)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        pq.write_table(table, unfinished, compression="zstd")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
+    said = [msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed)]
+    if isinstance(world, spec.Site):
+        said.append(msgspec.json.encode(load_table(world.network)))
+    return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]

@@ -1,0 +1,49 @@
+"""Jobs over the processes of this machine."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+import msgspec
+from threadpoolctl import threadpool_limits
+
+from lab.simulator.jobs import Job, do
+
+
+def do_all(jobs: Sequence[Job], processes: int, ended: Callable[[Job], None]) -> None:
+    """Do all jobs; `ended` is called here after each.
+
+    On Ctrl-C, and when a job fails, no other is begun, and what runs is ended; files that are there stay.
+
+    Raises:
+        Exception: what the first job that failed has raised.
+    """
+    if processes == 1:
+        with threadpool_limits(limits=1):
+            for job in jobs:
+                do(msgspec.json.encode(job))
+                ended(job)
+        return
+    # spawn: a forked child would inherit locks of threads that it does not have.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
+    waiting: dict[Future[str], Job] = {}
+    try:
+        waiting = {executor.submit(do, msgspec.json.encode(job)): job for job in jobs}
+        while waiting:
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                ended(waiting.pop(future))
+    finally:
+        if waiting:
+            for process in multiprocessing.active_children():
+                process.terminate()
+        executor.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Ctrl-C is the parent's to answer, and a learner's matrices are too small for threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(limits=1)

@@ -1,0 +1,47 @@
+"""What an experiment came to: means over its seeds, each with a 95 % interval (Student's t)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lab.simulator import spec
+from lab.simulator.engine import Run
+from lab.simulator.jobs import Job, read
+
+Figures = dict[str, float]
+Report = dict[str, Any]
+
+QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+
+
+def figures_of(run: Run, *, in_seconds: bool) -> Figures:
+    """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations."""
+    figures = {"regret": float(run.regret.sum())}
+    if in_seconds:
+        figures["mean_ms"] = 1e3 * float(run.cost.mean())
+        quantiles = np.quantile(run.cost, list(QUANTILES.values()))
+        figures |= {name: 1e3 * float(value) for name, value in zip(QUANTILES, quantiles, strict=True)}
+    return figures | {"messages": float(run.messages), "bytes": float(run.bytes)}
+
+
+def interval(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean and 95 % interval of the mean; no interval of a single value."""
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean())
+    if sample.size < 2:
+        return {"mean": mean, "ci95": None}
+    half = float(stats.t.ppf(0.975, sample.size - 1)) * float(sample.std(ddof=1)) / math.sqrt(sample.size)
+    return {"mean": mean, "ci95": [mean - half, mean + half]}
+
+
+def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapping[str, Any]) -> Report:
+    """Return the content of `summary.json`, from the files that the jobs have written."""
+    policies: dict[str, dict[str, Any]] = {}
+    for policy in experiment.policies:
+        in_seconds = isinstance(experiment.worlds[policy], spec.Site)
+        each = [figures_of(read(job), in_seconds=in_seconds) for job in jobs if job.policy == policy]
+        policies[policy] = {name: interval([one[name] for one in each]) for name in each[0]}
+    return {"policies": policies, "provenance": dict(provenance)}
