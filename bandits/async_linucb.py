@@ -60,7 +60,8 @@ class AsyncLinUCB:
         self._estimate = estimate
         self._shared = Statistics.ridge(dimension, regularisation)
         self._local = Statistics.zeros(dimension)
-        self._factor = Factor(self._shared)
+        self._seen = self._shared  # what the estimate is made of
+        self._factor = Factor(self._seen)
         self._shared_log_determinant = self._factor.log_determinant
         self._contexts = Contexts(dimension)
 
@@ -86,6 +87,7 @@ class AsyncLinUCB:
         y = np.array([observed])
         self._local = self._local.add_rows(X, y)
         if self._estimate == "frame":
+            self._seen = self._seen.add_rows(X, y)
             self._factor.append(X, y)
 
     def upload_due(self) -> bool:
@@ -114,12 +116,13 @@ class AsyncLinUCB:
 
     def _learn(self, rows: Statistics) -> None:
         self._shared += rows
-        self._factor = Factor(self._shared + self._local)
+        self._seen = self._shared + self._local
+        self._factor = Factor(self._seen)
         self._shared_log_determinant = _log_determinant(self._shared.gram)
 
     def dump(self) -> Dump:
         """Return the statistics."""
-        return {"shared": self._shared.dump(), "local": self._local.dump()}
+        return {"shared": self._shared.dump(), "local": self._local.dump(), "seen": self._seen.dump()}
 
     def load(self, state: Dump) -> None:
         """Take over what `dump` returned.
@@ -127,9 +130,9 @@ class AsyncLinUCB:
         Raises:
             ValueError: invalid statistics.
         """
-        shared, local = Statistics.load(state["shared"]), Statistics.load(state["local"])
-        self._factor = Factor(shared + local)
-        self._shared, self._local = shared, local
+        shared, local, seen = (Statistics.load(state[name]) for name in ("shared", "local", "seen"))
+        self._factor = Factor(seen)
+        self._shared, self._local, self._seen = shared, local, seen
         self._shared_log_determinant = _log_determinant(shared.gram)
 
 

@@ -1,6 +1,7 @@
 """`cans simulate`."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -75,5 +76,8 @@ def simulate(
         quiet,
     )
     report = simulate(settings)
-    Console().print(table_of(str(report["provenance"]["title"]), report))
+    # Not a terminal: a table for a file, where nothing is cut off.
+    Console(width=None if sys.stdout.isatty() else 130).print(
+        table_of(str(report["provenance"]["title"]), report)
+    )
     click.echo(f"{settings.out}: summary.json, figures, rounds")

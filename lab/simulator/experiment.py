@@ -56,6 +56,10 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
     for name, entry in policies.items():
         if only and name not in only:
             continue
+        if not re.fullmatch(r"\w[\w.-]{0,63}", name, re.ASCII):
+            raise ConfigurationError(
+                f"policies: {name!r} will not do as a name: it names a folder, so letters, digits, _ . and -"
+            )
         if not isinstance(entry, dict):
             raise ConfigurationError(f"policies.{name} is a section: [policies.{name}]")
         changed = entry.pop("world", {})

@@ -205,5 +205,5 @@ class Experiment(Section, frozen=True, kw_only=True):
     seeds: Annotated[int, Meta(ge=1, le=10_000)] = 10
     first_seed: Annotated[int, Meta(ge=0)] = 1000
     world: World
-    policies: dict[Name, Learner]
-    worlds: dict[Name, World]
+    policies: dict[str, Learner]
+    worlds: dict[str, World]

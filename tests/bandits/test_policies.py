@@ -17,9 +17,12 @@ from bandits.two_arm import TwoArmSwitch
 X = np.array([[0.0, 1.0, 1.0], [0.5, 0.5, 1.0], [1.0, 0.0, 0.0]])
 
 
-@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
-@pytest.mark.parametrize("name", ["total_s", "device_s"])
-def test_a_cost_is_a_finite_duration(name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in ("total_s", "device_s") for value in (math.nan, math.inf)]
+    + [("device_s", -0.1)],
+)
+def test_a_cost_is_finite_and_a_device_takes_its_time(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         Cost(**{"total_s": 1.0, name: value})  # type: ignore[arg-type]
 

@@ -1,0 +1,127 @@
+"""What an experiment file may say, and the sentence for what it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from bus.errors import ConfigurationError
+from lab.simulator import spec
+from lab.simulator.experiment import load
+
+EXPERIMENTS = Path("lab/experiments")
+TWIN = '[[world.types]]\nname = "phone"\nlink = { kind = "constant", mbit_s = 1.0 }\n'
+GOOD = """
+title = "A test"
+seeds = 2
+[world]
+kind = "site"
+frames = 5
+[[world.types]]
+name = "phone"
+devices = 2
+slowness = 8.0
+link = { kind = "constant", mbit_s = 12.0 }
+[family]
+alpha = 0.5
+[policies.linucb]
+[policies.ours]
+learner = "fedlinucb_dw"
+alpha = 0.25
+world.frames = 7
+[policies.switch]
+learner = "two_arm"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "experiment.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_experiment_of_the_project_can_be_read(path: Path) -> None:
+    experiment = load(path)
+    assert experiment.asks.endswith("?")
+    assert experiment.seeds >= 10
+    assert experiment.first_seed >= 1000  # seeds below are for tuning
+
+
+def test_settings_come_from_the_policy_then_the_family_then_the_preset(tmp_path: Path) -> None:
+    experiment = load(written(tmp_path, GOOD))
+    assert experiment.policies["linucb"] == spec.Family(share="device", alpha=0.5)
+    assert experiment.policies["ours"] == spec.Family(share="type", warm_start=40, alpha=0.25)
+    assert experiment.policies["switch"] == spec.TwoArm()
+    frames = {name: world.frames for name, world in experiment.worlds.items() if isinstance(world, spec.Site)}
+    assert frames == {"linucb": 5, "ours": 7, "switch": 5}
+
+
+def test_what_makes_a_member_of_the_family_is_not_the_familys_to_say(tmp_path: Path) -> None:
+    experiment = load(written(tmp_path, GOOD.replace("alpha = 0.5", 'share = "all"\nwarm_start = 7')))
+    assert experiment.policies["linucb"] == spec.Family(share="device", warm_start=7)
+    assert experiment.policies["ours"] == spec.Family(share="type", warm_start=40, alpha=0.25)
+
+
+def test_keys_are_overridden_and_policies_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    experiment = load(
+        path, overrides=["seeds=3", "world.noise.sigma=0.5", "world.network=mobilenet_v2"], only=["switch"]
+    )
+    assert experiment.seeds == 3
+    assert list(experiment.policies) == list(experiment.worlds) == ["switch"]
+    assert isinstance(experiment.world, spec.Site)
+    assert experiment.world.noise.sigma == 0.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seeds = 2", "seeds = 0", "seeds: Expected `int` >= 1"),
+        ("seeds = 2", "sedes = 2", "there is no key 'sedes': did you mean 'seeds'?"),
+        ("frames = 5", "frame = 5", "world: there is no key 'frame': did you mean 'frames'?"),
+        ("slowness = 8.0", "slownes = 8.0", "world.types[0]: there is no key 'slownes': did you mean 'slowness'?"),
+        ("slowness = 8.0", "slowness = nan", "world.types[0].slowness"),
+        ("mbit_s = 12.0", "mbit_s = -1.0", "world.types[0].link.mbit_s: Expected `float` > 0.0"),
+        ('kind = "site"', 'kind = "sight"', "world: there is no kind 'sight': did you mean 'site'?"),
+        ("[policies.linucb]", "[policies.linucbb]", "there is no learner 'linucbb': did you mean 'linucb'?"),
+        ("alpha = 0.25", "alfa = 0.25", "policies.ours: there is no key 'alfa': did you mean 'alpha'?"),
+        ("alpha = 0.25", "alpha = -1.0", "policies.ours.alpha: Expected `float` >= 0.0"),
+        ("world.frames = 7", "world.frames = 0", "policies.ours.world.frames: Expected `int` >= 1"),
+        ("[policies.linucb]", '[policies."a b"]\nlearner = "linucb"', "'a b' will not do as a name"),
+        ("[[world.types]]", f"{TWIN}[[world.types]]", "two types are called 'phone'"),
+        ("title =", "title", "is no TOML"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_with_its_place(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigurationError) as raised:
+        load(written(tmp_path, GOOD.replace(old, new)))
+    assert said in str(raised.value)
+    assert "experiment.toml" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title = 'x'", "no policy plays"),
+        ("title = 'x'\npolicies = 3", "no policy plays"),
+        ("title = 'x'\n[policies]\nlinucb = 3\n[world]", "policies.linucb is a section"),
+        ("title = 'x'\n[policies.linucb]", "no world"),
+        ("title = 'x'\n[policies.linucb]\n[world]\nkind='site'", "missing required field `types`"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load(written(tmp_path, text))
+
+
+def test_no_file_no_such_policy_and_a_bad_override(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read the experiment"):
+        load(tmp_path / "nothing.toml")
+    path = written(tmp_path, GOOD)
+    with pytest.raises(ConfigurationError, match="no policy 'linucbw': did you mean 'linucb'"):
+        load(path, only=["linucbw"])
+    for bad in ("world.frames", "=3", "title.more=3"):
+        with pytest.raises(ConfigurationError, match="will not do"):
+            load(path, overrides=[bad])

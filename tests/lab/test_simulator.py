@@ -1,0 +1,295 @@
+"""Worlds, teams and runs: what must be true of any of them, and two against an oracle."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from bus.errors import ConfigurationError
+from lab.network_table import TABLES, load_table
+from lab.simulator import spec
+from lab.simulator.engine import Run, play
+from lab.simulator.experiment import load
+from lab.simulator.jobs import do, jobs_of, make_world, read
+from lab.simulator.summary import figures_of, interval
+from lab.simulator.teams import team_of
+from lab.simulator.world import World
+
+ORDERING = Path("lab/experiments/ordering.toml")
+REFERENCE = Path("lab/experiments/reference.toml")
+SMALL = ("world.frames=40", "seeds=2", "world.types=[]")
+PHONE = spec.DeviceType(name="phone", devices=2, slowness=8.0, link=spec.Constant(mbit_s=12.0))
+BOARD = spec.DeviceType(name="board", devices=2, slowness=2.5, link=spec.Constant(mbit_s=4.0, delay_ms=10.0))
+SITE = spec.Site(frames=60, types=(PHONE, BOARD))
+SYNTHETIC = spec.Synthetic(devices=4, rounds=400, dimension=5, arms=7)
+PUBLISHED = spec.Family(
+    share="all",
+    regularisation=1.0,
+    beta_s=0.5,
+    feedback="total",
+    view="strict",
+    download="uploader",
+    offsets=False,
+    probes=False,
+)
+LEARNERS: dict[str, spec.Learner] = {
+    "family": spec.Family(warm_start=8),
+    "async": spec.Async(),
+    "central": spec.Central(share="type"),
+    "fixed": spec.Fixed(arm="0/jpeg"),
+    "two_arm": spec.TwoArm(),
+    "oracle": spec.Oracle(),
+    "best_fixed": spec.BestFixed(),
+    "random": spec.Random(),
+}
+
+
+def run_of(learner: spec.Learner, settings: spec.World = SITE, seed: int = 3) -> Run:
+    world = make_world(settings, seed)
+    return play(world, team_of(learner, world, seed))
+
+
+@pytest.mark.parametrize("settings", [SITE, SYNTHETIC], ids=["site", "synthetic"])
+def test_a_world_plays_the_same_turns_however_often_it_is_asked(settings: spec.World) -> None:
+    one, other = make_world(settings, 5), make_world(settings, 5)
+    turns = list(one.turns())
+    assert len(turns) == one.rounds
+    assert all(earlier.at_s <= later.at_s for earlier, later in itertools.pairwise(turns))
+    for again in (one.turns(), other.turns()):
+        for turn, same in zip(turns, again, strict=True):
+            assert (turn.at_s, turn.device) == (same.at_s, same.device)
+            assert np.array_equal(turn.costs, same.costs)
+    another = next(make_world(settings, 6).turns())
+    assert not np.array_equal(another.costs, turns[0].costs)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_gives_the_same_run_twice_and_no_less_regret_than_the_oracle(name: str) -> None:
+    one, same = run_of(LEARNERS[name]), run_of(LEARNERS[name])
+    for field in dataclasses.fields(Run):
+        assert np.array_equal(getattr(one, field.name), getattr(same, field.name))
+    assert (one.regret >= 0.0).all()
+    assert np.array_equal(one.device, run_of(spec.Oracle()).device)
+    assert (one.regret.sum() == 0.0) == (name in ("oracle", "best_fixed"))  # nothing moves in this site
+
+
+def test_costs_are_what_the_world_says_they_are() -> None:
+    world = make_world(SITE, 4)
+    run = run_of(spec.Random(), seed=4)
+    for turn, arm, cost in zip(world.turns(), run.arm, run.cost, strict=True):
+        assert cost == turn.costs[arm]
+        assert turn.device_costs is not None
+        assert turn.cost_of(arm).device_s == turn.device_costs[arm]
+
+
+def test_costs_average_to_their_means() -> None:
+    world = make_world(spec.Site(frames=4000, types=(PHONE,)), 1)
+    costs = np.array([turn.costs for turn in world.turns()])
+    means = next(world.turns()).means
+    assert np.allclose(costs.mean(axis=0), means, rtol=0.01)
+
+
+def test_a_site_costs_what_its_table_says() -> None:
+    table = load_table("mobilenet_v2")
+    means = next(
+        make_world(spec.Site(frames=1, types=(BOARD,), noise=spec.Noise(hiccups=0.0)), 1).turns()
+    ).means
+    jpeg, alone = table.arms.index("0/jpeg"), table.arms.index("end/none")
+    sent_s = table.payload_bytes[jpeg] * 8 / 4e6
+    device_s = 2.5 * (table.head_ms[jpeg] + table.encode_ms[jpeg]) / 1e3
+    assert means[jpeg] == pytest.approx(device_s + sent_s + 0.020 + 0.004 + table.edge_ms[jpeg] / 1e3)
+    assert means[alone] == pytest.approx(2.5 * table.head_ms[alone] / 1e3)
+
+
+def test_early_exits_say_how_slow_a_device_is_and_nothing_of_the_edge() -> None:
+    world = make_world(SITE, 2)
+    offline = world.experience(0, 40)
+    rest = ~world.device_columns
+    assert offline.count == 40
+    assert not offline.gram[rest].any()
+    assert not offline.moment[rest].any()
+    slow, fast = offline, world.experience(3, 40)
+    assert np.sqrt(slow.sum_squares / fast.sum_squares) == pytest.approx(8.0 / 2.5, rel=0.05)
+    assert world.experience(0, 0).count == 0
+    assert make_world(SYNTHETIC, 2).experience(0, 40).count == 0
+
+
+def test_the_published_fedlinucb_against_its_printed_algorithm() -> None:
+    """He et al. 2022, algorithm 1, with inverses and in its own letters; regret and uploads are the same."""
+    world = make_world(SYNTHETIC, 8)
+    d, M, lam, alpha, beta = 5, 4, 1.0, 1.0, 0.5
+    sigma = [lam * np.eye(d) for _ in range(M)]
+    theta: list[Any] = [np.zeros(d) for _ in range(M)]
+    local, local_b = [np.zeros((d, d)) for _ in range(M)], [np.zeros(d) for _ in range(M)]
+    server, server_b = lam * np.eye(d), np.zeros(d)
+    arms, uploads = [], 0
+    for turn in world.turns():
+        m, X = turn.device, turn.contexts
+        width = np.sqrt(np.einsum("kd,de,ke->k", X, np.linalg.solve(sigma[m], np.eye(d)), X))
+        arm = int((X @ theta[m] - beta * width).argmin())
+        arms.append(arm)
+        local[m] += np.outer(X[arm], X[arm])
+        local_b[m] += turn.costs[arm] * X[arm]
+        if np.linalg.slogdet(sigma[m] + local[m])[1] > np.log1p(alpha) + np.linalg.slogdet(sigma[m])[1]:
+            uploads += 1
+            server, server_b = server + local[m], server_b + local_b[m]
+            local[m], local_b[m] = np.zeros((d, d)), np.zeros(d)
+            sigma[m], theta[m] = server, np.linalg.solve(server, server_b)
+    run = run_of(PUBLISHED, SYNTHETIC, 8)
+    assert run.arm.tolist() == arms
+    assert run.messages == 2 * uploads > 20
+    assert run.bytes > 500 * uploads
+
+
+def test_one_device_a_type_is_linucb_and_messages_count_receivers() -> None:
+    alone = spec.Site(
+        frames=60,
+        types=tuple(
+            spec.DeviceType(name=name, slowness=4.0, link=spec.Constant(mbit_s=8.0)) for name in ("a", "b")
+        ),
+    )
+    by_type, by_device = (
+        run_of(spec.Family(warm_start=10), alone),
+        run_of(spec.Family(warm_start=10, share="device"), alone),
+    )
+    assert np.array_equal(by_type.arm, by_device.arm)
+    assert by_device.messages == by_device.bytes == 0
+    assert by_type.messages > 0
+    to_all = run_of(spec.Family(share="type"))
+    assert to_all.messages % 3 == 0  # one upload, two members that receive
+
+
+def test_the_types_of_a_group_share_what_they_learn() -> None:
+    def regret(share: spec.Sharing, warm_start: int) -> float:
+        many = spec.Site(
+            frames=150,
+            types=(msgspec.structs.replace(PHONE, devices=5), msgspec.structs.replace(BOARD, devices=5)),
+        )
+        return float(
+            np.mean(
+                [
+                    run_of(spec.Family(share=share, warm_start=warm_start), many, s).regret.sum()
+                    for s in range(3)
+                ]
+            )
+        )
+
+    mixed, alone, warm = regret("all", 0), regret("device", 0), regret("device", 40)
+    grouped, both = regret("type", 0), regret("type", 40)
+    assert alone > warm > grouped > both
+    assert mixed > grouped
+
+
+def test_an_arm_that_is_not_there_and_a_world_without_arms() -> None:
+    for learner, settings in (
+        (spec.Fixed(arm="0/png"), SITE),
+        (spec.TwoArm(), SYNTHETIC),
+        (spec.BestFixed(), SYNTHETIC),
+    ):
+        with pytest.raises(ConfigurationError, match=r"no arm|stay the same"):
+            run_of(learner, settings)
+
+
+def small(*overrides: str) -> spec.Experiment:
+    return load(ORDERING, overrides=["world.frames=10", "seeds=2", *overrides], only=["linucb", "oracle"])
+
+
+def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> None:
+    jobs = jobs_of(small(), tmp_path)
+    assert [(job.policy, job.seed) for job in jobs] == [
+        ("linucb", 1000), ("oracle", 1000), ("linucb", 1001), ("oracle", 1001),
+    ]  # fmt: skip
+    for job in jobs:
+        assert not job.done
+        assert do(msgspec.json.encode(job)) == job.policy
+        assert job.done
+    world: World = make_world(jobs[0].world, 1000)
+    played, kept = play(world, team_of(jobs[0].learner, world, 1000)), read(jobs[0])
+    for field in dataclasses.fields(Run):
+        assert np.array_equal(getattr(played, field.name), getattr(kept, field.name))
+    assert [job.done for job in jobs_of(small("world.bus_ms=5.0"), tmp_path)] == [False] * 4
+    Path(jobs[0].path).write_bytes(b"PAR1")
+    assert not jobs[0].done
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_figures_and_their_intervals() -> None:
+    run = run_of(spec.Random())
+    figures = figures_of(run, in_seconds=True)
+    assert figures["mean_ms"] == pytest.approx(1e3 * run.cost.mean())
+    assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+    assert "mean_ms" not in figures_of(run, in_seconds=False)
+    assert interval([1.0]) == {"mean": 1.0, "ci95": None}
+    # Four values 1, 2, 3, 4: standard error 0.6455, t(0.975, 3) = 3.1824.
+    assert interval([1.0, 2.0, 3.0, 4.0])["ci95"] == pytest.approx([2.5 - 2.0543, 2.5 + 2.0543], abs=1e-3)
+
+
+def test_tables_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no network table 'vgg': choose from mobilenet_v2"):
+        load_table("vgg")
+    good = json.loads((TABLES / "mobilenet_v2.json").read_text())
+    for key, value in (("head_ms", [1.0]), ("exit_ms", [-1.0] * len(good["exit_ms"])), ("arms", 3)):
+        path = tmp_path / f"{key}.json"
+        path.write_text(json.dumps({**good, key: value}))
+        with pytest.raises(ConfigurationError, match="is no network table"):
+            load_table(str(path))
+
+
+@pytest.mark.system
+def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "cans", "simulate", str(ORDERING), "--seeds", "3", "--set", "world.frames=60",
+        "--policies", "linucb,fedlinucb_dw,oracle", "--processes", "2",
+    ]  # fmt: skip
+    whole = tmp_path / "whole"
+    subprocess.run([*command, "--out", whole], check=True, capture_output=True, timeout=120)
+    out = tmp_path / "killed"
+    killed = subprocess.Popen(
+        [*command, "--out", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    while len(list(out.rglob("*.parquet"))) < 2:
+        assert killed.poll() is None, "it was done before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    assert not (out / "summary.json").exists()
+    again = subprocess.run([*command, "--out", out], check=True, capture_output=True, text=True, timeout=120)
+    assert "fedlinucb_dw" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    one, other = (json.loads((folder / "summary.json").read_text()) for folder in (whole, out))
+    assert one["policies"] == other["policies"]
+    assert one["provenance"]["simulated"] is True
+    assert {path.name for path in out.glob("*.*g")} == {
+        "regret.svg",
+        "regret.png",
+        "latency.svg",
+        "latency.png",
+    }
+    for row in other["policies"].values():
+        assert {"regret", "mean_ms", "p95_ms", "messages", "bytes"} <= set(row)
+        assert all(set(figure) == {"mean", "ci95"} for figure in row.values())
+
+
+@pytest.mark.system
+def test_a_bad_experiment_is_one_sentence_and_code_2(tmp_path: Path) -> None:
+    bad = subprocess.run(
+        [sys.executable, "-m", "cans", "simulate", str(ORDERING), "--set", "world.framse=3",
+         "--out", tmp_path],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert bad.returncode == 2
+    assert bad.stderr.count("\n") == 1
+    assert "did you mean 'frames'" in bad.stderr
