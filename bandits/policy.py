@@ -21,22 +21,26 @@ class Cost:
         total_s: capture to answer, seconds. Only a synthetic experiment, whose costs are no durations, may
             go below zero.
         device_s: head + encode on the device, seconds; None where only the total is known.
+        link_s: on the link, both ways and the bus included, seconds; None where that is not known.
         censored: `total_s` is a lower bound only (no reply before the deadline).
 
     Raises:
-        ValueError: a non-finite cost, or a negative duration on the device.
+        ValueError: a non-finite cost, or a part with a negative duration.
     """
 
     total_s: float
     device_s: float | None = None
+    link_s: float | None = None
     censored: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would poison a regression."""
         if not math.isfinite(self.total_s):
             raise ValueError(f"total_s is {self.total_s}, expected a finite number")
-        if self.device_s is not None and not (math.isfinite(self.device_s) and self.device_s >= 0.0):
-            raise ValueError(f"device_s is {self.device_s}, expected a finite duration in seconds")
+        for name in ("device_s", "link_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"{name} is {value}, expected a finite duration in seconds")
 
     @property
     def rest_s(self) -> float | None:

@@ -1,29 +1,30 @@
 """Devices of several types around one edge worker: a network's measured table, scaled and made to vary.
 
 A frame costs head + encoding on the device (times its slowness), bytes over the link, two delays, the bus,
-and decoding + tail at the edge. The table's times are not linear in the contexts, as on any real machine,
-so the misfit that a learner meets here is a measured one. Everything in this world is simulated.
+and decoding + tail at the edge. Without an answer after a part of the deadline the device finishes by itself,
+from the activation it kept, as real devices do. The table's times are not linear in the contexts, as on any
+real machine, so the misfit that a learner meets here is a measured one. Everything in this world is simulated.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from bandits.offline import experience, next_exit
 from bandits.statistics import Statistics
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
+from lab.simulator.links import MovingLink, link_of
 from lab.simulator.world import Turn, Vector, stream
 
-_START, _NOISE, _EXITS = 0, 1, 2  # streams of a device
+_START, _NOISE, _EXITS, _LINK = 0, 1, 2, 3  # streams of a device
 
 
 class SiteWorld:
     """See `spec.Site`. Implements `World`.
 
     Raises:
-        ConfigurationError: no such network table.
+        ConfigurationError: no such network table, or no such trace.
     """
 
     in_seconds = True
@@ -38,28 +39,37 @@ class SiteWorld:
         self.types = tuple(kind.name for kind in self._kinds)
         self.arms = self._table.arms
         self.device_columns = np.array(self._table.front)
+        self.link_column: int | None = self._table.columns.index("link.bits")
         self.rounds = settings.frames * len(self._kinds)
+        self._period_s = 1.0 / settings.fps
+        # The last frame may wait for the whole of its deadline.
+        seconds = settings.frames * self._period_s + settings.deadline_ms / 1e3
+        self.links = [
+            link_of(kind.link, seconds, stream(seed, device, _LINK), settings.traces)
+            for device, kind in enumerate(self._kinds)
+        ]
 
     def turns(self) -> Iterator[Turn]:
-        """As `World.turns`: every device plays one frame a second, in an order of its own."""
+        """As `World.turns`: every device plays one frame a period, in an order of its own."""
         settings, noise = self._settings, self._settings.noise
         devices = range(len(self._kinds))
         random = [stream(self._seed, device, _NOISE) for device in devices]
-        offsets = [stream(self._seed, device, _START).random() for device in devices]
+        offsets = [stream(self._seed, device, _START).random() * self._period_s for device in devices]
         order = sorted(devices, key=offsets.__getitem__)
-        means = [stage_means(self._table, kind, settings) for kind in self._kinds]
-        sends = np.array(self._table.payload_bytes) > 0.0
+        frames = [_Frames(self._table, self._kinds[d], self.links[d], settings) for d in devices]
+        expected_hold_s = noise.hiccups * noise.hiccup_ms / 1e3
         for frame in range(settings.frames):
             for device in order:
-                on_device, rest = means[device]
                 factors = _factors(random[device], noise.sigma)
                 held_up_s = random[device].exponential(noise.hiccup_ms / 1e3)
                 held_up = random[device].random() < noise.hiccups
-                device_costs = on_device * factors[0]
-                costs = device_costs + rest * factors[1] + sends * (held_up * held_up_s)
-                expected = on_device + rest + sends * (noise.hiccups * noise.hiccup_ms / 1e3)
-                at_s = frame + offsets[device]
-                yield Turn(at_s, device, self._contexts, expected, costs, device_costs)
+                at_s = frame * self._period_s + offsets[device]
+                kind = frames[device]
+                costs, device_costs, link_costs, censored = kind.costs(at_s, factors, held_up * held_up_s)
+                means = kind.costs(at_s, _NO_NOISE, expected_hold_s)[0]
+                yield Turn(
+                    at_s, device, self._contexts, means, costs, device_costs, link_costs, censored
+                )
 
     def experience(self, device: int, rows: int) -> Statistics:
         """As `World.experience`: `rows` runs, stratified over the exits."""
@@ -77,19 +87,39 @@ class SiteWorld:
         return experience(collected, len(table.columns))
 
 
-def stage_means(
-    table: NetworkTable, kind: spec.DeviceType, settings: spec.Site
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the mean seconds of each arm (K,): on the device, and everything after it."""
-    on_device = kind.slowness * (np.array(table.head_ms) + np.array(table.encode_ms)) / 1e3
-    sent = np.array(table.payload_bytes)
-    at_edge = settings.edge_slowness * np.array(table.edge_ms)
-    rest = sent * 8.0 / (kind.link.mbit_s * 1e6)
-    rest += (2.0 * kind.link.delay_ms + settings.bus_ms + at_edge) / 1e3
-    return on_device, np.where(sent > 0.0, rest, 0.0)
+class _Frames:
+    """What a frame of one device costs on each of K arms, at a given moment."""
+
+    def __init__(
+        self, table: NetworkTable, kind: spec.DeviceType, link: MovingLink, settings: spec.Site
+    ) -> None:
+        head_s = kind.slowness * np.array(table.head_ms) / 1e3
+        self._device_s = head_s + kind.slowness * np.array(table.encode_ms) / 1e3
+        # What is left of the network after each cut, run on the device as a fallback.
+        self._finish_s = head_s[-1] - head_s
+        self._edge_s = settings.edge_slowness * np.array(table.edge_ms) / 1e3
+        self._bits = 8.0 * np.array(table.payload_bytes)
+        self._sends = self._bits > 0.0
+        self._fixed_s = 2.0 * link.delay_s + settings.bus_ms / 1e3
+        self._fallback_s = settings.deadline_ms / 1e3 * settings.fallback_at
+        self._link = link
+
+    def costs(
+        self, at_s: float, factors: Vector, held_up_s: float
+    ) -> tuple[Vector, Vector, Vector, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+        """Return total, device and link seconds, and which totals are lower bounds only; each (K,)."""
+        device_s = self._device_s * factors[0]
+        link_s = self._link.transfer_s(at_s + device_s, self._bits) + self._fixed_s + held_up_s
+        total_s = np.where(self._sends, device_s + link_s + self._edge_s * factors[1], device_s)
+        given_up = self._sends & (total_s > np.maximum(self._fallback_s, device_s))
+        alone_s = np.maximum(self._fallback_s, device_s) + self._finish_s * factors[0]
+        return np.where(given_up, alone_s, total_s), device_s, np.where(self._sends, link_s, 0.0), given_up
+
+
+_NO_NOISE = np.ones(2)
 
 
 def _factors(random: np.random.Generator, sigma: float) -> Vector:
-    """Return log-normal factors of mean 1, of the device's part and of the rest."""
+    """Return log-normal factors of mean 1, of the device's part and of the edge's."""
     factors: Vector = np.exp(sigma * random.standard_normal(2) - 0.5 * sigma * sigma)
     return factors

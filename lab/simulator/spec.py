@@ -41,7 +41,57 @@ class Constant(Section, frozen=True, kw_only=True, tag="constant", tag_field="ki
     delay_ms: NotNegative = 2.0
 
 
-Link = Constant
+class TwoState(Section, frozen=True, kw_only=True, tag="two_state", tag_field="kind"):
+    """A link that is good or bad for exponential times (Gilbert 1960, Elliott 1963, with rates for losses).
+
+    Attributes:
+        mbit_s: while it is good. bad_mbit_s: while it is bad.
+        good_s, bad_s: mean seconds of a stay.
+    """
+
+    mbit_s: Positive
+    bad_mbit_s: Positive
+    good_s: Positive = 60.0
+    bad_s: Positive = 15.0
+    delay_ms: NotNegative = 2.0
+
+
+class Lte(Section, frozen=True, kw_only=True, tag="lte", tag_field="kind"):
+    """A generated mobile uplink: log-rate is an autoregressive process, with outages.
+
+    Attributes:
+        mbit_s: median. sigma: standard deviation of the natural logarithm of the rate.
+        memory_s: seconds after which correlation has fallen to 1 / e.
+        outages_per_hour, outage_s: how often it falls to `floor_mbit_s`, and for how long on average.
+    """
+
+    mbit_s: Positive = 6.0
+    sigma: Annotated[float, Meta(ge=0.0, le=3.0)] = 0.7
+    memory_s: Positive = 15.0
+    outages_per_hour: NotNegative = 12.0
+    outage_s: Positive = 5.0
+    floor_mbit_s: Positive = 0.02
+    delay_ms: NotNegative = 15.0
+
+
+class Trace(Section, frozen=True, kw_only=True, tag="trace", tag_field="kind"):
+    """A recorded link: a CSV file with the columns `second,mbit_per_s`, one row a second.
+
+    A device starts at a place of its own and goes on from the beginning at the end.
+
+    Attributes:
+        file: its name, in the folder that --traces names, or a path.
+        scale: factor on every rate.
+        floor_mbit_s: the least rate; a recorded 0 would never end a transfer.
+    """
+
+    file: str
+    scale: Positive = 1.0
+    floor_mbit_s: Positive = 0.02
+    delay_ms: NotNegative = 15.0
+
+
+Link = Constant | TwoState | Lte | Trace
 
 
 class DeviceType(Section, frozen=True, kw_only=True):
@@ -81,6 +131,10 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         frames: a device.
         edge_slowness: of the edge worker, against the machine that measured.
         bus_ms: what broker and event loops add to an offloaded frame.
+        fps: frames a second and device.
+        deadline_ms, fallback_at: as `cans device` has them: after that part of the deadline without an
+            answer a device finishes by itself, from the activation that it kept.
+        traces: folder of recorded links; --traces names another.
     """
 
     network: str = "mobilenet_v2"
@@ -88,6 +142,10 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     types: Annotated[tuple[DeviceType, ...], Meta(min_length=1)]
     edge_slowness: Positive = 1.0
     bus_ms: NotNegative = 4.0
+    fps: Positive = 1.0
+    deadline_ms: Positive = 1000.0
+    fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
+    traces: str = ""
     noise: Noise = Noise()
 
 

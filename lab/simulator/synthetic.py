@@ -15,6 +15,7 @@ class SyntheticWorld:
     """See `spec.Synthetic`. Implements `World`."""
 
     in_seconds = False
+    link_column: int | None = None
 
     def __init__(self, settings: spec.Synthetic, seed: int) -> None:
         self._settings = settings

@@ -28,7 +28,9 @@ class Turn:
         contexts: shape (K, d).
         means: shape (K,), true expected cost of each arm.
         costs: shape (K,), what each arm would cost this time.
-        device_costs: shape (K,), the device's own part of it; None where a cost has no parts.
+        device_costs, link_costs: shape (K,), the device's and the link's parts of it; None where a cost has
+            no parts.
+        censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
     """
 
     at_s: float
@@ -37,11 +39,18 @@ class Turn:
     means: Vector
     costs: Vector
     device_costs: Vector | None = None
+    link_costs: Vector | None = None
+    censored: npt.NDArray[np.bool_] | None = None
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
-        device_s = None if self.device_costs is None else float(self.device_costs[arm])
-        return Cost(float(self.costs[arm]), device_s)
+        total_s = float(self.costs[arm])
+        if self.device_costs is None or self.link_costs is None or self.censored is None:
+            return Cost(total_s)
+        censored = bool(self.censored[arm])
+        # A reply that never came says nothing of how long it was on the link.
+        link_s = None if censored else float(self.link_costs[arm])
+        return Cost(total_s, float(self.device_costs[arm]), link_s, censored=censored)
 
 
 class World(Protocol):
@@ -51,6 +60,7 @@ class World(Protocol):
         types: name of the type of each device.
         arms: labels of the arms, empty where they are drawn anew each round.
         device_columns: d booleans, the context columns of the device's own work.
+        link_column: index of the context column of what is sent; None where nothing is.
         rounds: turns in all.
         in_seconds: whether costs are durations.
     """
@@ -58,6 +68,7 @@ class World(Protocol):
     types: tuple[str, ...]
     arms: tuple[str, ...]
     device_columns: npt.NDArray[np.bool_]
+    link_column: int | None
     rounds: int
     in_seconds: bool
 

@@ -79,7 +79,7 @@ def test_keys_are_overridden_and_policies_left_out(tmp_path: Path) -> None:
         ("seeds = 2", "seeds = 0", "seeds: Expected `int` >= 1"),
         ("seeds = 2", "sedes = 2", "there is no key 'sedes': did you mean 'seeds'?"),
         ("frames = 5", "frame = 5", "world: there is no key 'frame': did you mean 'frames'?"),
-        ("slowness = 8.0", "slownes = 8.0", "world.types[0]: there is no key 'slownes': did you mean 'slowness'?"),
+        ("slowness = 8.0", "slownes = 8.0", "world.types[0]: there is no key 'slownes': did you mean 'slow"),
         ("slowness = 8.0", "slowness = nan", "world.types[0].slowness"),
         ("mbit_s = 12.0", "mbit_s = -1.0", "world.types[0].link.mbit_s: Expected `float` > 0.0"),
         ('kind = "site"', 'kind = "sight"', "world: there is no kind 'sight': did you mean 'site'?"),

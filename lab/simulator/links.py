@@ -1,0 +1,113 @@
+"""Links as piecewise-constant rates: how long a transfer takes that begins at a given moment."""
+
+import csv
+import functools
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bus.errors import ConfigurationError
+from lab.simulator import spec
+
+Vector = npt.NDArray[np.float64]
+_STEP_S = 1.0  # recorded traces have one sample a second
+
+
+class MovingLink:
+    """One device's uplink.
+
+    Args:
+        mbit_s: shape (n,), the rate in each second; it repeats when it is over.
+        delay_s: one way.
+    """
+
+    def __init__(self, mbit_s: Vector, delay_s: float) -> None:
+        self.mbit_s = mbit_s
+        self.delay_s = delay_s
+        # What has been carried by the end of each second, in bits.
+        self._carried = np.concatenate([[0.0], np.cumsum(mbit_s * 1e6 * _STEP_S)])
+        self._times = _STEP_S * np.arange(mbit_s.size + 1)
+        self._period_s = float(self._times[-1])
+        self._per_period = float(self._carried[-1])
+
+    def transfer_s(self, begin_s: Vector, bits: Vector) -> Vector:
+        """Return how long it takes to push `bits` out, from `begin_s` on; any equal shapes."""
+        rounds, within = np.divmod(begin_s, self._period_s)
+        target = np.interp(within, self._times, self._carried) + bits
+        more, rest = np.divmod(target, self._per_period)
+        end = (rounds + more) * self._period_s + np.interp(rest, self._carried, self._times)
+        seconds: Vector = end - begin_s
+        return seconds
+
+
+def link_of(settings: spec.Link, seconds: float, random: np.random.Generator, traces: str) -> MovingLink:
+    """Return one device's link, for at least so many seconds.
+
+    Raises:
+        ConfigurationError: no such trace, or a file that is none.
+    """
+    samples = int(np.ceil(seconds / _STEP_S)) + 1
+    match settings:
+        case spec.Constant():
+            rates = np.full(1, settings.mbit_s)
+        case spec.TwoState():
+            rates = _two_state(settings, samples, random)
+        case spec.Lte():
+            rates = _lte(settings, samples, random)
+        case spec.Trace():
+            recorded = _recorded(str(Path(traces, settings.file)))
+            rates = np.roll(recorded, -int(random.integers(recorded.size))) * settings.scale
+            rates = np.maximum(rates, settings.floor_mbit_s)
+    return MovingLink(rates, settings.delay_ms / 1e3)
+
+
+def _two_state(settings: spec.TwoState, samples: int, random: np.random.Generator) -> Vector:
+    """Stays of exponential length, beginning in equilibrium."""
+    rates = np.empty(samples)
+    good = random.random() < settings.good_s / (settings.good_s + settings.bad_s)
+    now = 0.0
+    while now < samples:
+        stay = random.exponential(settings.good_s if good else settings.bad_s)
+        rates[int(now) : int(np.ceil(now + stay))] = settings.mbit_s if good else settings.bad_mbit_s
+        now += stay
+        good = not good
+    return rates
+
+
+def _lte(settings: spec.Lte, samples: int, random: np.random.Generator) -> Vector:
+    """exp of an AR(1) process around the median; outages of exponential length, as a Poisson process."""
+    keep = np.exp(-_STEP_S / settings.memory_s)
+    shocks = settings.sigma * np.sqrt(1.0 - keep * keep) * random.standard_normal(samples)
+    level = settings.sigma * random.standard_normal()
+    logs = np.empty(samples)
+    for i in range(samples):
+        logs[i] = level
+        level = keep * level + shocks[i]
+    rates: Vector = settings.mbit_s * np.exp(logs)
+    outages = random.poisson(settings.outages_per_hour * samples * _STEP_S / 3600.0)
+    for begin, length in zip(
+        random.integers(samples, size=outages), random.exponential(settings.outage_s, outages), strict=True
+    ):
+        rates[begin : begin + int(np.ceil(length))] = settings.floor_mbit_s
+    return rates
+
+
+@functools.cache
+def _recorded(path: str) -> Vector:
+    """Read a trace."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rates = np.array([float(row["mbit_per_s"]) for row in csv.DictReader(file)])
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the trace {path} ({error.strerror}): name the folder of traces with --traces"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigurationError(f"{path} is no trace: it needs the columns second,mbit_per_s") from None
+    if rates.size == 0:
+        raise ConfigurationError(f"the trace {path} is empty")
+    if not np.isfinite(rates).all() or rates.min() < 0.0:
+        raise ConfigurationError(f"the trace {path} holds rates that are negative or not finite")
+    rates.setflags(write=False)
+    return rates
