@@ -87,6 +87,12 @@ class Factor:
             self._theta = dtrsv(self._augmented[:d, :d], self._augmented[:d, d])
         return self._theta
 
+    def draw(self, deviates: Vector) -> Vector:
+        """Return theta + R^-1 z (d,): of covariance V^-1 where z (d,) is standard normal."""
+        d = self.dimension
+        drawn: Vector = self.theta + dtrsv(self._augmented[:d, :d], deviates)
+        return drawn
+
     @property
     def log_determinant(self) -> float:
         """Ln det V, from the diagonal of R, which cannot overflow."""

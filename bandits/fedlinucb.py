@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from bandits.arrays import Dump, Matrix, Vector, require_mask
 from bandits.factor import Factor
+from bandits.link_estimate import LinkEstimate
 from bandits.member import Member
 from bandits.offsets import ArmOffsets
 from bandits.policy import Contexts, Cost
@@ -37,6 +38,7 @@ class FedLinUCBDW:
         device_columns: d booleans, the context columns of what runs on the device (front and encode);
             an arm whose other columns are all zero is the device-only arm.
         settings: the switches.
+        link_column: index of the column of what is sent; needed where the link is measured.
         boot: starts of this install so far.
         name: how tables call it.
 
@@ -49,10 +51,13 @@ class FedLinUCBDW:
         device_columns: Sequence[bool] | npt.NDArray[np.bool_],
         settings: Settings = DEFAULT_SETTINGS,
         *,
+        link_column: int | None = None,
         boot: int = 0,
         name: str = "fedlinucb_dw",
     ) -> None:
         d = len(device_columns)
+        if settings.link == "measured" and link_column is None:
+            raise ValueError("a measured link needs to know which column is the link's")
         self.name = name
         self.settings = settings
         self.forced = False
@@ -77,6 +82,9 @@ class FedLinUCBDW:
             if settings.probe_after_frames is None
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
+        # Without a measured link nobody looks there.
+        self._link_column = 0 if link_column is None else link_column
+        self._link = LinkEstimate(settings.link_settings) if settings.link == "measured" else None
         self._factor = Factor(self.member.view())
         self._epoch = self.member.epoch
 
@@ -97,10 +105,30 @@ class FedLinUCBDW:
     def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
         """Return expected cost and width sqrt(x^T V^-1 x), each (K,), of contexts (K, d)."""
         factor = self._current_factor()
-        mean, width = factor.predict(contexts)
+        mean, width = factor.predict(self._without_link(contexts))
         if self._offsets is not None:
             mean = mean + self._offsets.predict(factor.theta, mean.shape[0])
+        if self._link is not None:
+            link_s, _ = self._link.predict(contexts[:, self._link_column])
+            mean = mean + self._offloads(contexts) * link_s
         return mean, width
+
+    def _without_link(self, X: Matrix) -> Matrix:
+        """Return contexts (..., d) as theta sees them: without the link's column where that is measured."""
+        if self._link is None:
+            return X
+        seen = X.copy()
+        seen[..., self._link_column] = 0.0
+        return seen
+
+    def _scores(self, X: Matrix) -> Vector:
+        """Return the optimistic cost of each arm, (K,)."""
+        mean, width = self.predict(X)
+        score: Vector = mean - self.beta_s * width
+        if self._link is not None:
+            _, spread_s = self._link.predict(X[:, self._link_column])
+            score = score - self.settings.link_optimism * self._offloads(X) * spread_s
+        return score
 
     def select(self, contexts: Matrix) -> int:
         """Return the arm with the lowest optimistic cost, the first of equals.
@@ -109,8 +137,7 @@ class FedLinUCBDW:
             ValueError: contexts of another shape, NaN or infinity.
         """
         X = self._contexts.remember(contexts)
-        mean, width = self.predict(X)
-        score = mean - self.beta_s * width
+        score = self._scores(X)
         arm = int(score.argmin())
         if self._probes is None:
             return arm
@@ -134,13 +161,39 @@ class FedLinUCBDW:
         x = self._contexts.row(arm)
         if self._probes is not None:
             self._note_probe(self._probes, arm, x, cost)
-        X, y = self._rows_of(x, cost)
+        if self._link is not None:
+            X, y = self._rows_beside_link(self._link, x, cost)
+            x = self._without_link(x)
+        else:
+            X, y = self._rows_of(x, cost)
         factor = self._current_factor()
         self.member.observe(X, y)
         if self.settings.view == "fresh":
             factor.append(X, y)
-        if self._offsets is not None:
+        if self._offsets is not None and not (self._link is not None and cost.censored):
             self._offsets.observe(arm, x, float(y.sum()))
+
+    def _rows_beside_link(self, link: LinkEstimate, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
+        """Teach the link's estimate its part, and return the rows of the others.
+
+        A reply that never came says that the link took at least what was waited for; nothing of the edge.
+        """
+        link.pass_time()
+        device = x * self._device_columns
+        rest = self._without_link(x - device)
+        device_s = cost.total_s if cost.device_s is None else cost.device_s
+        if not self._offloads(x):
+            return device[None, :], np.array([cost.total_s])
+        units = float(x[self._link_column])
+        rest_s = max(0.0, cost.total_s - device_s)
+        believed_s = float(link.predict(np.array([units]))[0][0])
+        if cost.censored:
+            link.observe(units, max(believed_s, rest_s - max(0.0, self._current_factor().mean(rest))))
+            return device[None, :], np.array([device_s])
+        link_s = min(believed_s if cost.link_s is None else cost.link_s, rest_s)
+        if cost.link_s is not None:
+            link.observe(units, link_s)
+        return np.stack([device, rest]), np.array([device_s, rest_s - link_s])
 
     def _note_probe(self, probes: ProbeSchedule, arm: int, x: Vector, cost: Cost) -> None:
         """Count the frame as it was played: where nobody could be offloaded to, a probe stays due."""
@@ -170,7 +223,10 @@ class FedLinUCBDW:
         """What `arm` of context `x` is believed to cost, its own offset included."""
         factor = self._current_factor()
         offset_s = 0.0 if self._offsets is None else float(self._offsets.predict(factor.theta, arm + 1)[arm])
-        return factor.mean(x) + offset_s
+        expected_s = factor.mean(self._without_link(x)) + offset_s
+        if self._link is not None and self._offloads(x):
+            expected_s += float(self._link.predict(x[self._link_column : self._link_column + 1])[0][0])
+        return expected_s
 
     def _offloads(self, X: Matrix | Vector) -> npt.NDArray[np.bool_]:
         """Which arms, rows of X (..., d), use link and edge."""
@@ -189,6 +245,7 @@ class FedLinUCBDW:
             "member": self.member.dump(),
             "offsets": None if self._offsets is None else self._offsets.dump(),
             "probes": None if self._probes is None else self._probes.dump(),
+            "link": None if self._link is None else self._link.dump(),
         }
 
     def load(self, state: Dump) -> None:
@@ -201,4 +258,6 @@ class FedLinUCBDW:
             self._offsets.load(state["offsets"])
         if self._probes is not None and state["probes"] is not None:
             self._probes.load(state["probes"])
+        if self._link is not None and state.get("link") is not None:
+            self._link.load(state["link"])
         self.member.load(state["member"])

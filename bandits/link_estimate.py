@@ -38,14 +38,16 @@ class LinkSettings:
     prior: float = 1.0
     drift_round_trip: float = 0.02
     drift_unit: float = 0.15
-    noise: float = 0.1
+    noise: float = 0.2
     floor_s: float = 0.002
 
     def __post_init__(self) -> None:
         """Refuse what no filter can start from."""
         values = (self.round_trip_s, self.unit_s, self.prior, self.noise, self.floor_s)
         drifts = (self.drift_round_trip, self.drift_unit)
-        if not all(0.0 < value < math.inf for value in values) or not all(0.0 <= d < math.inf for d in drifts):
+        if not all(0.0 < value < math.inf for value in values) or not all(
+            0.0 <= d < math.inf for d in drifts
+        ):
             raise ValueError("settings of a link's estimate must be finite and positive, drifts not negative")
 
 

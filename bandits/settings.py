@@ -4,9 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from bandits.link_estimate import DEFAULT as DEFAULT_LINK
+from bandits.link_estimate import LinkSettings
+
 from bandits.member import Start, View
 
 Feedback = Literal["total", "split"]
+Link = Literal["learned", "measured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,10 @@ class Settings:
         feedback: "total" adds one row a frame; "split" adds the device part and the rest as two.
         view: "fresh" uses own rows at once; "strict" only what came back from the group.
         start: "ridge" or "zero": the Sigma that the upload trigger starts from.
+        link: "learned" leaves the link to theta, one for the group; "measured" takes it from this device's
+            own estimate (`link_estimate.py`), so that theta holds only what devices of a type have in common.
+        link_optimism: exploration of the link, in standard deviations of that estimate.
+        link_settings: of that estimate.
         offset_pseudo_rows: shrinkage of the arms' own offsets (`offsets.py`), None for none.
         offset_forgetting: how fast offsets forget, 1 for never.
         probe_after_frames: forced offload after so many device-only frames (`probing.py`), None for never.
@@ -44,6 +52,9 @@ class Settings:
     feedback: Feedback = "split"
     view: View = "fresh"
     start: Start = "ridge"
+    link: Link = "learned"
+    link_optimism: float = 0.4
+    link_settings: LinkSettings = DEFAULT_LINK
     offset_pseudo_rows: float | None = 2.0
     offset_forgetting: float = 1.0
     probe_after_frames: int | None = 32
@@ -53,7 +64,9 @@ class Settings:
         """Refuse what would surface only frames later."""
         if self.feedback not in get_args(Feedback):
             raise ValueError(f"feedback {self.feedback!r} is none of {get_args(Feedback)}")
-        for name in ("beta_s", "beta_noise", "beta_prior"):
+        if self.link not in get_args(Link):
+            raise ValueError(f"link {self.link!r} is none of {get_args(Link)}")
+        for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")

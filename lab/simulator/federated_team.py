@@ -5,6 +5,7 @@ Messages take no time here and none is lost.
 
 from bandits.federation import Group
 from bandits.fedlinucb import FedLinUCBDW
+from bandits.link_estimate import LinkSettings
 from bandits.policy import Cost
 from bandits.settings import Settings
 from lab.simulator import spec
@@ -39,7 +40,9 @@ class FederatedTeam:
         }
         self._keys = keys
         settings = settings_of(learner)
-        self.policies = [FedLinUCBDW(world.device_columns, settings, boot=1) for _ in keys]
+        self.policies = [
+            FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
+        ]
         for device, policy in enumerate(self.policies):
             policy.member.join(world.experience(device, learner.warm_start))
         for device in range(len(keys)):
@@ -80,6 +83,14 @@ def settings_of(learner: spec.Family) -> Settings:
         feedback=learner.feedback,
         view=learner.view,
         start=learner.start,
+        link=learner.link,
+        link_optimism=learner.link_optimism,
+        link_settings=LinkSettings(
+            drift_unit=learner.drift_unit,
+            drift_round_trip=learner.drift_round_trip,
+            noise=learner.link_noise,
+            prior=learner.link_prior,
+        ),
         offset_pseudo_rows=learner.offset_pseudo_rows if learner.offsets else None,
         offset_forgetting=learner.offset_forgetting,
         probe_after_frames=learner.probe_after_frames if learner.probes else None,

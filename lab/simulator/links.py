@@ -2,6 +2,7 @@
 
 import csv
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,29 @@ def link_of(settings: spec.Link, seconds: float, random: np.random.Generator, tr
             rates = np.roll(recorded, -int(random.integers(recorded.size))) * settings.scale
             rates = np.maximum(rates, settings.floor_mbit_s)
     return MovingLink(rates, settings.delay_ms / 1e3)
+
+
+def recorded(kinds: Sequence[spec.DeviceType], traces: str) -> list[spec.Link]:
+    """Return each device's link; where a folder of traces is named, a recording in place of what moves.
+
+    Devices take the files in turn, by name; delays stay those of their types.
+
+    Raises:
+        ConfigurationError: the folder holds no trace.
+    """
+    links = [kind.link for kind in kinds]
+    if not traces:
+        return links
+    files = sorted(path.name for path in Path(traces).glob("*.csv"))
+    if not files:
+        raise ConfigurationError(
+            f"there is no trace in {traces}: it needs files second,mbit_per_s as NAME.csv"
+        )
+    moving = (spec.Lte, spec.TwoState)
+    return [
+        spec.Trace(file=files[i % len(files)], delay_ms=link.delay_ms) if isinstance(link, moving) else link
+        for i, link in enumerate(links)
+    ]
 
 
 def _two_state(settings: spec.TwoState, samples: int, random: np.random.Generator) -> Vector:

@@ -14,7 +14,7 @@ from bandits.offline import experience, next_exit
 from bandits.statistics import Statistics
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
-from lab.simulator.links import MovingLink, link_of
+from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.world import Turn, Vector, stream
 
 _START, _NOISE, _EXITS, _LINK = 0, 1, 2, 3  # streams of a device
@@ -45,8 +45,8 @@ class SiteWorld:
         # The last frame may wait for the whole of its deadline.
         seconds = settings.frames * self._period_s + settings.deadline_ms / 1e3
         self.links = [
-            link_of(kind.link, seconds, stream(seed, device, _LINK), settings.traces)
-            for device, kind in enumerate(self._kinds)
+            link_of(link, seconds, stream(seed, device, _LINK), settings.traces)
+            for device, link in enumerate(recorded(self._kinds, settings.traces))
         ]
 
     def turns(self) -> Iterator[Turn]:
@@ -67,9 +67,20 @@ class SiteWorld:
                 kind = frames[device]
                 costs, device_costs, link_costs, censored = kind.costs(at_s, factors, held_up * held_up_s)
                 means = kind.costs(at_s, _NO_NOISE, expected_hold_s)[0]
-                yield Turn(
-                    at_s, device, self._contexts, means, costs, device_costs, link_costs, censored
-                )
+                yield Turn(at_s, device, self._contexts, means, costs, device_costs, link_costs, censored)
+
+    def device_means(self, device: int) -> Vector:
+        """As `World.device_means`."""
+        on_device = self._kinds[device].slowness * (
+            np.array(self._table.head_ms) + np.array(self._table.encode_ms)
+        )
+        seconds: Vector = on_device / 1e3
+        return seconds
+
+    def edge_means(self) -> Vector:
+        """As `World.edge_means`."""
+        seconds: Vector = self._settings.edge_slowness * np.array(self._table.edge_ms) / 1e3
+        return seconds
 
     def experience(self, device: int, rows: int) -> Statistics:
         """As `World.experience`: `rows` runs, stratified over the exits."""

@@ -161,6 +161,8 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
         warm_start: rows of early-exit experience a device joins with.
         download: who receives a new version: all members, or only the device whose upload made it, as in
             FedLinUCB.
+        link: "learned" by theta, or "measured" by each device for itself.
+        link_optimism, drift_unit, drift_round_trip, link_noise, link_prior: see `bandits/link_estimate.py`.
         offsets, probes: whether arms have offsets of their own, and whether a device that stays alone probes.
         The others are those of `bandits.settings.Settings`.
     """
@@ -176,6 +178,12 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     feedback: Literal["split", "total"] = "split"
     view: Literal["fresh", "strict"] = "fresh"
     start: Literal["ridge", "zero"] = "ridge"
+    link: Literal["learned", "measured"] = "learned"
+    link_optimism: NotNegative = 0.4
+    drift_unit: NotNegative = 0.15
+    drift_round_trip: NotNegative = 0.02
+    link_noise: Positive = 0.2
+    link_prior: Positive = 1.0
     offsets: bool = True
     offset_pseudo_rows: Positive = 2.0
     offset_forgetting: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
@@ -216,6 +224,43 @@ class TwoArm(Section, frozen=True, kw_only=True, tag="two_arm", tag_field="learn
     smoothing: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
 
 
+class Ans(Section, frozen=True, kw_only=True, tag="ans", tag_field="learner"):
+    """ANS / muLinUCB (`bandits/ans.py`), each device alone; it is given its device's true means.
+
+    Attributes:
+        key_frames: share of frames that differ from the last.
+    """
+
+    a_s: NotNegative = 0.3
+    regularisation: Positive = 0.1
+    key_frames: Share = 0.1
+
+
+class Neurosurgeon(Section, frozen=True, kw_only=True, tag="neurosurgeon", tag_field="learner"):
+    """Neurosurgeon (`bandits/neurosurgeon.py`): offline regressions of device and edge, measured bandwidth.
+
+    Attributes:
+        profiled: runs of each arm that the regressions are fitted on.
+    """
+
+    profiled: Count = 10
+
+
+class LinTs(Section, frozen=True, kw_only=True, tag="lin_ts", tag_field="learner"):
+    """LinTS (`bandits/lin_ts.py`), each device alone."""
+
+    regularisation: Positive = 0.1
+    spread_s: NotNegative = 0.05
+
+
+class EpsilonGreedy(Section, frozen=True, kw_only=True, tag="epsilon_greedy", tag_field="learner"):
+    """Epsilon-greedy (`bandits/epsilon_greedy.py`), each device alone."""
+
+    epsilon: Share = 0.01
+    opening_frames: Positive = 20.0
+    smoothing: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
+
+
 class Oracle(Section, frozen=True, kw_only=True, tag="oracle", tag_field="learner"):
     """Knows each frame's true means."""
 
@@ -228,7 +273,20 @@ class Random(Section, frozen=True, kw_only=True, tag="random", tag_field="learne
     """Any arm."""
 
 
-Learner = Family | Async | Central | Fixed | TwoArm | Oracle | BestFixed | Random
+Learner = (
+    Family
+    | Async
+    | Central
+    | Fixed
+    | TwoArm
+    | Ans
+    | Neurosurgeon
+    | LinTs
+    | EpsilonGreedy
+    | Oracle
+    | BestFixed
+    | Random
+)
 
 PRESETS: dict[str, dict[str, object]] = {
     "linucb": {"learner": "fedlinucb_dw", "share": "device"},
@@ -237,7 +295,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "fedlinucb_w": {"learner": "fedlinucb_dw", "share": "all", "warm_start": 40},
     "fedlinucb_d": {"learner": "fedlinucb_dw", "share": "type"},
     "fedlinucb_dw": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
-    "default": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
+    "default": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40, "link": "measured"},
     "device_only": {"learner": "fixed", "arm": "end/none"},
     "edge_only_uint8": {"learner": "fixed", "arm": "0/uint8"},
     "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from bandits.statistics import Statistics
+from bus.errors import ConfigurationError
 from lab.simulator import spec
-from lab.simulator.world import Turn, stream
+from lab.simulator.world import Turn, Vector, stream
 
 _CHUNK = 1000  # rounds drawn at once
 
@@ -40,6 +41,14 @@ class SyntheticWorld:
             costs = means + settings.noise * random.standard_normal((rounds, 1))
             for i in range(rounds):
                 yield Turn(float(start + i), int(devices[i]), contexts[i], means[i], costs[i])
+
+    def device_means(self, device: int) -> Vector:
+        """As `World.device_means`: there are none."""
+        raise ConfigurationError("a synthetic world has no device whose own part could be known")
+
+    def edge_means(self) -> Vector:
+        """As `World.edge_means`: there are none."""
+        raise ConfigurationError("a synthetic world has no edge")
 
     def experience(self, device: int, rows: int) -> Statistics:
         """As `World.experience`: there are no exits."""

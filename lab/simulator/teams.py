@@ -8,8 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from bandits.ans import ANS
+from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.fixed import FixedArm
+from bandits.lin_ts import LinTS
 from bandits.linucb import LinUCB
+from bandits.neurosurgeon import Neurosurgeon
 from bandits.policy import Cost, Policy
 from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
@@ -18,9 +22,10 @@ from lab.simulator.async_team import AsyncTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Turn, World, stream
+from lab.simulator.world import Matrix, Turn, World, stream
 
 DEVICE_ARM = "end/none"
+_CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
 
 
 class Team(Protocol):
@@ -55,6 +60,22 @@ class Alone:
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
         """As `Team.update`."""
         self._policies[turn.device].update(arm, cost)
+
+
+class KeyFrames:
+    """Tells ANS of key frames before it selects: a share of frames, drawn. Implements `Policy`."""
+
+    def __init__(self, policy: ANS, share: float, random: np.random.Generator) -> None:
+        self.name = policy.name
+        self._policy = policy
+        self._share = share
+        self._random = random
+        self.update, self.dump, self.load = policy.update, policy.dump, policy.load
+
+    def select(self, contexts: Matrix) -> int:
+        """As `Policy.select`."""
+        self._policy.key_frame = bool(self._random.random() < self._share)
+        return self._policy.select(contexts)
 
 
 class Seer:
@@ -104,12 +125,20 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: PL
             return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)
         case spec.TwoArm():
             return Alone([_two_arm(learner, world) for _ in range(devices)])
+        case spec.Ans():
+            return Alone([_ans(learner, world, device, seed) for device in range(devices)])
+        case spec.Neurosurgeon():
+            return Alone([_neurosurgeon(learner, world, device, seed) for device in range(devices)])
+        case spec.LinTs():
+            return Alone([_lin_ts(learner, world, stream(seed, d, _CHOICES)) for d in range(devices)])
+        case spec.EpsilonGreedy():
+            return Alone([_epsilon_greedy(learner, world, stream(seed, d, _CHOICES)) for d in range(devices)])
         case spec.Oracle():
             return Seer()
         case spec.BestFixed():
             return Alone([FixedArm(arm, "best_fixed") for arm in _best_arms(world)])
         case spec.Random():
-            return Anything(stream(seed, 7))
+            return Anything(stream(seed, 0, _CHOICES))
 
 
 def _one_for_each_group(learner: spec.Central, world: World) -> list[Policy]:
@@ -128,6 +157,52 @@ def _two_arm(learner: spec.TwoArm, world: World) -> Policy:
         _arm(world, learner.edge_arm),
         opening_frames=learner.opening_frames,
         probe_every_frames=learner.probe_every_frames,
+        smoothing=learner.smoothing,
+    )
+
+
+def _ans(learner: spec.Ans, world: World, device: int, seed: int) -> Policy:
+    policy = ANS(
+        world.device_means(device),
+        ~world.device_columns,
+        a_s=learner.a_s,
+        regularisation=learner.regularisation,
+    )
+    return KeyFrames(policy, learner.key_frames, stream(seed, device, _CHOICES))
+
+
+def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: int) -> Policy:
+    """Regress noisy offline runs of device and edge, each on its own columns."""
+    random = stream(seed, device, _PROFILES)
+    X = next(world.turns()).contexts  # noqa: N806 - as in the literature
+    assert world.link_column is not None
+    device_X = X[:, world.device_columns]  # noqa: N806
+    edge_X = np.delete(X, world.link_column, axis=1)[:, ~np.delete(world.device_columns, world.link_column)]  # noqa: N806
+    compute_s = np.zeros(X.shape[0])
+    for columns, means in ((device_X, world.device_means(device)), (edge_X, world.edge_means())):
+        rows = np.tile(columns, (learner.profiled, 1))
+        runs = np.tile(means, learner.profiled) * np.exp(0.05 * random.standard_normal(rows.shape[0]))
+        compute_s += columns @ np.linalg.lstsq(rows, runs)[0]
+    return Neurosurgeon(compute_s, X.shape[1], world.link_column)
+
+
+def _lin_ts(learner: spec.LinTs, world: World, random: np.random.Generator) -> Policy:
+    return LinTS(
+        world.device_columns.shape[0],
+        random,
+        regularisation=learner.regularisation,
+        spread_s=learner.spread_s,
+    )
+
+
+def _epsilon_greedy(learner: spec.EpsilonGreedy, world: World, random: np.random.Generator) -> Policy:
+    if not world.arms:
+        raise ConfigurationError("epsilon_greedy needs arms that stay the same, such as those of a site")
+    return EpsilonGreedy(
+        len(world.arms),
+        random,
+        epsilon=learner.epsilon,
+        opening_frames=learner.opening_frames,
         smoothing=learner.smoothing,
     )
 

@@ -76,6 +76,18 @@ class World(Protocol):
         """Play the world once more from its beginning; every call yields the same turns."""
         ...
 
+    def device_means(self, device: int) -> Vector:
+        """Return the mean seconds (K,) of the device's own part, for rivals that know theirs.
+
+        Raises:
+            ConfigurationError: costs that have no parts.
+        """
+        ...
+
+    def edge_means(self) -> Vector:
+        """Return the mean seconds (K,) of the edge's part, nobody waiting; as `device_means`."""
+        ...
+
     def experience(self, device: int, rows: int) -> Statistics:
         """Return early-exit experience of a device; no rows where there are no exits."""
         ...

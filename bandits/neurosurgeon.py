@@ -1,0 +1,101 @@
+"""Neurosurgeon, a rival: predict every cut from offline profiles and the present bandwidth, play the best.
+
+Kang et al., "Neurosurgeon: Collaborative Intelligence Between the Cloud and Mobile Edge", ASPLOS 2017. There,
+latency of each kind of layer is regressed offline on device and server, and the bandwidth is measured. Nothing
+is explored. In its favour here: the bandwidth comes from the same filter that our learner has, so a transfer
+of any size teaches it, and a device that has stayed alone probes as ours does.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits.arrays import Dump, Matrix, Vector, require_finite
+from bandits.link_estimate import DEFAULT, LinkEstimate, LinkSettings
+from bandits.policy import Contexts, Cost
+from bandits.probing import ProbeSchedule
+
+
+class Neurosurgeon:
+    """One device's predictor.
+
+    Args:
+        compute_s: shape (K,), predicted seconds of device and edge together, for each arm.
+        dimension: d of the contexts.
+        link_column: of what is sent; an arm with zero there stays on the device.
+        link: of the bandwidth's estimate.
+        probe_after_frames: device-only frames before one is offloaded to measure the bandwidth.
+        probe_largest_gap_frames: bound of the gap's doubling.
+        name: how tables call it.
+
+    Raises:
+        ValueError: predictions that are not finite, or a setting out of range.
+    """
+
+    def __init__(
+        self,
+        compute_s: npt.ArrayLike,
+        dimension: int,
+        link_column: int,
+        *,
+        link: LinkSettings = DEFAULT,
+        probe_after_frames: int = 32,
+        probe_largest_gap_frames: int = 256,
+        name: str = "neurosurgeon",
+    ) -> None:
+        self.name = name
+        self._compute_s = require_finite(compute_s, (None,), "compute_s").copy()
+        self._column = link_column
+        self._contexts = Contexts(dimension)
+        self._link = LinkEstimate(link)
+        self._probes = ProbeSchedule(probe_after_frames, probe_largest_gap_frames)
+        self._forced = False
+
+    def select(self, contexts: Matrix) -> int:
+        """Return the arm predicted to be fastest; on a probing frame, among those that offload.
+
+        Raises:
+            ValueError: contexts of another shape, or not one row for each predicted arm.
+        """
+        X = require_finite(contexts, (self._compute_s.shape[0], None), "contexts")
+        predicted = self._predict(self._contexts.remember(X))
+        offloads = X[:, self._column] > 0.0
+        self._forced = bool(self._probes.due() and offloads.any())
+        if self._forced:
+            predicted = np.where(offloads, predicted, np.inf)
+        return int(predicted.argmin())
+
+    def update(self, arm: int, cost: Cost) -> None:
+        """Measure the bandwidth, where the frame has used the link.
+
+        Raises:
+            ValueError: no such arm in the latest contexts.
+        """
+        units = float(self._contexts.row(arm)[self._column])
+        expected = float(self._predict(self._contexts.rows)[arm])
+        self._link.pass_time()
+        self._probes.played(offloads=units > 0.0, forced=self._forced)
+        if units == 0.0:
+            return
+        self._probes.learned(cheaper=not cost.censored and cost.total_s < expected)
+        if cost.link_s is not None:
+            self._link.observe(units, cost.link_s)
+        else:
+            self._link.observe(units, max(0.0, cost.total_s - float(self._compute_s[arm])))
+
+    def _predict(self, X: Matrix) -> Vector:
+        units = X[:, self._column]
+        predicted: Vector = self._compute_s + (units > 0.0) * self._link.predict(units)[0]
+        return predicted
+
+    def dump(self) -> Dump:
+        """Return what is believed of the link, and the place in the schedule."""
+        return {"link": self._link.dump(), "probes": self._probes.dump()}
+
+    def load(self, state: Dump) -> None:
+        """Take over what `dump` returned.
+
+        Raises:
+            ValueError: a state that is not finite.
+        """
+        self._link.load(state["link"])
+        self._probes.load(state["probes"])
