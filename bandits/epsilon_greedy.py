@@ -1,7 +1,8 @@
 """Epsilon-greedy, a rival: the arm of the best running mean, or now and then any arm.
 
-Sutton & Barto, "Reinforcement Learning", 2nd edition, section 2.4, minimising; the step size has a floor, so that it
-follows a link that moves (section 2.5), and epsilon falls as 1 / n to a floor, which suits it better than a constant.
+Sutton & Barto, "Reinforcement Learning", 2nd edition, section 2.4, minimising. The step size has a floor, so
+that it follows a link that moves (section 2.5), and epsilon falls as 1 / n to a floor, which suits it better
+than a constant.
 """
 
 import numpy as np

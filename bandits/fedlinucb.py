@@ -1,8 +1,9 @@
 """FedLinUCB-DW, device side: choose by a lower confidence bound over what device and group know.
 
-score_p = <theta, x_p> + o_p - beta sqrt(x_p^T V^-1 x_p), theta = V^-1 b, (V, b) = the member's view; o_p is
-the arm's own offset (`offsets.py`) and zero where switched off. An independent design after the abstract of
-arXiv 2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
+score_p = <theta, x_p> + o_p + l_p - beta sqrt(x_p^T V^-1 x_p) - k sd(l_p), theta = V^-1 b, (V, b) = the
+member's view; o_p is the arm's own offset (`offsets.py`), l_p what the device's link is believed to take
+(`link_estimate.py`), each zero where switched off; with l_p, theta and the rows hold no link. An
+independent design after the abstract of arXiv 2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
 
 What it does for you: splits feedback, bounds censored costs from below, probes the link when stuck on the
 device, rebuilds its factor when a broadcast is adopted. What it will not do: talk to the aggregator;

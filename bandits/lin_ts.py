@@ -52,7 +52,8 @@ class LinTS:
             ValueError: contexts of another shape, NaN or infinity.
         """
         X = self._contexts.remember(contexts)
-        drawn = self._factor.draw(self._spread_s * self._random.standard_normal(X.shape[1]))
+        deviates = np.asarray(self._spread_s * self._random.standard_normal(X.shape[1]))
+        drawn = self._factor.draw(deviates)
         return int(np.argmin(X @ drawn))
 
     def update(self, arm: int, cost: Cost) -> None:

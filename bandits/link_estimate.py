@@ -1,14 +1,16 @@
 """What one device believes of its own link, from the transfers it makes anyway.
 
 A transfer of u units (of the context's link column) takes r + s u seconds: r a round trip with all that is
-fixed, s seconds a unit. Both wander, so they are the state of a Kalman filter (Kalman 1960) whose process
-noise grows with the time, in frames, since the last transfer:
+fixed, s seconds a unit. Both wander around what is usual for this link, as a mobile link's rate does, so they
+are the state m of a Kalman filter (Kalman 1960) with an autoregressive process, f frames a step:
 
-    state (r, s),  P += frames * diag(q_r r^2, q_s s^2),  P <= prior,      observation r + s u,
-    observation noise = (floor + noise * (r + s u))^2
+    m <- usual + k (m - usual),  P <- k^2 P + f diag(q_r r, q_s s)^2,  k = exp(-f / memory)
+    observation r + s u, with noise floor + noise (r + s u)
 
-The noise of r and s is relative to their present size, since links differ by orders of magnitude. Nothing of
-this leaves the device: theta is shared by devices whose links are not.
+What is usual is the running geometric mean of m. So an outage is believed while it lasts, and soon after it
+is not believed any more: a device that was driven off the link comes back by itself. Noise is relative to the
+present size, since links differ by orders of magnitude. Nothing of this leaves the device: theta is shared by
+devices whose links are not.
 """
 
 import math
@@ -26,6 +28,8 @@ class LinkSettings:
     Attributes:
         round_trip_s, unit_s: what is believed before the first transfer.
         prior: standard deviation of both at first, relative to them, and its largest ever.
+        memory_frames: frames after which a deviation from what is usual has faded to 1 / e.
+        usual_weight: least weight of a transfer in what is usual.
         drift_round_trip, drift_unit: relative standard deviation that a frame adds.
         noise: of a transfer, relative. floor_s: of a transfer, absolute.
 
@@ -36,18 +40,19 @@ class LinkSettings:
     round_trip_s: float = 0.02
     unit_s: float = 0.15
     prior: float = 1.0
-    drift_round_trip: float = 0.02
-    drift_unit: float = 0.15
-    noise: float = 0.2
+    memory_frames: float = 20.0
+    usual_weight: float = 0.02
+    drift_round_trip: float = 0.1
+    drift_unit: float = 0.1
+    noise: float = 0.3
     floor_s: float = 0.002
 
     def __post_init__(self) -> None:
         """Refuse what no filter can start from."""
-        values = (self.round_trip_s, self.unit_s, self.prior, self.noise, self.floor_s)
+        positive = (self.round_trip_s, self.unit_s, self.prior, self.noise, self.floor_s, self.memory_frames)
         drifts = (self.drift_round_trip, self.drift_unit)
-        if not all(0.0 < value < math.inf for value in values) or not all(
-            0.0 <= d < math.inf for d in drifts
-        ):
+        fits = all(0.0 < value < math.inf for value in positive) and all(0.0 <= d < math.inf for d in drifts)
+        if not fits or not 0.0 <= self.usual_weight <= 1.0:
             raise ValueError("settings of a link's estimate must be finite and positive, drifts not negative")
 
 
@@ -62,6 +67,8 @@ class LinkEstimate:
         self._mean = np.array([settings.round_trip_s, settings.unit_s])
         self._least = 0.01 * self._mean
         self._covariance = np.diag((settings.prior * self._mean) ** 2)
+        self._usual = self._mean.copy()
+        self._seen = 1.0
 
     @property
     def mean(self) -> Vector:
@@ -79,7 +86,9 @@ class LinkEstimate:
         """Let what is known grow old."""
         settings = self._settings
         drift = np.array([settings.drift_round_trip, settings.drift_unit])
-        self._covariance = self._covariance + np.diag(frames * (drift * self._mean) ** 2)
+        keep = math.exp(-frames / settings.memory_frames)
+        self._mean = self._usual + keep * (self._mean - self._usual)
+        self._covariance = keep * keep * self._covariance + np.diag(frames * (drift * self._mean) ** 2)
         self._bound()
 
     def observe(self, units: float, seconds: float) -> None:
@@ -93,11 +102,15 @@ class LinkEstimate:
         settings = self._settings
         h = np.array([1.0, units])
         expected = float(h @ self._mean)
-        noise = settings.floor_s + settings.noise * max(expected, seconds)
+        # What holds a transfer up only ever lengthens it, so one that was fast is hardly noise.
+        noise = settings.floor_s + settings.noise * min(expected, seconds)
         spread = self._covariance @ h
         gain = spread / (float(h @ spread) + noise * noise)
         self._mean = np.maximum(self._mean + gain * (seconds - expected), self._least)
         self._covariance = self._covariance - np.outer(gain, spread)
+        self._seen += 1.0
+        weight = max(1.0 / self._seen, settings.usual_weight)
+        self._usual = np.exp((1.0 - weight) * np.log(self._usual) + weight * np.log(self._mean))
         self._bound()
 
     def _bound(self) -> None:
@@ -109,8 +122,13 @@ class LinkEstimate:
         self._covariance = 0.5 * (bounded + bounded.T)
 
     def dump(self) -> Dump:
-        """Return mean and covariance."""
-        return {"mean": self._mean.copy(), "covariance": self._covariance.copy()}
+        """Return mean, covariance and what is usual."""
+        return {
+            "mean": self._mean.copy(),
+            "covariance": self._covariance.copy(),
+            "usual": self._usual.copy(),
+            "seen": self._seen,
+        }
 
     def load(self, state: Dump) -> None:
         """Take over what `dump` returned.
@@ -120,5 +138,8 @@ class LinkEstimate:
         """
         mean = require_finite(state["mean"], (2,), "mean")
         covariance = require_finite(state["covariance"], (2, 2), "covariance")
+        usual = require_finite(state["usual"], (2,), "usual")
+        self._seen = max(1.0, float(state["seen"]))
         self._mean, self._covariance = np.maximum(mean, self._least), covariance.copy()
+        self._usual = np.maximum(usual, self._least)
         self._bound()

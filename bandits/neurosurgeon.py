@@ -1,9 +1,9 @@
 """Neurosurgeon, a rival: predict every cut from offline profiles and the present bandwidth, play the best.
 
-Kang et al., "Neurosurgeon: Collaborative Intelligence Between the Cloud and Mobile Edge", ASPLOS 2017. There,
-latency of each kind of layer is regressed offline on device and server, and the bandwidth is measured. Nothing
-is explored. In its favour here: the bandwidth comes from the same filter that our learner has, so a transfer
-of any size teaches it, and a device that has stayed alone probes as ours does.
+Kang et al., "Neurosurgeon: Collaborative Intelligence Between the Cloud and Mobile Edge", ASPLOS 2017.
+There, latency of each kind of layer is regressed offline on device and server, and the bandwidth is measured.
+Nothing is explored. In its favour here: the bandwidth comes from the same filter that our learner has, so a
+transfer of any size teaches it, and a device that has stayed alone probes as ours does.
 """
 
 import numpy as np

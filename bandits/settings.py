@@ -6,7 +6,6 @@ from typing import Literal, get_args
 
 from bandits.link_estimate import DEFAULT as DEFAULT_LINK
 from bandits.link_estimate import LinkSettings
-
 from bandits.member import Start, View
 
 Feedback = Literal["total", "split"]
@@ -53,7 +52,7 @@ class Settings:
     view: View = "fresh"
     start: Start = "ridge"
     link: Link = "learned"
-    link_optimism: float = 0.4
+    link_optimism: float = 0.3
     link_settings: LinkSettings = DEFAULT_LINK
     offset_pseudo_rows: float | None = 2.0
     offset_forgetting: float = 1.0

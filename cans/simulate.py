@@ -30,6 +30,7 @@ class SimulateSettings:
         out: folder of the results.
         seeds: instead of the experiment's own, None for those.
         policies: names to play, all when empty.
+        traces: folder of recorded links that take the place of generated ones, None for none.
         overrides: "world.frames=100".
         processes: at a time.
         quiet: no progress.
@@ -39,6 +40,7 @@ class SimulateSettings:
     out: Path
     seeds: int | None = None
     policies: tuple[str, ...] = ()
+    traces: Path | None = None
     overrides: tuple[str, ...] = ()
     processes: int = 1
     quiet: bool = False
@@ -53,6 +55,8 @@ def simulate(settings: SimulateSettings) -> Report:
     overrides = settings.overrides
     if settings.seeds is not None:
         overrides = (*overrides, f"seeds={settings.seeds}")
+    if settings.traces is not None:
+        overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces))}")
     experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -108,12 +112,20 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
         do_all(missing, min(settings.processes, max(1, len(missing))), ended)
 
 
+def _files(traces: Path | None) -> dict[str, str]:
+    """Return name and hash of each recorded link."""
+    if traces is None:
+        return {}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(traces.glob("*.csv"))}
+
+
 def _provenance(experiment: spec.Experiment, settings: SimulateSettings) -> dict[str, object]:
     return {
         "title": experiment.title,
         "experiment": settings.experiment.name,
         "sha256": hashlib.sha256(settings.experiment.read_bytes()).hexdigest(),
         "overrides": list(settings.overrides),
+        "traces": _files(settings.traces),
         "seeds": [experiment.first_seed, experiment.first_seed + experiment.seeds - 1],
         "simulated": True,
         "processors": os.cpu_count(),

@@ -16,6 +16,11 @@ from cans.settings import Command
 )
 @click.option("--policies", default="", help="Names, comma separated; all of the experiment when not given.")
 @click.option(
+    "--traces",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of recorded links, files second,mbit_per_s as NAME.csv, in place of generated ones.",
+)
+@click.option(
     "--set",
     "overrides",
     multiple=True,
@@ -40,6 +45,7 @@ def simulate(
     experiment: Path,
     seeds: int | None,
     policies: str,
+    traces: Path | None,
     overrides: tuple[str, ...],
     out: Path | None,
     processes: int,
@@ -59,6 +65,7 @@ def simulate(
     \b
     Examples:
       cans simulate lab/experiments/ordering.toml
+      cans simulate lab/experiments/traces.toml --traces recorded/
       cans simulate lab/experiments/reference.toml --seeds 8 --out results/reference
       cans simulate lab/experiments/ordering.toml --set world.frames=1000 --policies linucb,fedlinucb_dw
     """  # noqa: D301 - \b is click's mark for "do not wrap"
@@ -71,6 +78,7 @@ def simulate(
         out or Path("out", "simulate", experiment.stem),
         seeds,
         tuple(name for name in policies.split(",") if name),
+        traces,
         overrides,
         processes,
         quiet,

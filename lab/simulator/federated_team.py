@@ -90,6 +90,8 @@ def settings_of(learner: spec.Family) -> Settings:
             drift_round_trip=learner.drift_round_trip,
             noise=learner.link_noise,
             prior=learner.link_prior,
+            memory_frames=learner.link_memory_frames,
+            usual_weight=learner.link_usual_weight,
         ),
         offset_pseudo_rows=learner.offset_pseudo_rows if learner.offsets else None,
         offset_forgetting=learner.offset_forgetting,

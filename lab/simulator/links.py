@@ -100,7 +100,7 @@ def _two_state(settings: spec.TwoState, samples: int, random: np.random.Generato
 
 
 def _lte(settings: spec.Lte, samples: int, random: np.random.Generator) -> Vector:
-    """exp of an AR(1) process around the median; outages of exponential length, as a Poisson process."""
+    """Return e to an AR(1) process around the median; outages of exponential length, as a Poisson process."""
     keep = np.exp(-_STEP_S / settings.memory_s)
     shocks = settings.sigma * np.sqrt(1.0 - keep * keep) * random.standard_normal(samples)
     level = settings.sigma * random.standard_normal()

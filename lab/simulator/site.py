@@ -3,7 +3,7 @@
 A frame costs head + encoding on the device (times its slowness), bytes over the link, two delays, the bus,
 and decoding + tail at the edge. Without an answer after a part of the deadline the device finishes by itself,
 from the activation it kept, as real devices do. The table's times are not linear in the contexts, as on any
-real machine, so the misfit that a learner meets here is a measured one. Everything in this world is simulated.
+real machine, so the misfit that a learner meets here is a measured one. All of it is simulated.
 """
 
 from collections.abc import Iterator

@@ -179,11 +179,13 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     view: Literal["fresh", "strict"] = "fresh"
     start: Literal["ridge", "zero"] = "ridge"
     link: Literal["learned", "measured"] = "learned"
-    link_optimism: NotNegative = 0.4
-    drift_unit: NotNegative = 0.15
-    drift_round_trip: NotNegative = 0.02
-    link_noise: Positive = 0.2
+    link_optimism: NotNegative = 0.3
+    drift_unit: NotNegative = 0.1
+    drift_round_trip: NotNegative = 0.1
+    link_noise: Positive = 0.3
     link_prior: Positive = 1.0
+    link_memory_frames: Positive = 20.0
+    link_usual_weight: Share = 0.02
     offsets: bool = True
     offset_pseudo_rows: Positive = 2.0
     offset_forgetting: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
@@ -295,7 +297,14 @@ PRESETS: dict[str, dict[str, object]] = {
     "fedlinucb_w": {"learner": "fedlinucb_dw", "share": "all", "warm_start": 40},
     "fedlinucb_d": {"learner": "fedlinucb_dw", "share": "type"},
     "fedlinucb_dw": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
-    "default": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40, "link": "measured"},
+    # Tuned on seeds 0 to 3 of traces.toml with 1000 frames (docs/results/traces.md).
+    "default": {
+        "learner": "fedlinucb_dw",
+        "share": "type",
+        "warm_start": 40,
+        "link": "measured",
+        "beta_prior": 0.3,
+    },
     "device_only": {"learner": "fixed", "arm": "end/none"},
     "edge_only_uint8": {"learner": "fixed", "arm": "0/uint8"},
     "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},

@@ -44,6 +44,7 @@ class SyntheticWorld:
 
     def device_means(self, device: int) -> Vector:
         """As `World.device_means`: there are none."""
+        del device
         raise ConfigurationError("a synthetic world has no device whose own part could be known")
 
     def edge_means(self) -> Vector:

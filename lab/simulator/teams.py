@@ -107,7 +107,7 @@ class Anything:
         """Nothing to learn."""
 
 
-def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: PLR0911 - a table
+def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C901, PLR0911 - a table
     """Return the team that an experiment's entry asks for.
 
     Raises:

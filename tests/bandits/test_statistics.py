@@ -138,7 +138,8 @@ def test_bent_sums_of_real_rows_are_refused(table: np.ndarray, how: str) -> None
         # Cauchy-Schwarz: |b| <= sqrt(trace(Sigma) sum y^2) for any rows.
         moment[0] = 2.0 * np.sqrt(np.trace(gram) * honest.sum_squares) + 1.0
     gram = (gram + gram.T) / 2.0
-    with pytest.raises(ValueError, match="semidefinite"):
+    # Of a bent sum with a minute diagonal, the two halves of the scaled matrix differ by rounding first.
+    with pytest.raises(ValueError, match=r"semidefinite|symmetric"):
         Statistics(gram, moment, honest.count, honest.sum_squares).require_valid()
 
 

@@ -1,0 +1,107 @@
+"""FedLinUCB-DW with a measured link: theta holds what a type has in common, and nothing of the link."""
+
+import numpy as np
+import pytest
+
+from bandits.fedlinucb import FedLinUCBDW
+from bandits.policy import Cost
+from bandits.settings import Settings
+
+# Columns: device, edge, link, offload. Arms: all sent, half, nothing.
+X = np.array([[0.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.2, 1.0], [1.0, 0.0, 0.0, 0.0]])
+FRONT = (True, False, False, False)
+DEVICE_S, EDGE_S = np.array([0.0, 0.05, 0.1]), np.array([0.02, 0.01, 0.0])
+MEASURED = Settings(link="measured", beta_prior=0.3, probe_after_frames=8, probe_largest_gap_frames=16)
+
+
+def learner(settings: Settings = MEASURED) -> FedLinUCBDW:
+    return FedLinUCBDW(FRONT, settings, link_column=2)
+
+
+def cost_of(arm: int, unit_s: float, *, known: bool = True) -> Cost:
+    offloads = bool(X[arm, 3])
+    link_s = (0.01 + unit_s * X[arm, 2]) * offloads
+    total_s = float(DEVICE_S[arm] + EDGE_S[arm] + link_s)
+    return Cost(total_s, float(DEVICE_S[arm]), float(link_s) if known else None)
+
+
+def spend(policy: FedLinUCBDW, unit_s: float, frames: int, *, known: bool = True) -> list[int]:
+    arms = []
+    for _ in range(frames):
+        arm = policy.select(X)
+        arms.append(arm)
+        policy.update(arm, cost_of(arm, unit_s, known=known))
+    return arms
+
+
+def test_what_is_uploaded_does_not_depend_on_the_link() -> None:
+    """So devices of one type may share it, however different their links are."""
+    fast, slow = learner(), learner()
+    for policy, unit_s in ((fast, 0.01), (slow, 1.0)):
+        for arm in (0, 1, 2, 0, 1, 2):
+            policy.select(X)
+            policy.update(arm, cost_of(arm, unit_s))
+    one, other = fast.member.local, slow.member.local
+    assert np.allclose(one.gram, other.gram)
+    assert np.allclose(one.moment, other.moment)
+    assert not one.gram[2].any()
+    assert not one.moment[2]
+
+
+def test_it_follows_a_link_within_a_few_frames_and_comes_back() -> None:
+    policy = learner()
+    assert spend(policy, 0.01, 40)[-5:] == [0] * 5
+    assert spend(policy, 2.0, 30)[-10:].count(2) >= 8
+    back = spend(policy, 0.01, 40)
+    assert back[-1] == 0
+    plain = learner(Settings(probe_after_frames=8, probe_largest_gap_frames=16))
+    spend(plain, 0.01, 40)
+    spend(plain, 2.0, 30)
+    assert spend(plain, 0.01, 40).count(0) <= back.count(0)
+
+
+def test_a_reply_that_never_came_is_the_links_fault_and_teaches_nothing_of_the_edge() -> None:
+    policy = learner()
+    spend(policy, 0.01, 40)
+    before = policy.member.local
+    expected = policy.predict(X)[0]
+    policy.select(X)
+    policy.update(0, Cost(0.8, 0.0, censored=True))
+    assert policy.member.local.count == before.count + 1
+    assert not (policy.member.local.gram - before.gram)[1:].any()
+    assert policy.predict(X)[0][0] > expected[0] + 0.05
+    assert policy.predict(X)[0][2] == pytest.approx(expected[2])
+
+
+def test_without_stage_times_the_belief_stands_in() -> None:
+    policy = learner()
+    spend(policy, 0.05, 60, known=False)
+    policy.select(X)
+    policy.update(0, Cost(0.05))  # nothing but a total
+    mean, _ = policy.predict(X)
+    assert np.isfinite(mean).all()
+
+
+def test_a_probe_is_compared_with_what_was_believed_of_the_link_too() -> None:
+    policy = learner()
+    spend(policy, 2.0, 60)
+    assert spend(policy, 2.0, 40).count(2) >= 30  # the gap has doubled: it costs no less than believed
+    assert spend(policy, 0.001, 40).count(0) > 5
+
+
+def test_its_link_goes_through_a_dump_and_into_a_plain_one_not() -> None:
+    policy, other, plain = learner(), learner(), learner(Settings())
+    spend(policy, 0.4, 30)
+    other.load(policy.dump())
+    assert np.array_equal(other.predict(X)[0], policy.predict(X)[0])
+    plain.load(policy.dump())
+    assert plain.dump()["link"] is None
+    learner().load({name: part for name, part in policy.dump().items() if name != "link"})
+
+
+def test_it_must_be_told_where_the_link_is() -> None:
+    with pytest.raises(ValueError, match="which column"):
+        FedLinUCBDW(FRONT, MEASURED)
+    for bad in ({"link": "guessed"}, {"link_optimism": -1.0}):
+        with pytest.raises(ValueError, match="link"):
+            Settings(**bad)
