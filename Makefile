@@ -10,7 +10,7 @@ JOBS   ?= 2
 PURE   := bandits/*,bus/*,device/*,edge/*,aggregator/*
 SHELLS := bus/mqtt*.py,bus/allocator.py,bus/drain.py,*/runtime.py,device/executor.py,device/compute.py,device/frames.py,edge/tails.py
 
-.PHONY: help env demo test check bench clean
+.PHONY: help env demo test check bench results clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,12 @@ check: env ## Lint, types, import contracts
 bench: env ## Benchmarks: out/bench.json and a table
 	@mkdir -p $(OUT)
 	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
+
+results: env ## Every experiment: figures and pages of docs/results (SEEDS=2 for a quick look, into out/)
+	set -e; for each in reference ordering traces; do \
+	    $(BIN)/cans simulate lab/experiments/$$each.toml --out $(OUT)/results/$$each \
+	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \
+	done
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -16,6 +16,7 @@ from lab.simulator import spec
 from lab.simulator.experiment import load
 from lab.simulator.jobs import Job, jobs_of
 from lab.simulator.pool import do_all
+from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
 
 _SPREAD = ("regret", "mean_ms")  # shown with their intervals; summary.json has all
@@ -33,6 +34,7 @@ class SimulateSettings:
         traces: folder of recorded links that take the place of generated ones, None for none.
         overrides: "world.frames=100".
         processes: at a time.
+        page: Markdown file to write, with the figures beside it; None for none.
         quiet: no progress.
     """
 
@@ -43,6 +45,7 @@ class SimulateSettings:
     traces: Path | None = None
     overrides: tuple[str, ...] = ()
     processes: int = 1
+    page: Path | None = None
     quiet: bool = False
 
 
@@ -68,7 +71,21 @@ def simulate(settings: SimulateSettings) -> Report:
     from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
 
     draw(experiment, jobs, report, settings.out)
+    if settings.page is not None:
+        write_page(experiment, report, settings.out, settings.page, _command(settings))
     return report
+
+
+def _command(settings: SimulateSettings) -> str:
+    """Return the line that reproduces a page."""
+    said = ["cans simulate", settings.experiment.as_posix()]
+    if settings.seeds is not None:
+        said.append(f"--seeds {settings.seeds}")
+    if settings.policies:
+        said.append(f"--policies {','.join(settings.policies)}")
+    if settings.traces is not None:
+        said.append("--traces DIR")
+    return " ".join((*said, *(f"--set {override}" for override in settings.overrides)))
 
 
 def table_of(experiment: str, report: Report) -> Table:

@@ -39,6 +39,11 @@ from cans.settings import Command
     show_default="one a processor",
     help="Runs at a time.",
 )
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write tables and figures as a Markdown page too.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def simulate(
     *,
@@ -49,6 +54,7 @@ def simulate(
     overrides: tuple[str, ...],
     out: Path | None,
     processes: int,
+    page: Path | None,
     quiet: bool,
 ) -> None:
     """Play an experiment in virtual time.
@@ -81,6 +87,7 @@ def simulate(
         traces,
         overrides,
         processes,
+        page,
         quiet,
     )
     report = simulate(settings)

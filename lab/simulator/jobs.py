@@ -4,6 +4,7 @@ A run's file appears whole or not at all, and says what it is a run of; so an in
 where it was, and a changed one does not mistake old files for its own.
 """
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import bandits
 from lab.network_table import load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run, play
@@ -21,6 +23,7 @@ from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
 _FORMAT = 1
+_AFTERWARDS = ("summary", "figures", "report", "pool")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
 
 
@@ -119,7 +122,16 @@ def _write(run: Run, job: Job) -> None:
 
 
 def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
-    said = [msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed)]
+    said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed))]
     if isinstance(world, spec.Site):
         said.append(msgspec.json.encode(load_table(world.network)))
     return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> bytes:
+    """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
+    here = Path(__file__).parent
+    sources = [*Path(bandits.__file__).parent.glob("*.py"), *here.glob("*.py")]
+    playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)
+    return hashlib.sha256(b"\n".join(path.read_bytes() for path in playing)).digest()

@@ -323,6 +323,7 @@ class Experiment(Section, frozen=True, kw_only=True):
         family: settings of all members of the family, unless a policy says otherwise.
         policies: who plays; each meets the same frames, links and noise, seed by seed.
         worlds: for each policy, what it has changed of the world.
+        published: figures of others that should come out, by policy.
     """
 
     title: str
@@ -332,3 +333,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     world: World
     policies: dict[str, Learner]
     worlds: dict[str, World]
+    published: dict[str, dict[str, Positive]] = {}

@@ -22,9 +22,7 @@ def taught(round_trip_s: float, unit_s: float, frames: int = 60, **settings: flo
 @pytest.mark.parametrize("round_trip_s", [0.004, 0.06])
 @pytest.mark.parametrize("unit_s", [0.03, 0.15, 2.0])
 def test_it_finds_round_trip_and_rate(round_trip_s: float, unit_s: float) -> None:
-    expected, spread = taught(round_trip_s, unit_s, 200).predict(
-        UNITS
-    )
+    expected, spread = taught(round_trip_s, unit_s, 200).predict(UNITS)
     assert np.allclose(expected, round_trip_s + unit_s * UNITS, rtol=0.3, atol=0.01)
     assert (spread < expected).all()
 

@@ -43,13 +43,12 @@ def test_neurosurgeon_follows_the_bandwidth_and_looks_again_when_it_has_stayed_a
 
 
 def test_neurosurgeon_takes_a_lost_reply_as_a_slow_link() -> None:
-    policy = neurosurgeon()
-    spend(policy, 0.01, 20)
-    for _ in range(3):
-        arm = policy.select(X)
-        policy.update(arm, Cost(1.0, None, None, censored=True))
+    policy = neurosurgeon(8, 16)
+    assert spend(policy, 0.01, 20)[-1] == 0
+    assert policy.select(X) == 0
+    policy.update(0, Cost(1.0, None, None, censored=True))
     assert policy.select(X) == 2
-    other = neurosurgeon()
+    other = neurosurgeon(8, 16)
     other.load(policy.dump())
     assert other.select(X) == 2
 

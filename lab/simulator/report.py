@@ -1,0 +1,113 @@
+"""The page of an experiment in `docs/results/`: written by the run, never by hand."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.simulator import spec
+from lab.simulator.summary import Report
+
+LIMIT = 1.02
+"""How far `default` may lie above the best of the simple ones before the page says so in bold."""
+_SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
+_DECIMALS = {"regret": 2, "messages": 0, "bytes": 0}
+
+
+def write_page(experiment: spec.Experiment, report: Report, figures: Path, page: Path, command: str) -> None:
+    """Write a page, and put the figures beside it.
+
+    Args:
+        experiment: what was asked.
+        report: content of `summary.json`.
+        figures: folder with regret.png, and latency.png where costs are durations.
+        page: NAME.md; figures become NAME-regret.png.
+        command: what reproduces it.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for figure in ("regret", "latency"):
+        source = figures / f"{figure}.png"
+        if source.exists():
+            target = page.with_name(f"{page.stem}-{figure}.png")
+            shutil.copyfile(source, target)
+            pictures.append(f"![{figure}]({target.name})")
+    parts = [
+        f"# {experiment.title}",
+        experiment.asks,
+        (
+            f"Simulated; {experiment.seeds} seeds from {experiment.first_seed} on; mean and 95 % interval "
+            f"(Student's t). Written by\n\n    {command}"
+        ),
+        _table(report),
+        *_published(experiment, report),
+        *_comparison(report),
+        *pictures,
+        _provenance(report["provenance"]),
+    ]
+    page.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def _table(report: Report) -> str:
+    rows = report["policies"]
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [f"| policy | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for policy, row in rows.items():
+        cells = [_cell(name, row[name]) if name in row else "" for name in names]
+        lines.append(f"| {policy} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(name: str, value: Mapping[str, Any]) -> str:
+    decimals = _DECIMALS.get(name, 1)
+    mean, ci95 = value["mean"], value["ci95"]
+    said = f"{mean:,.{decimals}f}"
+    if ci95 is None or name in ("messages", "bytes"):
+        return said
+    return f"{said} ({ci95[0]:,.{decimals}f} to {ci95[1]:,.{decimals}f})"
+
+
+def _published(experiment: spec.Experiment, report: Report) -> list[str]:
+    """Return what was published beside what came out."""
+    if not experiment.published:
+        return []
+    lines = ["| policy | figure | published | here | difference |", "|---|---|---|---|---|"]
+    for policy, figures in experiment.published.items():
+        for name, expected in figures.items():
+            row = report["policies"].get(policy)
+            if row is not None:
+                mean = row[name]["mean"]
+                off = 100.0 * (mean / expected - 1.0)
+                lines.append(f"| {policy} | {name} | {expected:g} | {mean:.1f} | {off:+.1f} % |")
+    return ["\n".join(lines)]
+
+
+def _comparison(report: Report) -> list[str]:
+    """Return how far `default` is from the oracle, and from whoever else was fastest."""
+    means = {name: row["mean_ms"]["mean"] for name, row in report["policies"].items() if "mean_ms" in row}
+    ours = means.get("default")
+    if ours is None:
+        return []
+    said = []
+    if "oracle" in means:
+        said.append(f"`default` takes {ours / means['oracle']:.3f} of the oracle's mean latency.")
+    rivals = {name: mean for name, mean in means.items() if not name.startswith(("default", "oracle"))}
+    if rivals:
+        best = min(rivals, key=rivals.__getitem__)
+        said.append(
+            f"The fastest other policy is `{best}`: `default` takes {ours / rivals[best]:.3f} of its mean."
+        )
+    simple = {name: mean for name, mean in rivals.items() if name in _SIMPLE}
+    if simple:
+        best = min(simple, key=simple.__getitem__)
+        ratio = ours / simple[best]
+        sentence = f"Against the best of {', '.join(simple)} (`{best}`) it takes {ratio:.3f}."
+        said.append(f"**{sentence}**" if ratio > LIMIT else sentence)
+    return [" ".join(said)]
+
+
+def _provenance(provenance: Mapping[str, Any]) -> str:
+    versions = provenance["versions"]
+    said = ", ".join(f"{name} {versions[name]}" for name in ("cans", "python", "numpy"))
+    source = f"`{provenance['experiment']}` (sha256 {provenance['sha256'][:12]})"
+    return f"From {source}, {said}, {versions['machine']}."
