@@ -1,0 +1,62 @@
+"""Pages of results say what came out, and say loudly where ours loses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.simulator import spec
+from lab.simulator.report import write_page
+
+PHONE = spec.DeviceType(name="phone", link=spec.Constant(mbit_s=8.0))
+WORLD = spec.Site(types=(PHONE,))
+
+
+def figure(mean: float, half: float | None = 1.0) -> dict[str, Any]:
+    return {"mean": mean, "ci95": None if half is None else [mean - half, mean + half]}
+
+
+def page(folder: Path, means: dict[str, float], **more: object) -> str:
+    experiment = spec.Experiment(
+        title="A test", asks="What?", world=WORLD, policies={}, worlds={}, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+    versions = {"cans": "1", "python": "3", "numpy": "2", "machine": "m"}
+    report = {
+        "policies": {
+            name: {"regret": figure(1.5), "mean_ms": figure(mean), "messages": figure(1234.0, None)}
+            for name, mean in means.items()
+        },
+        "provenance": {"experiment": "t.toml", "sha256": "f" * 64, "versions": versions},
+    }
+    (folder / "figures").mkdir(exist_ok=True)
+    (folder / "figures" / "regret.png").write_bytes(b"png")
+    target = folder / "docs" / "test.md"
+    write_page(experiment, report, folder / "figures", target, "cans simulate t.toml")
+    return target.read_text()
+
+
+def test_a_page_holds_question_command_table_and_figures(tmp_path: Path) -> None:
+    text = page(tmp_path, {"default": 50.0, "oracle": 40.0})
+    assert text.startswith("# A test\n\nWhat?\n")
+    assert "    cans simulate t.toml\n" in text
+    assert "| default | 1.50 (0.50 to 2.50) | 50.0 (49.0 to 51.0) | 1,234 |" in text
+    assert "1.250 of the oracle's" in text
+    assert "![regret](test-regret.png)" in text
+    assert "![latency]" not in text
+    assert (tmp_path / "docs" / "test-regret.png").read_bytes() == b"png"
+
+
+@pytest.mark.parametrize(("ours", "loud"), [(50.0, False), (50.9, False), (51.1, True)])
+def test_losing_to_something_simple_is_said_in_bold(tmp_path: Path, ours: float, loud: bool) -> None:
+    text = page(tmp_path, {"default": ours, "two_arm": 50.0, "edge_only_jpeg": 60.0, "linucb": 20.0})
+    assert f"(`two_arm`) it takes {ours / 50.0:.3f}." in text
+    assert ("**Against the best of" in text) == loud
+    assert "The fastest other policy is `linucb`" in text
+
+
+def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:
+    text = page(
+        tmp_path, {"linucb": 55.0}, published={"linucb": {"mean_ms": 50.0}, "absent": {"regret": 1.0}}
+    )
+    assert "| linucb | mean_ms | 50 | 55.0 | +10.0 % |" in text
+    assert "absent" not in text
