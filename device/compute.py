@@ -86,6 +86,7 @@ class PartitionedCompute:
             contexts=model.contexts,
             front=tuple(bool(column) for column in model.schema.front),
             device_arm=model.device_only.index,
+            link=model.schema.link,
         )
 
     def run_head(self, frame: Frame, arm: int) -> Head:

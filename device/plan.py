@@ -1,6 +1,7 @@
 """What a session knows of the partitioned model: numbers and names, never the network."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ class Plan:
         contexts: shape (K, d), float64, columns scaled to O(1).
         front: d booleans, true where a column describes the device's own work; for ANS.
         device_arm: index of the arm that runs all on the device.
+        link: index of the context column of what is sent; None where nobody measures a link.
     """
 
     model: str
@@ -35,11 +37,17 @@ class Plan:
     contexts: npt.NDArray[np.float64]
     front: tuple[bool, ...]
     device_arm: int
+    link: int | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
         if rows != len(self.arms) or columns != len(self.front) or not 0 <= self.device_arm < rows:
             raise LocalProtocolError("arms, contexts and front columns of a plan do not fit together")
+
+    def with_measured_link(self) -> "Plan":
+        """Return this plan under a schema of its own: statistics without the link never meet others."""
+        said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
+        return replace(self, schema=said[: len(self.schema)])
 
     @property
     def dimension(self) -> int:

@@ -89,7 +89,13 @@ def build_policy(
 
 
 def _learner(given: Given) -> Policy:
-    return FedLinUCBDW(given.plan.front, given.learner, boot=given.boot, name=given.name)
+    return FedLinUCBDW(
+        given.plan.front,
+        given.learner,
+        link_column=given.plan.link,
+        boot=given.boot,
+        name=given.name,
+    )
 
 
 def _device_only(given: Given) -> Policy:

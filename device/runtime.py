@@ -162,6 +162,8 @@ async def _prepare(
 ) -> tuple[DeviceSession, Path | None]:
     """Return the session with whatever it had learnt, and where it keeps it."""
     plan = compute.plan
+    if settings.learner.link == "measured":
+        plan = plan.with_measured_link()
     path = None
     if settings.state_dir is not None:
         path = state_path(settings.state_dir, settings.id, settings.type, plan)

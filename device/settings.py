@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.member import View
-from bandits.settings import Feedback
+from bandits.settings import Feedback, Link
 from bandits.settings import Settings as LearnerSettings
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
@@ -105,7 +105,13 @@ class DeviceSettings:
 
 
 def learner_of(
-    *, alpha: float, beta_s: float | None, regularisation: float, view: View, feedback: Feedback
+    *,
+    alpha: float,
+    beta_s: float | None,
+    regularisation: float,
+    view: View,
+    feedback: Feedback,
+    link: Link = "learned",
 ) -> LearnerSettings:
     """Return the learners' switches that a person may set; see `bandits.settings.Settings`.
 
@@ -114,10 +120,15 @@ def learner_of(
     """
     try:
         learner = LearnerSettings(
-            regularisation=regularisation, alpha=alpha, beta_s=beta_s, feedback=feedback, view=view
+            regularisation=regularisation,
+            alpha=alpha,
+            beta_s=beta_s,
+            feedback=feedback,
+            view=view,
+            link=link,
         )
         # Built for nothing: the learner knows its own limits, and says so before a network is loaded.
-        FedLinUCBDW((True, False), learner)
+        FedLinUCBDW((True, False), learner, link_column=1)
     except ValueError as error:
         raise ConfigurationError(f"the learner cannot be set so: {error}") from None
     return learner

@@ -259,7 +259,8 @@ class Turns:
         # One frame of minutes (a stalled disk, a debugger) must not have the whole upload refused.
         spent_s = min(now - turn.began_at, DEFAULT_BOUNDS.cost_s)
         # A reply that never came is not a missing row: the frame has cost at least what the fallback took.
-        cost = Cost(spent_s, min(device_s, spent_s), censored=by == "fallback")
+        link_s = stages.link_ms / 1000.0 if by == "edge" and stages is not None else None
+        cost = Cost(spent_s, min(device_s, spent_s), link_s, censored=by == "fallback")
         self._policies[turn.policy].update(turn.arm, cost)
         tally = self.tallies[turn.policy]
         tally.answered[by] += 1

@@ -76,6 +76,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     default="split",
     help="split: learn two rows a frame, the device's part and the rest. total: one row, capture to answer.",
 )
+@click.option(
+    "--link",
+    type=click.Choice(["learned", "measured"]),
+    default="learned",
+    help="learned: the group's parameters hold the link too. measured: each device estimates its own from "
+    "its transfers, for groups whose links differ or move; all devices of a type must say the same.",
+)
 @click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
 @click.option(
     "--fallback-at", default=0.7, help="Part of the deadline after which the device finishes by itself."
@@ -114,6 +121,7 @@ def device(
     regularisation: float,
     view: Literal["fresh", "strict"],
     feedback: Literal["split", "total"],
+    link: Literal["learned", "measured"],
     emulate: Path | None,
     slowness: float,
     summary: Path | None,
@@ -147,7 +155,12 @@ def device(
         codecs=tuple(codecs.split(",")) if codecs else None,
         compare=tuple(compare.split(",")) if compare else (),
         learner=learner_of(
-            alpha=alpha, beta_s=beta_s, regularisation=regularisation, view=view, feedback=feedback
+            alpha=alpha,
+            beta_s=beta_s,
+            regularisation=regularisation,
+            view=view,
+            feedback=feedback,
+            link=link,
         ),
         **rest,
     )

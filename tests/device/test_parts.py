@@ -468,6 +468,16 @@ def test_the_learners_switches_are_checked_before_anything_is_loaded() -> None:
         learner_of(alpha=-1.0, beta_s=None, regularisation=0.1, view="fresh", feedback="split")
 
 
+def test_statistics_without_the_link_have_a_schema_of_their_own() -> None:
+    plan = PLAN.with_measured_link()
+    assert plan.schema != PLAN.schema
+    assert len(plan.schema) == len(PLAN.schema)
+    assert plan.schema == PLAN.with_measured_link().schema
+    assert plan.arms == PLAN.arms
+    with pytest.raises(ConfigurationError, match="which column is the link's"):
+        build_policy("fedlinucb_dw", replace(PLAN, link=None), Settings(link="measured"))
+
+
 def test_an_empty_source_is_a_sentence() -> None:
     with pytest.raises(ConfigurationError, match="--source is empty"):
         DeviceSettings(id="cam-1", type="pi4", broker=BrokerAddress(), source="")

@@ -10,6 +10,7 @@ import pytest
 
 from aggregator.runtime import run_aggregator
 from aggregator.settings import AggregatorSettings
+from bandits.settings import Settings
 from bus.address import BrokerAddress
 from bus.connection import Connection, Endpoint
 from bus.errors import ConfigurationError
@@ -90,6 +91,23 @@ def test_every_frame_is_answered_and_every_upload_merged(tmp_path: Path) -> None
     assert summary.statistics_sent == summary.statistics_merged >= 2
     assert summary.statistics_refused == 0
     assert (state.state, state.boot, state.type) == ("disconnected", 1, "pi4")
+
+
+def test_devices_that_measure_their_links_are_a_group_of_their_own(tmp_path: Path) -> None:
+    async def main() -> tuple[list[DeviceSummary], Path]:
+        broker = MemoryBroker()
+        async with others(tmp_path, broker.connect):
+            plain = settings(tmp_path / "plain")
+            measured = settings(tmp_path / "measured", learner=Settings(link="measured"))
+            return [await run_device(given, connect=broker.connect) for given in (plain, measured)], tmp_path
+
+    summaries, folder = asyncio.run(main())
+    for summary in summaries:
+        assert summary.frames_answered == 12
+        assert summary.statistics_sent == summary.statistics_merged >= 1
+        assert summary.statistics_refused == 0
+    schemas = {path.stem.rpartition("-")[2] for path in folder.glob("*/device-cam-1-pi4-*.state")}
+    assert len(schemas) == 2
 
 
 def test_a_second_start_goes_on_with_what_the_first_had_learnt(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
+from typing import Any
+
+import numpy as np
+
+from bandits.settings import Settings
 from bus import messages as m
 from device import commands as c
 from device import events as e
 from device.session import DeviceSession
-from tests.support.device_parts import LOCAL_HEAD, MODEL, REMOTE_HEAD, edge_state, reply, session
+from tests.support.device_parts import LOCAL_HEAD, MODEL, PLAN, REMOTE_HEAD, edge_state, reply, session
 
 FOUND = c.Note("info", "edge_worker_found", (("edge", "edge-1"), ("model", MODEL)))
 BACK = c.Note("info", "edge_worker_back", (("edge", "edge-1"), ("model", MODEL)))
@@ -13,9 +18,9 @@ NOBODY = c.Note(
 )
 
 
-def begun(*names: str, frames: int | None = None) -> DeviceSession:
+def begun(*names: str, **settings: Any) -> DeviceSession:
     """A session that has an edge worker and is about to capture its first frame, at time 0."""
-    made = session(*names, frames=frames)
+    made = session(*names, **settings)
     (save,) = made.handle(e.Started(), 0.0)
     assert isinstance(save, c.SaveSnapshot)
     made.handle(e.SnapshotSaved(1), 0.0)
@@ -68,6 +73,32 @@ def test_a_reply_is_the_answer_and_the_link_is_what_the_edge_did_not_need() -> N
     assert made.turns.late_replies == 1
     assert made.metrics()["payload_bytes"] == 4
     made.check()
+
+
+def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
+    """Two devices alike, one on a link that takes 90 ms more: what they upload is the same."""
+    told, believed = [], []
+    for more_s in (0.0, 0.09):
+        plan = PLAN.with_measured_link()
+        # The second frame is a probe, whatever is believed.
+        learner = Settings(link="measured", alpha=1e6, probe_after_frames=1, probe_largest_gap_frames=1)
+        made = begun("fedlinucb_dw", plan=plan, learner=learner)
+        for frame in range(2):
+            captured = 1.0 + frame
+            run = made.handle(e.FrameCaptured(f"f{frame}"), captured)[-1]
+            assert isinstance(run, c.RunHead)
+            if run.arm == plan.device_arm:
+                made.handle(e.HeadFinished(run.turn, LOCAL_HEAD), captured + 0.03)
+                continue
+            (send,) = made.handle(e.HeadFinished(run.turn, REMOTE_HEAD), captured + 0.003)
+            assert isinstance(send, c.SendRequest)
+            made.handle(e.ReplyArrived(reply(send.request.id)), captured + 0.003 + 0.02 + more_s)
+        state = made.dump()["policies"]["fedlinucb_dw"]
+        told.append(state["member"]["local"])
+        believed.append(float(state["link"]["mean"] @ [1.0, 0.5]))
+    assert told[0]["count"] == told[1]["count"] == 3  # device; device and edge
+    assert np.allclose(told[0]["moment"], told[1]["moment"])
+    assert believed[1] > believed[0] + 0.03
 
 
 def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() -> None:

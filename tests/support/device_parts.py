@@ -25,6 +25,7 @@ PLAN = Plan(
     contexts=np.array([[0.0, 1.0, 0.5, 1.0], [0.4, 0.6, 0.3, 1.0], [1.0, 0.0, 0.0, 0.0]]),
     front=(True, False, False, False),
     device_arm=2,
+    link=2,
 )
 LOCAL_HEAD = Head(b"", "float32", (1, 10), 30.0, 0.0, top=(4, 0.5))
 REMOTE_HEAD = Head(b"jpeg", "uint8", (2, 2, 3), 1.0, 2.0, kept="kept")
@@ -38,12 +39,14 @@ def session(
     frames: int | None = None,
     warm_start: int = 0,
     restored: dict[str, Any] | None = None,
+    plan: Plan = PLAN,
+    learner: Settings | None = None,
 ) -> DeviceSession:
     identity = Identity("cam-1", "pi4", INSTALL, boot)
-    policies = tuple(build_policy(name, PLAN, Settings(), boot=boot) for name in names)
+    policies = tuple(build_policy(name, plan, learner or Settings(), boot=boot) for name in names)
     return DeviceSession(
         identity,
-        PLAN,
+        plan,
         policies,
         draw=lambda: 0.0,
         limits=limits,
