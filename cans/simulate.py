@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bus.errors import ConfigurationError
 from cans.versions import versions
 from lab.simulator import spec
 from lab.simulator.experiment import load
@@ -53,8 +54,18 @@ def simulate(settings: SimulateSettings) -> Report:
     """Play the experiment, and return what `summary.json` holds.
 
     Raises:
-        ConfigurationError: something in the experiment, or in what was set, cannot be.
+        ConfigurationError: something in the experiment, or in what was set, cannot be, or a file cannot be
+            written.
     """
+    try:
+        return _simulate(settings)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise ConfigurationError(f"cannot write the results{where}: {error.strerror or error}") from None
+
+
+def _simulate(settings: SimulateSettings) -> Report:
+    """As `simulate`, while files can be written."""
     overrides = settings.overrides
     if settings.seeds is not None:
         overrides = (*overrides, f"seeds={settings.seeds}")

@@ -47,7 +47,7 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
     for name in only:
         if name not in policies:
             raise ConfigurationError(f"there is no policy {name!r}{_nearest(name, policies)}")
-    family = table.pop("family", {})
+    family = _section(table.pop("family", {}), "family")
     world = table.get("world")
     if not isinstance(world, dict):
         raise ConfigurationError("no world: add a section [world] with kind = 'synthetic' or 'site'")
@@ -60,14 +60,19 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
             raise ConfigurationError(
                 f"policies: {name!r} will not do as a name: it names a folder, so letters, digits, _ . and -"
             )
-        if not isinstance(entry, dict):
-            raise ConfigurationError(f"policies.{name} is a section: [policies.{name}]")
-        changed = entry.pop("world", {})
+        entry = _section(entry, f"policies.{name}")  # noqa: PLW2901 - the same, looked at
+        changed = _section(entry.pop("world", {}), f"policies.{name}.world")
         table["policies"][name] = _learner(name, entry, family)
         table["worlds"][name] = _world({**world, **changed}, f"policies.{name}.world")
     table["world"] = _world(world, "world")
     experiment: Experiment = _convert(table, Experiment, "", _fields(Experiment))
     return experiment
+
+
+def _section(value: object, place: str) -> Table:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{place} is a section: [{place}]")
+    return value
 
 
 def _learner(name: str, entry: Table, family: Table) -> Learner:

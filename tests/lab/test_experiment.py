@@ -108,6 +108,8 @@ def test_what_cannot_be_is_said_with_its_place(tmp_path: Path, old: str, new: st
         ("title = 'x'\npolicies = 3", "no policy plays"),
         ("title = 'x'\n[policies]\nlinucb = 3\n[world]", "policies.linucb is a section"),
         ("title = 'x'\n[policies.linucb]", "no world"),
+        ("title = 'x'\nfamily = 3\n[policies.linucb]", "family is a section"),
+        ("title = 'x'\n[policies.linucb]\nworld = 3\n[world]", r"policies.linucb.world is a section"),
         ("title = 'x'\n[policies.linucb]\n[world]\nkind='site'", "missing required field `types`"),
     ],
 )

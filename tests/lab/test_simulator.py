@@ -284,6 +284,18 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_a_disk_that_takes_nothing_is_one_sentence(tmp_path: Path) -> None:
+    full = subprocess.run(
+        [sys.executable, "-m", "cans", "simulate", str(ORDERING), "--set", "world.frames=3", "--seeds", "1",
+         "--policies", "oracle", "--quiet", "--out", tmp_path, "--page", "/dev/full/page.md"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert full.returncode == 2
+    assert full.stderr.count("\n") == 1
+    assert "cannot write the results /dev/full" in full.stderr
+
+
+@pytest.mark.system
 def test_a_bad_experiment_is_one_sentence_and_code_2(tmp_path: Path) -> None:
     bad = subprocess.run(
         [sys.executable, "-m", "cans", "simulate", str(ORDERING), "--set", "world.framse=3",
