@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _command(settings: SimulateSettings) -> str:
         said.append(f"--policies {','.join(settings.policies)}")
     if settings.traces is not None:
         said.append("--traces DIR")
-    return " ".join((*said, *(f"--set {override}" for override in settings.overrides)))
+    return " ".join((*said, *(f"--set {shlex.quote(override)}" for override in settings.overrides)))
 
 
 def table_of(experiment: str, report: Report) -> Table:

@@ -95,7 +95,7 @@ def _learner(name: str, entry: Table, family: Table) -> Learner:
 
 def _world(table: Table, place: str) -> World:
     kinds = {kind.__struct_config__.tag: kind for kind in get_args(World)}
-    kind = kinds.get(table.get("kind"))
+    kind = kinds.get(str(table.get("kind")))
     if kind is None:
         raise ConfigurationError(
             f"{place}: there is no kind {table.get('kind')!r}{_nearest(str(table.get('kind')), kinds)}"

@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import bandits
+import bus
+from bus.errors import ConfigurationError
+from lab import network_table
 from lab.network_table import load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run, play
@@ -90,7 +93,11 @@ def do(job: bytes) -> str:
     """Do one job, given as the JSON of a `Job`; returns its policy."""
     asked = msgspec.json.decode(job, type=Job)
     world = make_world(asked.world, asked.seed)
-    run = play(world, team_of(asked.learner, world, asked.seed))
+    try:
+        team = team_of(asked.learner, world, asked.seed)
+    except ValueError as error:
+        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
+    run = play(world, team)
     _write(run, asked)
     return asked.policy
 
@@ -125,13 +132,23 @@ def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
     said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed))]
     if isinstance(world, spec.Site):
         said.append(msgspec.json.encode(load_table(world.network)))
+        said += [path.name.encode() + path.read_bytes() for path in _recordings(world)]
     return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+
+
+def _recordings(world: spec.Site) -> list[Path]:
+    """Return the files of recorded links that a world may play."""
+    named = [Path(world.traces, kind.link.file) for kind in world.types if isinstance(kind.link, spec.Trace)]
+    found = [*named, *(Path(world.traces).glob("*.csv") if world.traces else ())]
+    return sorted({path for path in found if path.is_file()})
 
 
 @functools.cache
 def _code() -> bytes:
     """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
     here = Path(__file__).parent
-    sources = [*Path(bandits.__file__).parent.glob("*.py"), *here.glob("*.py")]
+    packages = (Path(bandits.__file__).parent, here, Path(bus.__file__).parent)
+    sources = [path for package in packages for path in package.glob("*.py")]
+    sources.append(Path(network_table.__file__))
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)
     return hashlib.sha256(b"\n".join(path.read_bytes() for path in playing)).digest()

@@ -94,9 +94,7 @@ def _comparison(report: Report) -> list[str]:
     rivals = {name: mean for name, mean in means.items() if not name.startswith(("default", "oracle"))}
     if rivals:
         best = min(rivals, key=rivals.__getitem__)
-        said.append(
-            f"The fastest other policy is `{best}`: `default` takes {ours / rivals[best]:.3f} of its mean."
-        )
+        said.append(f"The fastest rival is `{best}`: `default` takes {ours / rivals[best]:.3f} of its mean.")
     simple = {name: mean for name, mean in rivals.items() if name in _SIMPLE}
     if simple:
         best = min(simple, key=simple.__getitem__)

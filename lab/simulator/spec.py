@@ -127,7 +127,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     """Devices of several types around one edge worker, with a network's measured table.
 
     Attributes:
-        network: a table of `lab/tables/`, by name, or a file made by `python -m lab.tables`.
+        network: a table of `lab/tables/`, by name, or a file made by `cans profile`.
         frames: a device.
         edge_slowness: of the edge worker, against the machine that measured.
         bus_ms: what broker and event loops add to an offloaded frame.

@@ -175,7 +175,8 @@ def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: i
     """Regress noisy offline runs of device and edge, each on its own columns."""
     random = stream(seed, device, _PROFILES)
     X = next(world.turns()).contexts  # noqa: N806 - as in the literature
-    assert world.link_column is not None
+    if world.link_column is None:
+        raise ConfigurationError("neurosurgeon needs a link, such as those of a site")
     device_X = X[:, world.device_columns]  # noqa: N806
     edge_X = np.delete(X, world.link_column, axis=1)[:, ~np.delete(world.device_columns, world.link_column)]  # noqa: N806
     compute_s = np.zeros(X.shape[0])

@@ -51,7 +51,7 @@ def test_losing_to_something_simple_is_said_in_bold(tmp_path: Path, ours: float,
     text = page(tmp_path, {"default": ours, "two_arm": 50.0, "edge_only_jpeg": 60.0, "linucb": 20.0})
     assert f"(`two_arm`) it takes {ours / 50.0:.3f}." in text
     assert ("**Against the best of" in text) == loud
-    assert "The fastest other policy is `linucb`" in text
+    assert "The fastest rival is `linucb`" in text
 
 
 def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:

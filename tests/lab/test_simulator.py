@@ -192,11 +192,14 @@ def test_the_types_of_a_group_share_what_they_learn() -> None:
 
 def test_an_arm_that_is_not_there_and_a_world_without_arms() -> None:
     for learner, settings in (
+        (spec.Neurosurgeon(), SYNTHETIC),
+        (spec.Ans(), SYNTHETIC),
+        (spec.EpsilonGreedy(), SYNTHETIC),
         (spec.Fixed(arm="0/png"), SITE),
         (spec.TwoArm(), SYNTHETIC),
         (spec.BestFixed(), SYNTHETIC),
     ):
-        with pytest.raises(ConfigurationError, match=r"no arm|stay the same"):
+        with pytest.raises(ConfigurationError, match=r"no arm|stay the same|no device whose|needs a link"):
             run_of(learner, settings)
 
 
@@ -218,6 +221,12 @@ def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> 
     for field in dataclasses.fields(Run):
         assert np.array_equal(getattr(played, field.name), getattr(kept, field.name))
     assert [job.done for job in jobs_of(small("world.bus_ms=5.0"), tmp_path)] == [False] * 4
+    recorded = tmp_path / "recorded"
+    recorded.mkdir()
+    (recorded / "a.csv").write_text("second,mbit_per_s\n0,3\n")
+    before = {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)}
+    (recorded / "a.csv").write_text("second,mbit_per_s\n0,4\n")
+    assert not {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)} & before
     Path(jobs[0].path).write_bytes(b"PAR1")
     assert not jobs[0].done
     assert not list(tmp_path.rglob("*.part"))
