@@ -80,8 +80,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--link",
     type=click.Choice(["learned", "measured"]),
     default="learned",
-    help="learned: the group's parameters hold the link too. measured: each device estimates its own from "
-    "its transfers, for groups whose links differ or move; all devices of a type must say the same.",
+    help="learned: the group's parameters hold the link too. measured (experimental): each device "
+    "estimates its own from its transfers, for links that differ or move; all of a type must say the same.",
 )
 @click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
 @click.option(
