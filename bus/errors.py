@@ -5,6 +5,7 @@
     CansError
     ├── ConfigurationError      what a person set cannot work: one sentence, exit code 2
     │   ├── BrokerUnreachable   nobody listens at that address
+    │   │   └── BrokerBusy      somebody does, but did not finish the connection: worth another attempt
     │   └── BrokerRefused       the broker said no: password, certificate, identity, protocol
     ├── LocalProtocolError      this side asked for something the protocol forbids: a bug here
     │   └── PayloadTooLarge     checked before the write; carries size and limit
@@ -42,6 +43,10 @@ class ConfigurationError(CansError):
 
 class BrokerUnreachable(ConfigurationError):  # noqa: N818 - reads as the state of the broker
     """Nobody answered at the broker's address."""
+
+
+class BrokerBusy(BrokerUnreachable):
+    """The broker is there, but the connection was not finished: it may be at the next attempt."""
 
 
 class BrokerRefused(ConfigurationError):  # noqa: N818 - as above

@@ -23,6 +23,7 @@ from bus.connection import (
     Properties,
 )
 from bus.errors import (
+    BrokerBusy,
     BrokerRefused,
     BrokerUnreachable,
     ConfigurationError,
@@ -33,7 +34,7 @@ from bus.errors import (
 )
 from bus.filters import require_filter, require_topic
 from bus.mqtt_client import ANSWER_TIMEOUT_S, ConnectFailed, Ending, MqttClient, SubscribeRefused
-from bus.mqtt_faults import connect_error
+from bus.mqtt_faults import connect_error, unfinished
 from bus.queues import Inbox
 from bus.tensors import Payload
 from bus.topics import MIB
@@ -50,6 +51,7 @@ _STOOD_S = 10.0
 # MQTT 5 is given up only after it failed so often without a clear refusal: one hiccup is no old broker.
 _UNCLEAR_FAILURES = 2
 _SET_UP_ROUNDS = 5
+_FIRST_ATTEMPTS = 3
 
 
 @contextlib.asynccontextmanager
@@ -72,13 +74,13 @@ async def open_connection(
         protocols: the protocols to try, in that order: 5, and 4 for MQTT 3.1.1.
 
     Raises:
-        BrokerUnreachable: nobody answered the first attempt.
+        BrokerUnreachable: nobody answered the first attempt, or the first few were not finished.
         BrokerRefused: the broker said no to the first attempt.
     """
     keep_large_buffers()
     connection = MqttConnection(address, endpoint, max_payload_bytes, protocols)
     try:
-        await connection.connect()
+        await connection.connect_first()
     except BrokerUnreachable as error:
         if first_connect == "fail":
             raise
@@ -164,6 +166,19 @@ class MqttConnection:
         except SubscribeRefused as error:
             raise PublishRefused(topic_filter, error.code) from error
 
+    async def connect_first(self) -> None:
+        """Connect, and again a few times where a broker is there but was too busy to finish.
+
+        Raises:
+            ConfigurationError: in a sentence.
+        """
+        for _ in range(_FIRST_ATTEMPTS - 1):
+            try:
+                return await self.connect()
+            except BrokerBusy:
+                await asyncio.sleep(self._backoff.delay_s())
+        return await self.connect()
+
     async def connect(self) -> None:
         """Connect once, trying both protocols.
 
@@ -233,9 +248,7 @@ class MqttConnection:
                 f"{error.topic} (0x{error.reason_code:02x}): mend its ACL"
             ) from error
         except (LinkLost, TimeoutError) as error:
-            raise BrokerUnreachable(
-                f"{self._address.url} went away while connecting ({error}): check the broker's log"
-            ) from error
+            raise unfinished(self._address, error) from error
 
     async def _say_all(self, client: MqttClient) -> None:
         """Publish and subscribe; what changes while the broker answers goes into another round.

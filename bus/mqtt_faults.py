@@ -8,7 +8,7 @@ import ssl
 from typing import NamedTuple
 
 from bus.address import BrokerAddress
-from bus.errors import BrokerRefused, BrokerUnreachable, ConfigurationError
+from bus.errors import BrokerBusy, BrokerRefused, BrokerUnreachable, ConfigurationError
 
 _CONNACK = 0x20
 _TLS_ALERT = 0x15  # how a TLS port answers a plain client
@@ -125,7 +125,7 @@ def _tls(address: BrokerAddress, error: ssl.SSLError) -> ConfigurationError:
 def _refused(address: BrokerAddress, code: int) -> ConfigurationError:
     who = f"user {address.username!r}" if address.username else "a client without a user name"
     if code in _BUSY:
-        return BrokerUnreachable(f"{address.url} {_BUSY[code]} (0x{code:02x}): try again later")
+        return BrokerBusy(f"{address.url} {_BUSY[code]} (0x{code:02x}): try again later")
     match code:
         case 0x86:
             return BrokerRefused(
@@ -140,6 +140,18 @@ def _refused(address: BrokerAddress, code: int) -> ConfigurationError:
         case 0x84:
             return BrokerRefused(f"{address.url} speaks neither MQTT 5 nor 3.1.1: use another broker")
     return BrokerRefused(f"{address.url} refused the connection with reason code 0x{code:02x}: see its log")
+
+
+def unfinished(address: BrokerAddress, error: Exception) -> BrokerBusy:
+    """Return the error of a connection that was accepted and then not set up.
+
+    Args:
+        address: of the broker.
+        error: `TimeoutError` where it went silent; else its words are told.
+    """
+    what = "went silent" if isinstance(error, TimeoutError) else "went away"
+    why = f" ({error})" if str(error) else ""
+    return BrokerBusy(f"{address.url} {what} while connecting{why}: check the broker's log and its load")
 
 
 def ending(code: int | None, error: OSError | None) -> str:

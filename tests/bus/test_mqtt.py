@@ -8,7 +8,7 @@ import pytest
 
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint, LinkDown, LinkUp
-from bus.errors import BrokerUnreachable, LinkLost, PayloadTooLarge
+from bus.errors import BrokerBusy, BrokerUnreachable, LinkLost, PayloadTooLarge
 from bus.mqtt import open_connection
 from cans.broker_places import free_port
 from cans.broker_process import BrokerProcess, BrokerSettings
@@ -228,6 +228,43 @@ def test_what_is_asked_for_while_connecting_is_there_at_link_up() -> None:
                 await connection.publish("late", b"heard")
                 assert bytes((await listener.delivery("late")).payload) == b"heard"
                 await watching.until(lambda e: isinstance(e, Delivery) and bytes(e.payload) == b"sleeping")
+
+    run(main())
+
+
+@pytest.mark.parametrize(("unlucky", "connects"), [(2, True), (3, False)])
+def test_a_broker_too_busy_to_finish_is_asked_again_before_giving_up(unlucky: int, connects: bool) -> None:
+    """It takes the connection and then hangs up before what was subscribed to is granted."""
+
+    async def main() -> None:
+        async with mosquitto() as broker:
+            inner = CutProxy(broker.address)
+            attempts = 0
+
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                nonlocal attempts
+                attempts += 1
+                if attempts > unlucky:
+                    await inner._forward(reader, writer)
+                    return
+                await reader.read(1024)
+                writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK of MQTT 5: welcome
+                await reader.read(1024)
+                writer.close()
+
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            async with server:
+                address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+                endpoint = Endpoint("a", subscriptions=(("t", 1),))
+                if connects:
+                    async with open_connection(address, endpoint) as connection:
+                        assert connection.protocol == 5
+                else:
+                    with pytest.raises(BrokerBusy, match="went away while connecting"):
+                        async with open_connection(address, endpoint):
+                            pass
+            assert attempts == 3
+            inner.cut()
 
     run(main())
 

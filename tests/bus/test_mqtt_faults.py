@@ -4,8 +4,8 @@ import ssl
 import pytest
 
 from bus.address import BrokerAddress
-from bus.errors import BrokerRefused, BrokerUnreachable
-from bus.mqtt_faults import Failure, connect_error, ending
+from bus.errors import BrokerBusy, BrokerRefused, BrokerUnreachable, LinkLost
+from bus.mqtt_faults import Failure, connect_error, ending, unfinished
 
 PLAIN = BrokerAddress("broker", 1883, username="me")
 TLS = BrokerAddress("broker", 8883, tls=True)
@@ -18,7 +18,7 @@ TLS = BrokerAddress("broker", 8883, tls=True)
         (TLS, Failure(code=0x87), BrokerRefused, "without a user name"),
         (PLAIN, Failure(code=0x85), BrokerRefused, "another id"),
         (PLAIN, Failure(code=0x84), BrokerRefused, "neither MQTT 5 nor 3.1.1"),
-        (PLAIN, Failure(code=0x88), BrokerUnreachable, "try again later"),
+        (PLAIN, Failure(code=0x88), BrokerBusy, "try again later"),
         (PLAIN, Failure(code=0x8A), BrokerRefused, "0x8a"),
         (PLAIN, Failure(timed_out=True), BrokerRefused, "answers no MQTT"),
         (PLAIN, Failure(first_byte=0x48), BrokerRefused, "not an MQTT broker"),
@@ -50,6 +50,13 @@ def test_3_1_1_is_tried_where_5_was_not_understood_and_nowhere_else() -> None:
     assert not Failure(first_byte=0x48).old_protocol
     assert not Failure(error=ConnectionRefusedError()).old_protocol
     assert not Failure(error=ssl.SSLError("alert")).old_protocol
+
+
+def test_a_connection_that_was_not_finished_says_how() -> None:
+    assert "went silent while connecting: check" in str(unfinished(PLAIN, TimeoutError()))
+    assert "went away while connecting (the broker is busy): check" in str(
+        unfinished(PLAIN, LinkLost("the broker is busy"))
+    )
 
 
 def test_endings_are_worded() -> None:
