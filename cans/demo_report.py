@@ -1,4 +1,8 @@
-"""The demo's figures: what it says at the end, as a table and as JSON. Pure."""
+"""The demo's figures: what it says at the end, as a table and as JSON. Pure.
+
+Every policy is judged on the same frames, the second half: the first is what the learner learns from, and on a
+machine that others use as well, means over other minutes differ by more than the policies do.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,6 +14,7 @@ from rich.table import Table
 
 from cans.demo_plan import LEARNER, RIVALS, DemoSettings
 
+_LABELS = {"learned": LEARNER, **{rival: rival for rival in RIVALS}}
 # One device's run, as `cans device --summary` writes it.
 Summary = Mapping[str, Any]
 
@@ -68,10 +73,7 @@ def make_report(
             "acknowledged": sum(summary["statistics_merged"] for summary in summaries.values()),
         },
         "types": {kind.name: _type(kind.devices, summaries) for kind in settings.types},
-        # Beside the promised figures: rivals over the same minutes as `learned`, whatever the machine did.
-        "second_half_mean_ms": {
-            kind.name: _second_halves(kind.devices, summaries) for kind in settings.types
-        },
+        "whole_mean_ms": {kind.name: _wholes(kind.devices, summaries) for kind in settings.types},
         "seed": settings.seed,
         "versions": dict(versions),
         "emulated": {
@@ -84,29 +86,28 @@ def make_report(
 
 
 def _type(devices: Sequence[str], summaries: Mapping[str, Summary]) -> dict[str, dict[str, float]]:
-    """Latencies of one type, its devices together."""
-
-    def samples(policy: str) -> list[Sequence[float]]:
-        return [summaries[device]["policies"][policy]["total_ms"] for device in devices]
-
-    found = {
-        "learned": latency([ms for each in samples(LEARNER) for ms in second_half(each)]),
-        "learned_whole": latency([ms for each in samples(LEARNER) for ms in each]),
+    """Latencies of one type, its devices together: of the second half, and `learned_whole` of all frames."""
+    later = {
+        label: latency([ms for each in _samples(policy, devices, summaries) for ms in second_half(each)])
+        for label, policy in _LABELS.items()
     }
-    for rival in RIVALS:
-        found[rival] = latency([ms for each in samples(rival) for ms in each])
-    return found
+    whole = latency([ms for each in _samples(LEARNER, devices, summaries) for ms in each])
+    return {"learned": later.pop("learned"), "learned_whole": whole, **later}
 
 
-def _second_halves(devices: Sequence[str], summaries: Mapping[str, Summary]) -> dict[str, float]:
-    """Mean latency of the later half of every policy's frames, milliseconds."""
-    names = {"learned": LEARNER, **{rival: rival for rival in RIVALS}}
+def _wholes(devices: Sequence[str], summaries: Mapping[str, Summary]) -> dict[str, float]:
+    """Mean latency of all of every policy's frames, milliseconds."""
     return {
-        label: latency(
-            [ms for each in devices for ms in second_half(summaries[each]["policies"][name]["total_ms"])]
-        )["mean_ms"]
-        for label, name in names.items()
+        label: latency([ms for each in _samples(policy, devices, summaries) for ms in each])["mean_ms"]
+        for label, policy in _LABELS.items()
     }
+
+
+def _samples(
+    policy: str, devices: Sequence[str], summaries: Mapping[str, Summary]
+) -> list[Sequence[float]]:
+    """Return each device's latencies under a policy, milliseconds."""
+    return [summaries[device]["policies"][policy]["total_ms"] for device in devices]
 
 
 def best_fixed(figures: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
@@ -129,13 +130,13 @@ def table(report: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title=f"Latency in ms; devices and links are emulated, weights {emulated['weights']}",
-        caption=f"seed {report['seed']}; {kinds}; * best fixed policy",
+        caption=f"second half of the frames, `whole`: all; * best fixed policy; seed {report['seed']}; {kinds}",
     )
-    for column in ("type", "policy", "mean", "p50", "p95", "frames", "/ best", "2nd half"):
+    for column in ("type", "policy", "mean", "p50", "p95", "frames", "/ best", "whole"):
         grid.add_column(column, justify="left" if column in {"type", "policy"} else "right", no_wrap=True)
     for name, figures in report["types"].items():
         best, best_ms = best_fixed(figures)
-        later = report["second_half_mean_ms"][name]
+        whole = report["whole_mean_ms"][name]
         label = name
         for policy, row in figures.items():
             grid.add_row(
@@ -144,7 +145,7 @@ def table(report: Mapping[str, Any]) -> Table:
                 *(f"{row[key]:.1f}" for key in ("mean_ms", "p50_ms", "p95_ms")),
                 str(int(row["frames"])),
                 f"{row['mean_ms'] / best_ms:.2f}" if best_ms else "-",
-                f"{later[policy]:.1f}" if policy in later else "",
+                f"{whole[policy]:.1f}" if policy in whole else "",
             )
             label = ""
         grid.add_section()
