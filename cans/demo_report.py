@@ -103,9 +103,7 @@ def _wholes(devices: Sequence[str], summaries: Mapping[str, Summary]) -> dict[st
     }
 
 
-def _samples(
-    policy: str, devices: Sequence[str], summaries: Mapping[str, Summary]
-) -> list[Sequence[float]]:
+def _samples(policy: str, devices: Sequence[str], summaries: Mapping[str, Summary]) -> list[Sequence[float]]:
     """Return each device's latencies under a policy, milliseconds."""
     return [summaries[device]["policies"][policy]["total_ms"] for device in devices]
 
@@ -130,7 +128,8 @@ def table(report: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title=f"Latency in ms; devices and links are emulated, weights {emulated['weights']}",
-        caption=f"second half of the frames, `whole`: all; * best fixed policy; seed {report['seed']}; {kinds}",
+        caption=f"second half of the frames; whole: all of them; * best fixed policy; "
+        f"seed {report['seed']}; {kinds}",
     )
     for column in ("type", "policy", "mean", "p50", "p95", "frames", "/ best", "whole"):
         grid.add_column(column, justify="left" if column in {"type", "policy"} else "right", no_wrap=True)
