@@ -1,7 +1,7 @@
 """The demo's figures: what it says at the end, as a table and as JSON. Pure.
 
-Every policy is judged on the same frames, the second half: the first is what the learner learns from, and on a
-machine that others use as well, means over other minutes differ by more than the policies do.
+Every policy is judged on the same frames, the second half: the first is what the learner learns from, and on
+a machine that others use as well, means over other minutes differ by more than the policies do.
 """
 
 import statistics
