@@ -177,7 +177,9 @@ class FedLinUCBDW:
     def _rows_beside_link(self, link: LinkEstimate, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Teach the link's estimate its part, and return the rows of the others.
 
-        A reply that never came says that the link took at least what was waited for; nothing of the edge.
+        A reply that never came says that the link took at least what was waited for, and nothing of the edge. A
+        refusal is what offloading costs at present, whatever is sent: with what the device then did by
+        itself it counts as a round trip, which is believed for as long as an outage is.
         """
         link.pass_time()
         device = x * self._device_columns
@@ -187,10 +189,15 @@ class FedLinUCBDW:
             return device[None, :], np.array([cost.total_s])
         units = float(x[self._link_column])
         rest_s = max(0.0, cost.total_s - device_s)
-        believed_s = float(link.predict(np.array([units]))[0][0])
         if cost.censored:
-            link.observe(units, max(believed_s, rest_s - max(0.0, self._current_factor().mean(rest))))
+            edge_s = max(0.0, self._current_factor().mean(rest))
+            if cost.refused:
+                link.observe_at_least(0.0, max(0.0, rest_s - edge_s))
+            else:
+                waited_s = rest_s if cost.link_s is None else cost.link_s
+                link.observe_at_least(units, max(0.0, waited_s - edge_s))
             return device[None, :], np.array([device_s])
+        believed_s = float(link.predict(np.array([units]))[0][0])
         link_s = min(believed_s if cost.link_s is None else cost.link_s, rest_s)
         if cost.link_s is not None:
             link.observe(units, link_s)

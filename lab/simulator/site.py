@@ -123,8 +123,10 @@ class _Frames:
         link_s = self._link.transfer_s(at_s + device_s, self._bits) + self._fixed_s + held_up_s
         total_s = np.where(self._sends, device_s + link_s + self._edge_s * factors[1], device_s)
         given_up = self._sends & (total_s > np.maximum(self._fallback_s, device_s))
-        alone_s = np.maximum(self._fallback_s, device_s) + self._finish_s * factors[0]
-        return np.where(given_up, alone_s, total_s), device_s, np.where(self._sends, link_s, 0.0), given_up
+        until_s = np.maximum(self._fallback_s, device_s)
+        alone_s = until_s + self._finish_s * factors[0]
+        between_s = np.where(given_up, until_s - device_s, np.where(self._sends, link_s, 0.0))
+        return np.where(given_up, alone_s, total_s), device_s, between_s, given_up
 
 
 _NO_NOISE = np.ones(2)
