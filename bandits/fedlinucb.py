@@ -177,9 +177,9 @@ class FedLinUCBDW:
     def _rows_beside_link(self, link: LinkEstimate, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Teach the link's estimate its part, and return the rows of the others.
 
-        A reply that never came says that the link took at least what was waited for, and nothing of the edge. A
-        refusal is what offloading costs at present, whatever is sent: with what the device then did by
-        itself it counts as a round trip, which is believed for as long as an outage is.
+        A reply that never came says that the link took at least what was waited for, and nothing of the
+        edge. A refusal is what offloading costs at present, whatever is sent: with what the device then did
+        by itself it counts as a round trip, which is believed for as long as an outage is.
         """
         link.pass_time()
         device = x * self._device_columns
