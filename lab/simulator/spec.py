@@ -210,6 +210,10 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     link_prior: Positive = 1.0
     link_memory_frames: Positive = 20.0
     link_usual_weight: Share = 0.02
+    slowness: Literal["shared", "measured"] = "shared"
+    slowness_drift: NotNegative = 0.05
+    slowness_noise: Positive = 0.15
+    slowness_memory_frames: Positive = 50.0
     offsets: bool = True
     offset_pseudo_rows: Positive = 2.0
     offset_forgetting: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0

@@ -125,8 +125,8 @@ def test_its_link_goes_through_a_dump_and_into_a_plain_one_not() -> None:
     other.load(policy.dump())
     assert np.array_equal(other.predict(X)[0], policy.predict(X)[0])
     plain.load(policy.dump())
-    assert plain.dump()["link"] is None
-    learner().load({name: part for name, part in policy.dump().items() if name != "link"})
+    assert plain.dump()["conditions"] is None
+    learner().load({name: part for name, part in policy.dump().items() if name != "conditions"})
 
 
 def test_it_must_be_told_where_the_link_is() -> None:

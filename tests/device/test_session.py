@@ -98,7 +98,7 @@ def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
             made.handle(e.ReplyArrived(reply(send.request.id)), captured + 0.003 + 0.02 + more_s)
         state = made.dump()["policies"]["fedlinucb_dw"]
         told.append(state["member"]["local"])
-        believed.append(float(state["link"]["mean"] @ [1.0, 0.5]))
+        believed.append(float(state["conditions"]["link"]["mean"] @ [1.0, 0.5]))
     assert told[0]["count"] == told[1]["count"] == 3  # device; device and edge
     assert np.allclose(told[0]["moment"], told[1]["moment"])
     assert believed[1] > believed[0] + 0.03
