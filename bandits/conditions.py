@@ -1,9 +1,10 @@
 """What holds for one device at present, and for no other of its group: its link, and how slow its stages are.
 
-The group's theta says what a stage costs on this type of device and at the edge, usually. Between theta and a frame
-stand three things that belong to one device and one hour: the link (`link_estimate.py`), a device that throttles, and
-an edge worker that is loaded (`slowness_estimate.py`). They are estimated here, from the stage times of each frame,
-and never leave the device; what theta is taught is the frame as it would have been without them.
+The group's theta says what a stage costs on this type of device and at the edge, usually. Between theta and
+a frame stand three things that belong to one device and one hour: the link (`link_estimate.py`), a device that
+throttles, and an edge worker that is loaded (`slowness_estimate.py`). They are estimated here, from the stage
+times of each frame, and never leave the device; what theta is taught is the frame as it would have been
+without them.
 """
 
 import numpy as np
@@ -26,9 +27,7 @@ class Conditions:
         settings: of link and slowness.
     """
 
-    def __init__(
-        self, device_columns: npt.NDArray[np.bool_], link_column: int, settings: Settings
-    ) -> None:
+    def __init__(self, device_columns: npt.NDArray[np.bool_], link_column: int, settings: Settings) -> None:
         self._device_columns = device_columns
         self._edge_columns = ~device_columns
         self._edge_columns[link_column] = False
@@ -87,7 +86,9 @@ class Conditions:
         waited_s = rest_s if cost.link_s is None else cost.link_s
         self._link.observe_at_least(units, max(0.0, waited_s - edge_s))
 
-    def _usual(self, estimate: SlownessEstimate | None, x: Vector, measured_s: float, factor: Factor) -> float:
+    def _usual(
+        self, estimate: SlownessEstimate | None, x: Vector, measured_s: float, factor: Factor
+    ) -> float:
         """Learn how slow a stage was, and return what it would have taken as it usually is."""
         if estimate is None:
             return measured_s

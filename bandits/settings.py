@@ -6,9 +6,9 @@ from typing import Literal, get_args
 
 from bandits.link_estimate import DEFAULT as DEFAULT_LINK
 from bandits.link_estimate import LinkSettings
+from bandits.member import Start, View
 from bandits.slowness_estimate import DEFAULT as DEFAULT_SLOWNESS
 from bandits.slowness_estimate import SlownessSettings
-from bandits.member import Start, View
 
 Feedback = Literal["total", "split"]
 Link = Literal["learned", "measured"]
@@ -76,7 +76,9 @@ class Settings:
         if self.slowness not in get_args(Slowness):
             raise ValueError(f"slowness {self.slowness!r} is none of {get_args(Slowness)}")
         if self.slowness == "measured" and self.link != "measured":
-            raise ValueError("a measured slowness needs a measured link: without it nobody knows the edge's part")
+            raise ValueError(
+                "a measured slowness needs a measured link: without it nobody knows the edge's part"
+            )
         for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):

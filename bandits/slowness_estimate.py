@@ -1,13 +1,14 @@
 """How many times slower than its group believes one stage of a device is at present.
 
-A device throttles when it is hot, and an edge worker computes for others too. Both make a whole stage slower by one
-factor, so the logarithm m of that factor is the state of a scalar Kalman filter that returns to 0, f frames a step:
+A device throttles when it is hot, and an edge worker computes for others too. Both make a whole stage slower
+by one factor, so the logarithm m of that factor is the state of a scalar Kalman filter that returns to 0, f
+frames a step:
 
     m <- k m,  P <- k^2 P + f q^2,  k = exp(-f / memory)
     observation ln(measured / expected), with noise r^2 + (spread of what was expected / expected)^2
 
-Theta is taught measured / exp(m), so it keeps saying what is usual for the type; what is particular to one device
-or one hour stays on the device, and one frame corrects the prediction of every arm.
+Theta is taught measured / exp(m), so it keeps saying what is usual for the type; what is particular to one
+device or one hour stays on the device, and one frame corrects the prediction of every arm.
 """
 
 import math

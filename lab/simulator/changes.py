@@ -55,7 +55,9 @@ class Changes:
         for index, change in enumerate(changes):
             at_edge = change.what in ("edge", "queue")
             # There is one edge worker; each device throttles, and each link slows, by itself.
-            shared = _spells(change, seconds, np.random.default_rng((seed, _CHANGES, index))) if at_edge else []
+            shared = (
+                _spells(change, seconds, np.random.default_rng((seed, _CHANGES, index))) if at_edge else []
+            )
             for device, name in enumerate(types):
                 if change.types and name not in change.types:
                     continue
