@@ -1,10 +1,9 @@
 """What holds for one device at present, and for no other of its group: its link, and how slow its stages are.
 
 The group's theta says what a stage costs on this type of device and at the edge, usually. Between theta and
-a frame stand three things that belong to one device and one hour: the link (`link_estimate.py`), a device that
-throttles, and an edge worker that is loaded (`slowness_estimate.py`). They are estimated here, from the stage
-times of each frame, and never leave the device; what theta is taught is the frame as it would have been
-without them.
+a frame stand three things of one device and one hour: the link (`link_estimate.py`), a device that throttles,
+and an edge worker that is loaded (`slowness_estimate.py`). They are estimated here, from the stage times of
+each frame, and never leave the device; what theta is taught is the frame as it would have been without them.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What changes in a site while it is played: devices that throttle, an edge worker that is loaded, slow links.
+"""What changes in a site while it is played: devices throttle, the edge worker is loaded, links slow down.
 
 Times are known or drawn; either way they follow from the seed alone, so that every policy meets the same.
 """

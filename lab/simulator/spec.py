@@ -127,12 +127,12 @@ class Change(Section, frozen=True, kw_only=True):
     """Something that gets slower for a while.
 
     Attributes:
-        what: "device" (it throttles), "link", "edge" (its worker computes for others too), or "queue" (a request
-            waits for a free edge worker).
+        what: "device" (it throttles), "link", "edge" (its worker computes for others too), or "queue" (a
+            request waits for a free edge worker).
         factor: times slower; not for a queue. wait_ms: mean of an exponential wait; for a queue only.
         at_s, for_s: from when, and for how long.
-        per_hour: instead, spells that begin at random so often an hour, `for_s` long on average; for each device
-            or link by itself, for the edge worker once.
+        per_hour: instead, spells that begin at random so often an hour, `for_s` long on average; for each
+            device or link by itself, for the edge worker once.
         types: of the devices that it concerns, all when empty.
     """
 
