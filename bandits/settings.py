@@ -79,7 +79,13 @@ class Settings:
             raise ValueError(
                 "a measured slowness needs a measured link: without it nobody knows the edge's part"
             )
+        if self.feedback == "total" and self.link == "measured":
+            raise ValueError("feedback 'total' says nothing of the link alone: it needs link 'learned'")
         for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")
+
+
+PRACTICE = Settings(link="measured", slowness="measured", beta_prior=0.3)
+"""What devices run and experiments call `default`: tuned as docs/results/tuning.md tells."""

@@ -325,12 +325,13 @@ PRESETS: dict[str, dict[str, object]] = {
     "fedlinucb_w": {"learner": "fedlinucb_dw", "share": "all", "warm_start": 40},
     "fedlinucb_d": {"learner": "fedlinucb_dw", "share": "type"},
     "fedlinucb_dw": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
-    # Tuned on seeds 0 to 3 of traces.toml with 1000 frames (docs/results/traces.md).
+    # The same as `bandits.settings.PRACTICE`; a test compares them.
     "default": {
         "learner": "fedlinucb_dw",
         "share": "type",
         "warm_start": 40,
         "link": "measured",
+        "slowness": "measured",
         "beta_prior": 0.3,
     },
     "device_only": {"learner": "fixed", "arm": "end/none"},
