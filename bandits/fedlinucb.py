@@ -1,8 +1,8 @@
 """FedLinUCB-DW, device side: choose by a lower confidence bound over what device and group know.
 
 score_p = <theta, x_p> + o_p + l_p - beta sqrt(x_p^T V^-1 x_p) - k sd(l_p), theta = V^-1 b, (V, b) = the
-member's view; o_p is the arm's own offset (`offsets.py`), l_p what the device's link is believed to take
-(`link_estimate.py`), each zero where switched off; with l_p, theta and the rows hold no link. An
+member's view; o_p is the arm's own offset (`offsets.py`), l_p what the device's link is believed to take, and
+x_p scaled by how slow its stages are just now (`conditions.py`), each as nothing where switched off. An
 independent design after the abstract of arXiv 2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
 
 What it does for you: splits feedback, bounds censored costs from below, probes the link when stuck on the
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.arrays import Dump, Matrix, Vector, require_mask
+from bandits.conditions import Conditions
 from bandits.factor import Factor
-from bandits.link_estimate import LinkEstimate
 from bandits.member import Member
 from bandits.offsets import ArmOffsets
 from bandits.policy import Contexts, Cost
@@ -83,9 +83,11 @@ class FedLinUCBDW:
             if settings.probe_after_frames is None
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
-        # Without a measured link nobody looks there.
-        self._link_column = 0 if link_column is None else link_column
-        self._link = LinkEstimate(settings.link_settings) if settings.link == "measured" else None
+        self._conditions = (
+            Conditions(self._device_columns, link_column, settings)
+            if settings.link == "measured" and link_column is not None
+            else None
+        )
         self._factor = Factor(self.member.view())
         self._epoch = self.member.epoch
 
@@ -105,30 +107,24 @@ class FedLinUCBDW:
 
     def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
         """Return expected cost and width sqrt(x^T V^-1 x), each (K,), of contexts (K, d)."""
-        factor = self._current_factor()
-        mean, width = factor.predict(self._without_link(contexts))
-        if self._offsets is not None:
-            mean = mean + self._offsets.predict(factor.theta, mean.shape[0])
-        if self._link is not None:
-            link_s, _ = self._link.predict(contexts[:, self._link_column])
-            mean = mean + self._offloads(contexts) * link_s
+        mean, width, _ = self._predict(contexts)
         return mean, width
 
-    def _without_link(self, X: Matrix) -> Matrix:
-        """Return contexts (..., d) as theta sees them: without the link's column where that is measured."""
-        if self._link is None:
-            return X
-        seen = X.copy()
-        seen[..., self._link_column] = 0.0
-        return seen
+    def _predict(self, X: Matrix) -> tuple[Vector, Vector, Vector]:
+        """Return expected cost, its width by theta, and the deviation of the link's part; each (K,)."""
+        factor, conditions = self._current_factor(), self._conditions
+        mean, width = factor.predict(X if conditions is None else conditions.seen(X))
+        if self._offsets is not None:
+            mean = mean + self._offsets.predict(factor.theta, mean.shape[0])
+        if conditions is None:
+            return mean, width, np.zeros_like(mean)
+        between_s, spread_s = conditions.between(X, self._offloads(X))
+        return mean + between_s, width, spread_s
 
     def _scores(self, X: Matrix) -> Vector:
         """Return the optimistic cost of each arm, (K,)."""
-        mean, width = self.predict(X)
-        score: Vector = mean - self.beta_s * width
-        if self._link is not None:
-            _, spread_s = self._link.predict(X[:, self._link_column])
-            score = score - self.settings.link_optimism * self._offloads(X) * spread_s
+        mean, width, spread_s = self._predict(X)
+        score: Vector = mean - self.beta_s * width - self.settings.link_optimism * spread_s
         return score
 
     def select(self, contexts: Matrix) -> int:
@@ -162,39 +158,14 @@ class FedLinUCBDW:
         x = self._contexts.row(arm)
         if self._probes is not None:
             self._note_probe(self._probes, arm, x, cost)
-        if self._link is not None:
-            X, y = self._rows_beside_link(self._link, x, cost)
-            x = self._without_link(x)
-        else:
-            X, y = self._rows_of(x, cost)
         factor = self._current_factor()
+        X, y = self._rows_of(x, cost) if self._conditions is None else self._conditions.rows(x, cost, factor)
         self.member.observe(X, y)
         if self.settings.view == "fresh":
             factor.append(X, y)
-        if self._offsets is not None and not (self._link is not None and cost.censored):
-            self._offsets.observe(arm, x, float(y.sum()))
-
-    def _rows_beside_link(self, link: LinkEstimate, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
-        """Teach the link's estimate its part, and return the rows of the others.
-
-        A reply that never came says that the link took at least what was waited for; nothing of the edge.
-        """
-        link.pass_time()
-        device = x * self._device_columns
-        rest = self._without_link(x - device)
-        device_s = cost.total_s if cost.device_s is None else cost.device_s
-        if not self._offloads(x):
-            return device[None, :], np.array([cost.total_s])
-        units = float(x[self._link_column])
-        rest_s = max(0.0, cost.total_s - device_s)
-        believed_s = float(link.predict(np.array([units]))[0][0])
-        if cost.censored:
-            link.observe(units, max(believed_s, rest_s - max(0.0, self._current_factor().mean(rest))))
-            return device[None, :], np.array([device_s])
-        link_s = min(believed_s if cost.link_s is None else cost.link_s, rest_s)
-        if cost.link_s is not None:
-            link.observe(units, link_s)
-        return np.stack([device, rest]), np.array([device_s, rest_s - link_s])
+        # What was never answered says nothing of an arm, beside the estimates that have taken it.
+        if self._offsets is not None and not (self._conditions is not None and cost.censored):
+            self._offsets.observe(arm, X.sum(axis=0), float(y.sum()))
 
     def _note_probe(self, probes: ProbeSchedule, arm: int, x: Vector, cost: Cost) -> None:
         """Count the frame as it was played: where nobody could be offloaded to, a probe stays due."""
@@ -202,7 +173,7 @@ class FedLinUCBDW:
         forced = self.forced and offloads
         probes.played(offloads=offloads, forced=forced)
         if forced:
-            probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s(arm, x))
+            probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s(arm))
 
     def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Return the regression rows of one frame: one, or the device part and the rest."""
@@ -220,14 +191,9 @@ class FedLinUCBDW:
             return observed_s
         return max(observed_s, self._current_factor().mean(x))
 
-    def _expected_s(self, arm: int, x: Vector) -> float:
-        """What `arm` of context `x` is believed to cost, its own offset included."""
-        factor = self._current_factor()
-        offset_s = 0.0 if self._offsets is None else float(self._offsets.predict(factor.theta, arm + 1)[arm])
-        expected_s = factor.mean(self._without_link(x)) + offset_s
-        if self._link is not None and self._offloads(x):
-            expected_s += float(self._link.predict(x[self._link_column : self._link_column + 1])[0][0])
-        return expected_s
+    def _expected_s(self, arm: int) -> float:
+        """What `arm` of the latest contexts is believed to cost."""
+        return float(self._predict(self._contexts.rows)[0][arm])
 
     def _offloads(self, X: Matrix | Vector) -> npt.NDArray[np.bool_]:
         """Which arms, rows of X (..., d), use link and edge."""
@@ -246,7 +212,7 @@ class FedLinUCBDW:
             "member": self.member.dump(),
             "offsets": None if self._offsets is None else self._offsets.dump(),
             "probes": None if self._probes is None else self._probes.dump(),
-            "link": None if self._link is None else self._link.dump(),
+            "conditions": None if self._conditions is None else self._conditions.dump(),
         }
 
     def load(self, state: Dump) -> None:
@@ -259,6 +225,6 @@ class FedLinUCBDW:
             self._offsets.load(state["offsets"])
         if self._probes is not None and state["probes"] is not None:
             self._probes.load(state["probes"])
-        if self._link is not None and state.get("link") is not None:
-            self._link.load(state["link"])
+        if self._conditions is not None and state.get("conditions") is not None:
+            self._conditions.load(state["conditions"])
         self.member.load(state["member"])

@@ -113,6 +113,15 @@ class LinkEstimate:
         self._usual = np.exp((1.0 - weight) * np.log(self._usual) + weight * np.log(self._mean))
         self._bound()
 
+    def observe_at_least(self, units: float, seconds: float) -> None:
+        """Learn that a transfer takes so long or longer; one that was believed to is no news.
+
+        Raises:
+            ValueError: not finite or negative.
+        """
+        if not seconds <= float(self._mean @ (1.0, units)):
+            self.observe(units, seconds)
+
     def _bound(self) -> None:
         """Keep the covariance symmetric, and no wider than not knowing, relative to the present mean."""
         most = self._settings.prior * np.maximum(self._mean, self._least)

@@ -77,7 +77,7 @@ class Neurosurgeon:
         if units == 0.0:
             return
         self._probes.learned(cheaper=not cost.censored and cost.total_s < expected)
-        if cost.link_s is not None:
+        if cost.link_s is not None and not cost.censored:
             self._link.observe(units, cost.link_s)
         else:
             self._link.observe(units, max(0.0, cost.total_s - float(self._compute_s[arm])))

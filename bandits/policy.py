@@ -21,8 +21,10 @@ class Cost:
         total_s: capture to answer, seconds. Only a synthetic experiment, whose costs are no durations, may
             go below zero.
         device_s: head + encode on the device, seconds; None where only the total is known.
-        link_s: on the link, both ways and the bus included, seconds; None where that is not known.
-        censored: `total_s` is a lower bound only (no reply before the deadline).
+        link_s: between device and edge worker, seconds: both ways, the bus, and waiting there for a free
+            worker; of a censored cost what was waited in vain, a lower bound; None where it is not known.
+        censored: `total_s` is a lower bound only (no reply before the deadline, or a refusal).
+        refused: the edge worker answered, but would not do it; the device has finished by itself.
 
     Raises:
         ValueError: a non-finite cost, or a part with a negative duration.
@@ -32,6 +34,7 @@ class Cost:
     device_s: float | None = None
     link_s: float | None = None
     censored: bool = False
+    refused: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would poison a regression."""

@@ -7,9 +7,12 @@ from typing import Literal, get_args
 from bandits.link_estimate import DEFAULT as DEFAULT_LINK
 from bandits.link_estimate import LinkSettings
 from bandits.member import Start, View
+from bandits.slowness_estimate import DEFAULT as DEFAULT_SLOWNESS
+from bandits.slowness_estimate import SlownessSettings
 
 Feedback = Literal["total", "split"]
 Link = Literal["learned", "measured"]
+Slowness = Literal["shared", "measured"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Settings:
             own estimate (`link_estimate.py`), so that theta holds only what devices of a type have in common.
         link_optimism: exploration of the link, in standard deviations of that estimate.
         link_settings: of that estimate.
+        slowness: "shared" takes device and edge to be as the group knows them; "measured" lets each device
+            follow how slow they are at present (`slowness_estimate.py`). It needs a measured link.
+        slowness_settings: of those estimates.
         offset_pseudo_rows: shrinkage of the arms' own offsets (`offsets.py`), None for none.
         offset_forgetting: how fast offsets forget, 1 for never.
         probe_after_frames: forced offload after so many device-only frames (`probing.py`), None for never.
@@ -54,6 +60,8 @@ class Settings:
     link: Link = "learned"
     link_optimism: float = 0.3
     link_settings: LinkSettings = DEFAULT_LINK
+    slowness: Slowness = "shared"
+    slowness_settings: SlownessSettings = DEFAULT_SLOWNESS
     offset_pseudo_rows: float | None = 2.0
     offset_forgetting: float = 1.0
     probe_after_frames: int | None = 32
@@ -65,7 +73,19 @@ class Settings:
             raise ValueError(f"feedback {self.feedback!r} is none of {get_args(Feedback)}")
         if self.link not in get_args(Link):
             raise ValueError(f"link {self.link!r} is none of {get_args(Link)}")
+        if self.slowness not in get_args(Slowness):
+            raise ValueError(f"slowness {self.slowness!r} is none of {get_args(Slowness)}")
+        if self.slowness == "measured" and self.link != "measured":
+            raise ValueError(
+                "a measured slowness needs a measured link: without it nobody knows the edge's part"
+            )
+        if self.feedback == "total" and self.link == "measured":
+            raise ValueError("feedback 'total' says nothing of the link alone: it needs link 'learned'")
         for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")
+
+
+PRACTICE = Settings(link="measured", slowness="measured", beta_prior=0.3)
+"""What devices run and experiments call `default`: tuned as docs/results/tuning.md tells."""

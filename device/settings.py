@@ -1,11 +1,11 @@
 """Everything that can be set about a device, and what one run of it came to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.member import View
-from bandits.settings import Feedback, Link
+from bandits.settings import PRACTICE, Feedback, Link
 from bandits.settings import Settings as LearnerSettings
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
@@ -58,7 +58,7 @@ class DeviceSettings:
     threads: int = 1
     policy: str = LEARNER
     compare: tuple[str, ...] = ()
-    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    learner: LearnerSettings = PRACTICE
     deadline_ms: float = 1000.0
     fallback_at: float = 0.7
     warm_start: int = 40
@@ -111,7 +111,7 @@ def learner_of(
     regularisation: float,
     view: View,
     feedback: Feedback,
-    link: Link = "learned",
+    link: Link = "measured",
 ) -> LearnerSettings:
     """Return the learners' switches that a person may set; see `bandits.settings.Settings`.
 
@@ -119,13 +119,13 @@ def learner_of(
         ConfigurationError: a value that cannot work, in a sentence.
     """
     try:
-        learner = LearnerSettings(
+        learner = replace(
+            PRACTICE if link == "measured" else LearnerSettings(),
             regularisation=regularisation,
             alpha=alpha,
             beta_s=beta_s,
             feedback=feedback,
             view=view,
-            link=link,
         )
         # Built for nothing: the learner knows its own limits, and says so before a network is loaded.
         FedLinUCBDW((True, False), learner, link_column=1)

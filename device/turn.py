@@ -31,6 +31,7 @@ class Turn:
     sent_at: float = 0.0
     sent_bytes: int = 0
     reason: str = ""
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

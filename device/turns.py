@@ -149,6 +149,7 @@ class Turns:
             return []
         if rejection.reason in {"unknown_model", "shutting_down"}:
             self._edges.rest(rejection.edge, now)
+        turn.refused = True
         return self._fall_back(turn, rejection.reason)
 
     def edge_gone(self, edge: str) -> list[Command]:
@@ -258,9 +259,7 @@ class Turns:
         device_s = (turn.head.head_ms + turn.head.encode_ms) / 1000.0
         # One frame of minutes (a stalled disk, a debugger) must not have the whole upload refused.
         spent_s = min(now - turn.began_at, DEFAULT_BOUNDS.cost_s)
-        # A reply that never came is not a missing row: the frame has cost at least what the fallback took.
-        link_s = stages.link_ms / 1000.0 if by == "edge" and stages is not None else None
-        cost = Cost(spent_s, min(device_s, spent_s), link_s, censored=by == "fallback")
+        cost = _cost_of(turn, by, spent_s, min(device_s, spent_s), stages or NO_STAGES)
         self._policies[turn.policy].update(turn.arm, cost)
         tally = self.tallies[turn.policy]
         tally.answered[by] += 1
@@ -303,3 +302,16 @@ class Turns:
             self.late_replies += 1
             return None
         return turn
+
+
+def _cost_of(turn: Turn, by: AnsweredBy, spent_s: float, device_s: float, stages: RemoteStages) -> Cost:
+    """Return what a turn has cost, in the parts that policies tell apart."""
+    match by:
+        case "device":
+            return Cost(spent_s, device_s)
+        case "edge":
+            return Cost(spent_s, device_s, (stages.link_ms + stages.queue_ms) / 1000.0)
+        case "fallback":
+            # Not a missing row: the frame has cost that much at least. Finishing here was no waiting.
+            waited_s = max(0.0, spent_s - device_s - stages.fallback_ms / 1000.0)
+            return Cost(spent_s, device_s, waited_s, censored=True, refused=turn.refused)

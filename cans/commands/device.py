@@ -79,9 +79,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--link",
     type=click.Choice(["learned", "measured"]),
-    default="learned",
-    help="learned: the group's parameters hold the link too. measured (experimental): each device "
-    "estimates its own from its transfers, for links that differ or move; all of a type must say the same.",
+    default="measured",
+    help="measured: each device estimates its own link, and how slow it and the edge worker are at present, "
+    "for links that differ or move. learned: the group's parameters hold the link too. All devices of a type "
+    "must say the same.",
 )
 @click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
 @click.option(

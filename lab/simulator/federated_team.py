@@ -8,6 +8,7 @@ from bandits.fedlinucb import FedLinUCBDW
 from bandits.link_estimate import LinkSettings
 from bandits.policy import Cost
 from bandits.settings import Settings
+from bandits.slowness_estimate import SlownessSettings
 from lab.simulator import spec
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
@@ -92,6 +93,12 @@ def settings_of(learner: spec.Family) -> Settings:
             prior=learner.link_prior,
             memory_frames=learner.link_memory_frames,
             usual_weight=learner.link_usual_weight,
+        ),
+        slowness=learner.slowness,
+        slowness_settings=SlownessSettings(
+            drift=learner.slowness_drift,
+            noise=learner.slowness_noise,
+            memory_frames=learner.slowness_memory_frames,
         ),
         offset_pseudo_rows=learner.offset_pseudo_rows if learner.offsets else None,
         offset_forgetting=learner.offset_forgetting,

@@ -14,10 +14,11 @@ from bandits.offline import experience, next_exit
 from bandits.statistics import Statistics
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
+from lab.simulator.changes import Changes, Conditions
 from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.world import Turn, Vector, stream
 
-_START, _NOISE, _EXITS, _LINK = 0, 1, 2, 3  # streams of a device
+_START, _NOISE, _EXITS, _LINK, _QUEUE = 0, 1, 2, 3, 4  # streams of a device
 
 
 class SiteWorld:
@@ -48,12 +49,14 @@ class SiteWorld:
             link_of(link, seconds, stream(seed, device, _LINK), settings.traces)
             for device, link in enumerate(recorded(self._kinds, settings.traces))
         ]
+        self._changes = Changes(settings.changes, self.types, seconds, seed)
 
     def turns(self) -> Iterator[Turn]:
         """As `World.turns`: every device plays one frame a period, in an order of its own."""
         settings, noise = self._settings, self._settings.noise
         devices = range(len(self._kinds))
         random = [stream(self._seed, device, _NOISE) for device in devices]
+        queues = [stream(self._seed, device, _QUEUE) for device in devices]
         offsets = [stream(self._seed, device, _START).random() * self._period_s for device in devices]
         order = sorted(devices, key=offsets.__getitem__)
         frames = [_Frames(self._table, self._kinds[d], self.links[d], settings) for d in devices]
@@ -63,10 +66,13 @@ class SiteWorld:
                 factors = _factors(random[device], noise.sigma)
                 held_up_s = random[device].exponential(noise.hiccup_ms / 1e3)
                 held_up = random[device].random() < noise.hiccups
+                waits = queues[device].exponential()
                 at_s = frame * self._period_s + offsets[device]
                 kind = frames[device]
-                costs, device_costs, link_costs, censored = kind.costs(at_s, factors, held_up * held_up_s)
-                means = kind.costs(at_s, _NO_NOISE, expected_hold_s)[0]
+                now = self._changes.at(device, at_s)
+                delay_s = held_up * held_up_s + waits * now.wait_s
+                costs, device_costs, link_costs, censored = kind.costs(at_s, factors, delay_s, now)
+                means = kind.costs(at_s, _NO_NOISE, expected_hold_s + now.wait_s, now)[0]
                 yield Turn(at_s, device, self._contexts, means, costs, device_costs, link_costs, censored)
 
     def device_means(self, device: int) -> Vector:
@@ -116,15 +122,19 @@ class _Frames:
         self._link = link
 
     def costs(
-        self, at_s: float, factors: Vector, held_up_s: float
+        self, at_s: float, factors: Vector, held_up_s: float, now: Conditions
     ) -> tuple[Vector, Vector, Vector, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Return total, device and link seconds, and which totals are lower bounds only; each (K,)."""
-        device_s = self._device_s * factors[0]
-        link_s = self._link.transfer_s(at_s + device_s, self._bits) + self._fixed_s + held_up_s
-        total_s = np.where(self._sends, device_s + link_s + self._edge_s * factors[1], device_s)
+        device_s = self._device_s * (factors[0] * now.device)
+        moving_s = self._link.transfer_s(at_s + device_s, self._bits * now.link)
+        link_s = moving_s + self._fixed_s + held_up_s
+        edge_s = self._edge_s * (factors[1] * now.edge)
+        total_s = np.where(self._sends, device_s + link_s + edge_s, device_s)
         given_up = self._sends & (total_s > np.maximum(self._fallback_s, device_s))
-        alone_s = np.maximum(self._fallback_s, device_s) + self._finish_s * factors[0]
-        return np.where(given_up, alone_s, total_s), device_s, np.where(self._sends, link_s, 0.0), given_up
+        until_s = np.maximum(self._fallback_s, device_s)
+        alone_s = until_s + self._finish_s * (factors[0] * now.device)
+        between_s = np.where(given_up, until_s - device_s, np.where(self._sends, link_s, 0.0))
+        return np.where(given_up, alone_s, total_s), device_s, between_s, given_up
 
 
 _NO_NOISE = np.ones(2)

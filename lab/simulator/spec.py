@@ -123,6 +123,28 @@ class Noise(Section, frozen=True, kw_only=True):
     hiccup_ms: NotNegative = 30.0
 
 
+class Change(Section, frozen=True, kw_only=True):
+    """Something that gets slower for a while.
+
+    Attributes:
+        what: "device" (it throttles), "link", "edge" (its worker computes for others too), or "queue" (a
+            request waits for a free edge worker).
+        factor: times slower; not for a queue. wait_ms: mean of an exponential wait; for a queue only.
+        at_s, for_s: from when, and for how long.
+        per_hour: instead, spells that begin at random so often an hour, `for_s` long on average; for each
+            device or link by itself, for the edge worker once.
+        types: of the devices that it concerns, all when empty.
+    """
+
+    what: Literal["device", "link", "edge", "queue"]
+    factor: Positive = 1.0
+    wait_ms: NotNegative = 0.0
+    at_s: NotNegative = 0.0
+    for_s: Positive = 1e8
+    per_hour: NotNegative = 0.0
+    types: tuple[Name, ...] = ()
+
+
 class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     """Devices of several types around one edge worker, with a network's measured table.
 
@@ -135,6 +157,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         deadline_ms, fallback_at: as `cans device` has them: after that part of the deadline without an
             answer a device finishes by itself, from the activation that it kept.
         traces: folder of recorded links; --traces names another.
+        changes: what gets slower for a while.
     """
 
     network: str = "mobilenet_v2"
@@ -147,6 +170,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
     traces: str = ""
     noise: Noise = Noise()
+    changes: tuple[Change, ...] = ()
 
 
 World = Synthetic | Site
@@ -186,6 +210,10 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     link_prior: Positive = 1.0
     link_memory_frames: Positive = 20.0
     link_usual_weight: Share = 0.02
+    slowness: Literal["shared", "measured"] = "shared"
+    slowness_drift: NotNegative = 0.05
+    slowness_noise: Positive = 0.15
+    slowness_memory_frames: Positive = 50.0
     offsets: bool = True
     offset_pseudo_rows: Positive = 2.0
     offset_forgetting: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
@@ -297,12 +325,13 @@ PRESETS: dict[str, dict[str, object]] = {
     "fedlinucb_w": {"learner": "fedlinucb_dw", "share": "all", "warm_start": 40},
     "fedlinucb_d": {"learner": "fedlinucb_dw", "share": "type"},
     "fedlinucb_dw": {"learner": "fedlinucb_dw", "share": "type", "warm_start": 40},
-    # Tuned on seeds 0 to 3 of traces.toml with 1000 frames (docs/results/traces.md).
+    # The same as `bandits.settings.PRACTICE`; a test compares them.
     "default": {
         "learner": "fedlinucb_dw",
         "share": "type",
         "warm_start": 40,
         "link": "measured",
+        "slowness": "measured",
         "beta_prior": 0.3,
     },
     "device_only": {"learner": "fixed", "arm": "end/none"},

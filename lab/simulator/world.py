@@ -28,8 +28,8 @@ class Turn:
         contexts: shape (K, d).
         means: shape (K,), true expected cost of each arm.
         costs: shape (K,), what each arm would cost this time.
-        device_costs, link_costs: shape (K,), the device's and the link's parts of it; None where a cost has
-            no parts.
+        device_costs, link_costs: shape (K,), the device's part and the part between device and edge, or
+            what was waited in vain; None where a cost has no parts.
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
     """
 
@@ -48,9 +48,7 @@ class Turn:
         if self.device_costs is None or self.link_costs is None or self.censored is None:
             return Cost(total_s)
         censored = bool(self.censored[arm])
-        # A reply that never came says nothing of how long it was on the link.
-        link_s = None if censored else float(self.link_costs[arm])
-        return Cost(total_s, float(self.device_costs[arm]), link_s, censored=censored)
+        return Cost(total_s, float(self.device_costs[arm]), float(self.link_costs[arm]), censored=censored)
 
 
 class World(Protocol):

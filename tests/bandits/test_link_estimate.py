@@ -87,6 +87,17 @@ def test_whatever_it_sees_it_stays_positive_and_finite(transfers: list[tuple[flo
         assert (np.linalg.eigvalsh(link.dump()["covariance"]) >= -1e-12).all()
 
 
+def test_a_bound_that_was_believed_anyway_is_no_news_and_a_higher_one_is() -> None:
+    estimate = LinkEstimate()
+    before = estimate.dump()
+    estimate.observe_at_least(1.0, 0.01)
+    assert all(np.array_equal(before[name], value) for name, value in estimate.dump().items())
+    estimate.observe_at_least(1.0, 1.0)
+    assert estimate.mean[1] > before["mean"][1]
+    with pytest.raises(ValueError, match="is none"):
+        estimate.observe_at_least(1.0, float("nan"))
+
+
 def test_a_dump_is_the_whole_of_it_and_nonsense_is_refused() -> None:
     link, other = taught(0.03, 0.2), LinkEstimate()
     other.load(link.dump())

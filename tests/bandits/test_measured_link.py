@@ -73,6 +73,36 @@ def test_a_reply_that_never_came_is_the_links_fault_and_teaches_nothing_of_the_e
     assert policy.predict(X)[0][2] == pytest.approx(expected[2])
 
 
+def test_what_was_finished_alone_is_not_the_links_fault() -> None:
+    """A fallback that was believed to take as long teaches nothing; what was waited counts, no more."""
+    policy, other = learner(), learner()
+    for each in (policy, other):
+        spend(each, 0.4, 40)
+        each.select(X)
+    believed_s = policy.predict(X)[0][0]
+    before = policy.predict(X)[0]
+    policy.update(0, Cost(5.0, 0.0, believed_s / 2, censored=True))
+    assert policy.predict(X)[0] == pytest.approx(before, rel=0.05)  # time passes for the estimate, no more
+    other.update(0, Cost(5.0, 0.0, 1.0, censored=True))
+    assert before[0] + 0.1 < other.predict(X)[0][0] < 1.2
+
+
+def test_a_refusal_makes_offloading_dear_for_a_while_whatever_is_sent() -> None:
+    policy = learner()
+    spend(policy, 0.01, 40)
+    before = policy.predict(X)[0]
+    for _ in range(3):
+        policy.select(X)
+        policy.update(0, Cost(0.3, 0.0, 0.01, censored=True, refused=True))
+    after = policy.predict(X)[0]
+    rise = after - before
+    assert rise[0] > 0.05
+    assert rise[1] == pytest.approx(rise[0], rel=0.2)
+    assert rise[2] == pytest.approx(0.0, abs=1e-3)
+    # It is forgotten as an outage is: the device comes back by itself.
+    assert spend(policy, 0.01, 120)[-1] == 0
+
+
 def test_without_stage_times_the_belief_stands_in() -> None:
     policy = learner()
     spend(policy, 0.05, 60, known=False)
@@ -95,8 +125,8 @@ def test_its_link_goes_through_a_dump_and_into_a_plain_one_not() -> None:
     other.load(policy.dump())
     assert np.array_equal(other.predict(X)[0], policy.predict(X)[0])
     plain.load(policy.dump())
-    assert plain.dump()["link"] is None
-    learner().load({name: part for name, part in policy.dump().items() if name != "link"})
+    assert plain.dump()["conditions"] is None
+    learner().load({name: part for name, part in policy.dump().items() if name != "conditions"})
 
 
 def test_it_must_be_told_where_the_link_is() -> None:

@@ -462,7 +462,11 @@ def test_rejections_carry_the_reason_the_edge_gave() -> None:
 
 
 def test_the_learners_switches_are_checked_before_anything_is_loaded() -> None:
-    made = learner_of(alpha=0.5, beta_s=None, regularisation=0.2, view="strict", feedback="total")
+    with pytest.raises(ConfigurationError, match="it needs link 'learned'"):
+        learner_of(alpha=0.5, beta_s=None, regularisation=0.2, view="strict", feedback="total")
+    made = learner_of(
+        alpha=0.5, beta_s=None, regularisation=0.2, view="strict", feedback="total", link="learned"
+    )
     assert (made.alpha, made.regularisation, made.view, made.feedback) == (0.5, 0.2, "strict", "total")
     with pytest.raises(ConfigurationError, match="the learner cannot be set so: alpha"):
         learner_of(alpha=-1.0, beta_s=None, regularisation=0.1, view="fresh", feedback="split")

@@ -97,8 +97,8 @@ def test_devices_that_measure_their_links_are_a_group_of_their_own(tmp_path: Pat
     async def main() -> tuple[list[DeviceSummary], Path]:
         broker = MemoryBroker()
         async with others(tmp_path, broker.connect):
-            plain = settings(tmp_path / "plain")
-            measured = settings(tmp_path / "measured", learner=Settings(link="measured"))
+            plain = settings(tmp_path / "plain", learner=Settings())
+            measured = settings(tmp_path / "measured")
             return [await run_device(given, connect=broker.connect) for given in (plain, measured)], tmp_path
 
     summaries, folder = asyncio.run(main())

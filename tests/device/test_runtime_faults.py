@@ -114,7 +114,7 @@ def test_early_exits_that_raise_leave_the_device_without_a_warm_start() -> None:
 
 def test_a_disk_that_refuses_stops_no_frame_and_sends_no_statistics(tmp_path: Path) -> None:
     # A folder where the state file should be: the rename over it fails, as on a full disk.
-    (tmp_path / f"device-cam-1-pi4-{MODEL}-{PLAN.schema}.state.new").mkdir()
+    (tmp_path / f"device-cam-1-pi4-{MODEL}-{PLAN.with_measured_link().schema}.state.new").mkdir()
     seen: list[e.Event] = []
     summary = play(Scripted(), seen=seen, policy="fedlinucb_dw", warm_start=4, state_dir=tmp_path)
     assert [event for event in seen if isinstance(event, e.SnapshotFailed)]

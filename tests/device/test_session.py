@@ -1,7 +1,10 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
+from bandits.fixed import FixedArm
+from bandits.policy import Cost
 from bandits.settings import Settings
 from bus import messages as m
 from device import commands as c
@@ -95,7 +98,7 @@ def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
             made.handle(e.ReplyArrived(reply(send.request.id)), captured + 0.003 + 0.02 + more_s)
         state = made.dump()["policies"]["fedlinucb_dw"]
         told.append(state["member"]["local"])
-        believed.append(float(state["link"]["mean"] @ [1.0, 0.5]))
+        believed.append(float(state["conditions"]["link"]["mean"] @ [1.0, 0.5]))
     assert told[0]["count"] == told[1]["count"] == 3  # device; device and edge
     assert np.allclose(told[0]["moment"], told[1]["moment"])
     assert believed[1] > believed[0] + 0.03
@@ -122,6 +125,32 @@ def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() ->
     assert fallback(e.EdgeAnnounced(edge_state(state="lost"))) == "edge_lost"
     assert fallback(e.EdgeAnnounced(edge_state(boot=2))) == "edge_lost"
     assert fallback(e.DeadlinePassed(), 1.5) == "deadline"
+
+
+def test_what_an_answer_cost_is_told_in_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Cost] = []
+    monkeypatch.setattr(FixedArm, "update", lambda _self, _arm, cost: told.append(cost))
+
+    made, send = waiting("edge_only_jpeg")
+    made.handle(e.ReplyArrived(reply(send.request.id)), 1.103)
+    made, send = waiting("edge_only_jpeg")
+    made.handle(e.DeadlinePassed(), 1.5)
+    made.handle(e.FallbackFinished(1, 3, 0.25, 40.0), 1.54)
+    made, send = waiting("edge_only_jpeg")
+    rejection = m.Rejection(id=send.request.id, edge="edge-1", reason="overloaded")
+    made.handle(e.RejectionArrived(rejection), 1.01)
+    made.handle(e.FallbackFinished(1, 3, 0.25, 40.0), 1.05)
+
+    answered, late, refused = told
+    # A wait for a free worker lies between device and edge, as the link does; decoding and the tail do not.
+    assert answered.link_s == pytest.approx(0.100 - 0.006 + 0.001)
+    assert not answered.censored
+    assert late.link_s == pytest.approx(0.5 - 0.003)  # what was finished here was not waited for
+    assert late.censored
+    assert not late.refused
+    assert refused.censored
+    assert refused.refused
+    assert refused.total_s == pytest.approx(0.05)
 
 
 def test_an_edge_worker_that_does_not_hold_the_model_is_left_alone_for_a_while() -> None:

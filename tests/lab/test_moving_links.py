@@ -125,7 +125,8 @@ def test_a_device_gives_up_on_a_dead_link_and_finishes_what_it_kept() -> None:
     turn = next(world.turns())
     jpeg, alone = world.arms.index("0/jpeg"), world.arms.index("end/none")
     assert turn.cost_of(jpeg).censored
-    assert turn.cost_of(jpeg).link_s is None
+    device_s = turn.cost_of(jpeg).device_s or 0.0
+    assert turn.cost_of(jpeg).link_s == pytest.approx(0.7 - device_s)  # waited in vain
     assert turn.costs[jpeg] == pytest.approx(0.7 + turn.costs[alone], rel=0.01)
     assert not turn.cost_of(alone).censored
     assert turn.costs[alone] < 0.3
