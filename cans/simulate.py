@@ -16,7 +16,7 @@ from bus.errors import ConfigurationError
 from cans.versions import versions
 from lab.simulator import spec
 from lab.simulator.experiment import load
-from lab.simulator.jobs import Job, jobs_of
+from lab.simulator.jobs import Job, jobs_of, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
@@ -155,6 +155,7 @@ def _provenance(experiment: spec.Experiment, settings: SimulateSettings) -> dict
         "sha256": hashlib.sha256(settings.experiment.read_bytes()).hexdigest(),
         "overrides": list(settings.overrides),
         "traces": _files(settings.traces),
+        "worlds": {policy: world_fingerprint(world) for policy, world in experiment.worlds.items()},
         "seeds": [experiment.first_seed, experiment.first_seed + experiment.seeds - 1],
         "simulated": True,
         "processors": os.cpu_count(),

@@ -26,7 +26,7 @@ from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
 _FORMAT = 1
-_AFTERWARDS = ("summary", "figures", "report", "pool")
+_AFTERWARDS = ("summary", "figures", "report", "pool", "compare")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
 
 
@@ -129,11 +129,24 @@ def _write(run: Run, job: Job) -> None:
 
 
 def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
-    said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed))]
+    said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, learner, seed)), *_content(world)]
+    return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+
+
+def world_fingerprint(world: spec.World) -> str:
+    """Return a hash of all that devices meet there: two runs of one seed can be paired where it is equal."""
+    return hashlib.sha256(b"\n".join(_content(world))).hexdigest()[:16]
+
+
+def _content(world: spec.World) -> list[bytes]:
+    """Return the settings of a world, and the content of the files that it names."""
+    said = [msgspec.json.encode(world)]
     if isinstance(world, spec.Site):
+        # Where the recordings lie does not matter, what they say does.
+        said = [msgspec.json.encode(msgspec.structs.replace(world, traces=""))]
         said.append(msgspec.json.encode(load_table(world.network)))
         said += [path.name.encode() + path.read_bytes() for path in _recordings(world)]
-    return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+    return said
 
 
 def _recordings(world: spec.Site) -> list[Path]:

@@ -38,10 +38,20 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapping[str, Any]) -> Report:
-    """Return the content of `summary.json`, from the files that the jobs have written."""
+    """Return the content of `summary.json`, from the files that the jobs have written.
+
+    `by_seed` holds what the means are of: policy, seed, figure.
+    """
     policies: dict[str, dict[str, Any]] = {}
+    by_seed: dict[str, dict[str, Figures]] = {}
     for policy in experiment.policies:
         in_seconds = isinstance(experiment.worlds[policy], spec.Site)
-        each = [figures_of(read(job), in_seconds=in_seconds) for job in jobs if job.policy == policy]
-        policies[policy] = {name: interval([one[name] for one in each]) for name in each[0]}
-    return {"policies": policies, "provenance": dict(provenance)}
+        each = {
+            str(job.seed): figures_of(read(job), in_seconds=in_seconds)
+            for job in jobs
+            if job.policy == policy
+        }
+        by_seed[policy] = each
+        names = next(iter(each.values()))
+        policies[policy] = {name: interval([one[name] for one in each.values()]) for name in names}
+    return {"policies": policies, "by_seed": by_seed, "provenance": dict(provenance)}

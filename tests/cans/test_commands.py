@@ -11,7 +11,18 @@ from cans.__main__ import Commands, main
 from cans.version import __version__
 from device.policy_names import NAMES as POLICIES
 
-NAMES = ["demo", "broker", "aggregator", "edge", "device", "watch", "version"]
+NAMES = [
+    "demo",
+    "broker",
+    "aggregator",
+    "edge",
+    "device",
+    "watch",
+    "profile",
+    "simulate",
+    "compare",
+    "version",
+]
 
 
 def test_help_lists_every_command_with_a_sentence() -> None:

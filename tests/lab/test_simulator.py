@@ -20,7 +20,7 @@ from lab.network_table import TABLES, load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run, play
 from lab.simulator.experiment import load
-from lab.simulator.jobs import do, jobs_of, make_world, read
+from lab.simulator.jobs import do, jobs_of, make_world, read, world_fingerprint
 from lab.simulator.summary import figures_of, interval
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
@@ -225,6 +225,12 @@ def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> 
     recorded.mkdir()
     (recorded / "a.csv").write_text("second,mbit_per_s\n0,3\n")
     before = {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)}
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "a.csv").write_bytes((recorded / "a.csv").read_bytes())
+    assert {job.fingerprint for job in jobs_of(small(f"world.traces={moved}"), tmp_path)} == before
+    assert world_fingerprint(jobs[0].world) == world_fingerprint(jobs[1].world)
+    assert world_fingerprint(jobs[0].world) != world_fingerprint(small("world.bus_ms=5.0").world)
     (recorded / "a.csv").write_text("second,mbit_per_s\n0,4\n")
     assert not {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)} & before
     Path(jobs[0].path).write_bytes(b"PAR1")
