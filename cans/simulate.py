@@ -156,6 +156,7 @@ def _provenance(experiment: spec.Experiment, settings: SimulateSettings) -> dict
         "overrides": list(settings.overrides),
         "traces": _files(settings.traces),
         "worlds": {policy: world_fingerprint(world) for policy, world in experiment.worlds.items()},
+        "settle_frames": experiment.settle_frames,
         "seeds": [experiment.first_seed, experiment.first_seed + experiment.seeds - 1],
         "simulated": True,
         "processors": os.cpu_count(),

@@ -34,11 +34,13 @@ class Results(msgspec.Struct, frozen=True):
     Attributes:
         by_seed: policy to rows.
         worlds: fingerprint of where each policy has played.
+        settle_frames: from which frame on `later_mean_ms` counts.
     """
 
     place: str
     by_seed: dict[str, Rows]
     worlds: dict[str, str]
+    settle_frames: int
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +94,7 @@ def read_results(folder: Path) -> Results:
                 "place": str(folder),
                 "by_seed": summary["by_seed"],
                 "worlds": summary["provenance"]["worlds"],
+                "settle_frames": summary["provenance"]["settle_frames"],
             },
             Results,
         )
@@ -137,6 +140,7 @@ def _require(names: Sequence[str], known: Sequence[str], where: str) -> None:
 def _compare(first: Results, second: Results, pairs: Sequence[tuple[str, str]]) -> Compared:
     left_out: dict[str, str] = {}
     comparisons: list[Comparison] = []
+    other_sense = {"later_mean_ms"} if first.settle_frames != second.settle_frames else set()
     for against, policy in pairs:
         one, other = first.by_seed[against], second.by_seed[policy]
         seeds = [seed for seed in one if seed in other]
@@ -149,7 +153,8 @@ def _compare(first: Results, second: Results, pairs: Sequence[tuple[str, str]]) 
             comparisons += [
                 _paired(figure, against, policy, one, other, seeds, unpaired)
                 for figure in one[seeds[0]]
-                if all(figure in row[seed] for row in (one, other) for seed in seeds)
+                if figure not in other_sense
+                and all(figure in row[seed] for row in (one, other) for seed in seeds)
             ]
     if not comparisons:
         reasons = (

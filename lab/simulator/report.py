@@ -41,7 +41,7 @@ def write_page(experiment: spec.Experiment, report: Report, figures: Path, page:
         ),
         _table(report),
         *_published(experiment, report),
-        *_comparison(report),
+        *_comparison(report, experiment.settle_frames),
         *pictures,
         _provenance(report["provenance"]),
     ]
@@ -82,15 +82,22 @@ def _published(experiment: spec.Experiment, report: Report) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _comparison(report: Report) -> list[str]:
+def _means(report: Report, figure: str) -> dict[str, float]:
+    return {name: row[figure]["mean"] for name, row in report["policies"].items() if figure in row}
+
+
+def _comparison(report: Report, settle_frames: int) -> list[str]:
     """Return how far `default` is from the oracle, and from whoever else was fastest."""
-    means = {name: row["mean_ms"]["mean"] for name, row in report["policies"].items() if "mean_ms" in row}
+    means, later = _means(report, "mean_ms"), _means(report, "later_mean_ms")
     ours = means.get("default")
     if ours is None:
         return []
     said = []
     if "oracle" in means:
         said.append(f"`default` takes {ours / means['oracle']:.3f} of the oracle's mean latency.")
+    if {"default", "oracle"} <= later.keys():
+        ratio = later["default"] / later["oracle"]
+        said.append(f"From frame {settle_frames} on it takes {ratio:.3f} of it.")
     rivals = {name: mean for name, mean in means.items() if not name.startswith(("default", "oracle"))}
     if rivals:
         best = min(rivals, key=rivals.__getitem__)

@@ -324,6 +324,7 @@ class Experiment(Section, frozen=True, kw_only=True):
         policies: who plays; each meets the same frames, links and noise, seed by seed.
         worlds: for each policy, what it has changed of the world.
         published: figures of others that should come out, by policy.
+        settle_frames: `later_mean_ms` counts from this frame of each device on.
     """
 
     title: str
@@ -334,3 +335,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     policies: dict[str, Learner]
     worlds: dict[str, World]
     published: dict[str, dict[str, Positive]] = {}
+    settle_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 200

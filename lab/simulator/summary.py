@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from lab.simulator import spec
@@ -17,14 +18,30 @@ Report = dict[str, Any]
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 
 
-def figures_of(run: Run, *, in_seconds: bool) -> Figures:
-    """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations."""
+def figures_of(run: Run, *, in_seconds: bool, settle_frames: int) -> Figures:
+    """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations.
+
+    `later_mean_ms` is the mean over what devices play from their frame `settle_frames` on; it is there when
+    any device gets so far.
+    """
     figures = {"regret": float(run.regret.sum())}
     if in_seconds:
         figures["mean_ms"] = 1e3 * float(run.cost.mean())
+        later = run.cost[_frame_of(run.device) >= settle_frames]
+        if later.size:
+            figures["later_mean_ms"] = 1e3 * float(later.mean())
         quantiles = np.quantile(run.cost, list(QUANTILES.values()))
         figures |= {name: 1e3 * float(value) for name, value in zip(QUANTILES, quantiles, strict=True)}
     return figures | {"messages": float(run.messages), "bytes": float(run.bytes)}
+
+
+def _frame_of(device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return for each turn how many its device has played before."""
+    counts = np.bincount(device)
+    frames = np.empty(device.size, dtype=np.int64)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    frames[np.argsort(device, kind="stable")] = np.arange(device.size) - starts
+    return frames
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
@@ -47,7 +64,9 @@ def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapp
     for policy in experiment.policies:
         in_seconds = isinstance(experiment.worlds[policy], spec.Site)
         each = {
-            str(job.seed): figures_of(read(job), in_seconds=in_seconds)
+            str(job.seed): figures_of(
+                read(job), in_seconds=in_seconds, settle_frames=experiment.settle_frames
+            )
             for job in jobs
             if job.policy == policy
         }

@@ -32,7 +32,7 @@ def rows(shift: float, noise: float = 0.1, *, figure: str = "mean_ms", seeds: ra
 
 
 def results(**policies: Rows) -> Results:
-    return Results("somewhere", policies, dict.fromkeys(policies, "here"))
+    return Results("somewhere", policies, dict.fromkeys(policies, "here"), 200)
 
 
 def of(comparisons: list[Comparison], policy: str, figure: str = "mean_ms") -> Comparison:
@@ -111,11 +111,18 @@ def test_two_folders_are_paired_by_the_seeds_that_both_have() -> None:
 
 
 def test_what_met_other_frames_is_not_paired() -> None:
-    first, second = results(a=rows(0.0)), Results("elsewhere", {"a": rows(0.0)}, {"a": "there"})
+    first, second = results(a=rows(0.0)), Results("elsewhere", {"a": rows(0.0)}, {"a": "there"}, 200)
     with pytest.raises(ConfigurationError, match="cannot be compared: a played in another world"):
         compare_folders(first, second)
     with pytest.raises(ConfigurationError, match="there is no policy to compare"):
         compare_folders(first, results(b=rows(0.0)))
+
+
+def test_a_figure_that_means_something_else_there_is_not_compared() -> None:
+    one = Results("here", {"a": rows(0.0, figure="later_mean_ms")}, {"a": "w"}, 200)
+    other = Results("there", {"a": rows(1.0, figure="later_mean_ms")}, {"a": "w"}, 300)
+    assert {each.figure for each in compare_folders(one, one).comparisons} == {"later_mean_ms", "messages"}
+    assert {each.figure for each in compare_folders(one, other).comparisons} == {"messages"}
 
 
 def test_a_policy_that_is_not_there_is_said() -> None:

@@ -240,10 +240,14 @@ def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> 
 
 def test_figures_and_their_intervals() -> None:
     run = run_of(spec.Random())
-    figures = figures_of(run, in_seconds=True)
+    figures = figures_of(run, in_seconds=True, settle_frames=45)
     assert figures["mean_ms"] == pytest.approx(1e3 * run.cost.mean())
+    each = [run.cost[run.device == device][45:] for device in range(4)]
+    assert figures["later_mean_ms"] == pytest.approx(1e3 * np.concatenate(each).mean())
+    assert len(np.concatenate(each)) == 4 * 15
+    assert "later_mean_ms" not in figures_of(run, in_seconds=True, settle_frames=60)
     assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
-    assert "mean_ms" not in figures_of(run, in_seconds=False)
+    assert "mean_ms" not in figures_of(run, in_seconds=False, settle_frames=45)
     assert interval([1.0]) == {"mean": 1.0, "ci95": None}
     # Four values 1, 2, 3, 4: standard error 0.6455, t(0.975, 3) = 3.1824.
     assert interval([1.0, 2.0, 3.0, 4.0])["ci95"] == pytest.approx([2.5 - 2.0543, 2.5 + 2.0543], abs=1e-3)
