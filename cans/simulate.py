@@ -16,7 +16,7 @@ from bus.errors import ConfigurationError
 from cans.versions import versions
 from lab.simulator import spec
 from lab.simulator.experiment import load
-from lab.simulator.jobs import Job, jobs_of, world_fingerprint
+from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
@@ -75,6 +75,7 @@ def _simulate(settings: SimulateSettings) -> Report:
     experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
+    sweep(settings.out)
     _run_missing(jobs, settings)
     report = summarise(experiment, jobs, _provenance(experiment, settings))
     unfinished = settings.out / "summary.json.part"
@@ -82,9 +83,9 @@ def _simulate(settings: SimulateSettings) -> Report:
     unfinished.replace(settings.out / "summary.json")
     from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
 
-    draw(experiment, jobs, report, settings.out)
+    figures = draw(experiment, jobs, report, settings.out)
     if settings.page is not None:
-        write_page(experiment, report, settings.out, settings.page, _command(settings))
+        write_page(experiment, report, figures, settings.page, _command(settings))
     return report
 
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import msgspec
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -76,6 +77,14 @@ def jobs_of(experiment: spec.Experiment, out: Path) -> list[Job]:
     return jobs
 
 
+def sweep(out: Path) -> None:
+    """Remove what killed runs left half written; a process that lives may still be writing its own."""
+    for unfinished in out.glob("rounds/*/*.part"):
+        process = unfinished.stem.rpartition(".")[2]
+        if not (process.isdigit() and psutil.pid_exists(int(process))):
+            unfinished.unlink(missing_ok=True)
+
+
 def make_world(settings: spec.World, seed: int) -> World:
     """Return a world of these settings.
 
@@ -95,6 +104,8 @@ def do(job: bytes) -> str:
     world = make_world(asked.world, asked.seed)
     try:
         team = team_of(asked.learner, world, asked.seed)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
     run = play(world, team)

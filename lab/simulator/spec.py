@@ -75,7 +75,9 @@ class Lte(Section, frozen=True, kw_only=True, tag="lte", tag_field="kind"):
 
 
 class Trace(Section, frozen=True, kw_only=True, tag="trace", tag_field="kind"):
-    """A recorded link: a CSV file with the columns `second,mbit_per_s`, one row a second.
+    """A recorded link: a CSV file with the columns `second,mbit_per_s`, seconds increasing.
+
+    A row holds until the next: rows may be missing, and the last rate is held over the gap.
 
     A device starts at a place of its own and goes on from the beginning at the end.
 
@@ -310,6 +312,12 @@ PRESETS: dict[str, dict[str, object]] = {
     "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},
 }
 """What a name stands for; an experiment may change any of its settings."""
+
+
+FIGURES = ("regret", "messages", "bytes")
+"""What every run comes to."""
+TIMED_FIGURES = ("mean_ms", "later_mean_ms", "p50_ms", "p95_ms", "p99_ms")
+"""What a run comes to where costs are durations; `later_mean_ms` where it is long enough."""
 
 
 class Experiment(Section, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,14 @@ def test_a_command_that_does_not_exist_is_exit_2() -> None:
     result = CliRunner().invoke(main, ["devcie"])
     assert result.exit_code == 2
     assert isinstance(main, Commands)
+
+
+def test_a_profile_that_could_not_be_written_is_not_measured(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["profile", "--out", str(tmp_path / "nowhere" / "x.json")])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"cans: --out {tmp_path}/nowhere/x.json cannot be written: make the folder {tmp_path}/nowhere first\n"
+    )
 
 
 def test_version_says_what_it_runs_with() -> None:

@@ -33,9 +33,12 @@ def page(
     for name, mean in (later or {}).items():
         report["policies"][name]["later_mean_ms"] = figure(mean)
     (folder / "figures").mkdir(exist_ok=True)
-    (folder / "figures" / "regret.png").write_bytes(b"png")
+    drawn = [folder / "figures" / f"regret.{kind}" for kind in ("svg", "png")]
+    for path in drawn:
+        path.write_bytes(b"png")
+    (folder / "figures" / "latency.png").write_bytes(b"of an earlier run")
     target = folder / "docs" / "test.md"
-    write_page(experiment, report, folder / "figures", target, "cans simulate t.toml")
+    write_page(experiment, report, drawn, target, "cans simulate t.toml")
     return target.read_text()
 
 
@@ -48,6 +51,7 @@ def test_a_page_holds_question_command_table_and_figures(tmp_path: Path) -> None
     assert "![regret](test-regret.png)" in text
     assert "![latency]" not in text
     assert (tmp_path / "docs" / "test-regret.png").read_bytes() == b"png"
+    assert not (tmp_path / "docs" / "test-latency.png").exists()
 
 
 def test_the_ratio_to_the_oracle_is_also_said_from_the_settling_frame_on(tmp_path: Path) -> None:
@@ -69,7 +73,10 @@ def test_losing_to_something_simple_is_said_in_bold(tmp_path: Path, ours: float,
 
 def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:
     text = page(
-        tmp_path, {"linucb": 55.0}, published={"linucb": {"mean_ms": 50.0}, "absent": {"regret": 1.0}}
+        tmp_path,
+        {"linucb": 55.0},
+        published={"linucb": {"mean_ms": 50.0, "later_mean_ms": 1.0}, "absent": {"regret": 1.0}},
     )
     assert "| linucb | mean_ms | 50 | 55.0 | +10.0 % |" in text
     assert "absent" not in text
+    assert "later_mean_ms" not in text  # it was not played for so long

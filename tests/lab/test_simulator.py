@@ -201,6 +201,19 @@ def test_an_arm_that_is_not_there_and_a_world_without_arms() -> None:
     ):
         with pytest.raises(ConfigurationError, match=r"no arm|stay the same|no device whose|needs a link"):
             run_of(learner, settings)
+    for arm, said in (("end/none", "which sends nothing: choose one"), ("0/jpg", "did you mean '0/jpeg'?")):
+        with pytest.raises(ConfigurationError, match=said):
+            run_of(spec.TwoArm(edge_arm=arm))
+
+
+def test_a_policy_that_cannot_play_is_named(tmp_path: Path) -> None:
+    experiment = load(
+        Path("lab/experiments/traces.toml"),
+        overrides=["policies.two_arm.edge_arm=end/none", "world.frames=2"],
+        only=["two_arm"],
+    )
+    with pytest.raises(ConfigurationError, match=r"^policies\.two_arm: edge_arm is 'end/none'"):
+        do(msgspec.json.encode(jobs_of(experiment, tmp_path)[0]))
 
 
 def small(*overrides: str) -> spec.Experiment:
@@ -262,6 +275,12 @@ def test_tables_are_checked(tmp_path: Path) -> None:
         path.write_text(json.dumps({**good, key: value}))
         with pytest.raises(ConfigurationError, match="is no network table"):
             load_table(str(path))
+    path = tmp_path / "link.json"
+    path.write_text(json.dumps({**good, "columns": [f"{name}s" for name in good["columns"]]}))
+    with pytest.raises(ConfigurationError, match=r"it has no column link\.bits"):
+        load_table(str(path))
+    with pytest.raises(ConfigurationError, match="cannot write the network table"):
+        load_table("mobilenet_v2").save(tmp_path)
 
 
 @pytest.mark.system
