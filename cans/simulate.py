@@ -15,6 +15,7 @@ from rich.table import Table
 from bus.errors import ConfigurationError
 from cans.versions import versions
 from lab.simulator import spec
+from lab.simulator.cluster import do_all_at
 from lab.simulator.experiment import load
 from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
@@ -38,6 +39,7 @@ class SimulateSettings:
         processes: at a time.
         page: Markdown file to write, with the figures beside it; None for none.
         quiet: no progress.
+        cluster: address of a Dask scheduler whose workers do the runs; this machine's when empty.
     """
 
     experiment: Path
@@ -49,6 +51,7 @@ class SimulateSettings:
     processes: int = 1
     page: Path | None = None
     quiet: bool = False
+    cluster: str = ""
 
 
 def simulate(settings: SimulateSettings) -> Report:
@@ -71,7 +74,8 @@ def _simulate(settings: SimulateSettings) -> Report:
     if settings.seeds is not None:
         overrides = (*overrides, f"seeds={settings.seeds}")
     if settings.traces is not None:
-        overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces))}")
+        # Whole: a worker of a cluster may stand in another folder.
+        overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces.resolve()))}")
     experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,10 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
         def ended(job: Job) -> None:
             progress.update(bar, advance=1, description=f"{job.policy}, seed {job.seed}")
 
-        do_all(missing, min(settings.processes, max(1, len(missing))), ended)
+        if settings.cluster:
+            do_all_at(settings.cluster, missing, ended)
+        else:
+            do_all(missing, min(settings.processes, max(1, len(missing))), ended)
 
 
 def _files(traces: Path | None) -> dict[str, str]:

@@ -6,7 +6,9 @@ where it was, and a changed one does not mistake old files for its own.
 
 import functools
 import hashlib
+import io
 import os
+import platform
 from pathlib import Path
 
 import msgspec
@@ -27,7 +29,7 @@ from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
 _FORMAT = 1
-_AFTERWARDS = ("summary", "figures", "report", "pool", "compare")
+_AFTERWARDS = ("summary", "figures", "report", "pool", "cluster", "compare")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
 
 
@@ -101,16 +103,35 @@ def make_world(settings: spec.World, seed: int) -> World:
 def do(job: bytes) -> str:
     """Do one job, given as the JSON of a `Job`; returns its policy."""
     asked = msgspec.json.decode(job, type=Job)
-    world = make_world(asked.world, asked.seed)
-    try:
-        team = team_of(asked.learner, world, asked.seed)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
-    run = play(world, team)
-    _write(run, asked)
+    put(_played(asked), asked)
     return asked.policy
+
+
+def do_elsewhere(job: bytes) -> bytes:
+    """Do one job on another machine; returns what its file holds.
+
+    Raises:
+        ConfigurationError: the code, the network or the recordings that are here are not those of the job.
+    """
+    asked = msgspec.json.decode(job, type=Job)
+    if _fingerprint(asked.world, asked.learner, asked.seed) != asked.fingerprint:
+        raise ConfigurationError(
+            f"{platform.node()} would play something else: give it the same version of cans, and networks "
+            "and recordings under the same paths"
+        )
+    return _played(asked)
+
+
+def put(content: bytes, job: Job) -> None:
+    """Write the file of a job, whole or not at all."""
+    path = Path(job.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read(job: Job) -> Run:
@@ -121,9 +142,19 @@ def read(job: Job) -> Run:
     return Run(**columns, messages=int(metadata[_MESSAGES]), bytes=int(metadata[_BYTES]))
 
 
-def _write(run: Run, job: Job) -> None:
-    path = Path(job.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _played(asked: Job) -> bytes:
+    """Play a run; returns what its file holds."""
+    world = make_world(asked.world, asked.seed)
+    try:
+        team = team_of(asked.learner, world, asked.seed)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
+    return _parquet(play(world, team), asked)
+
+
+def _parquet(run: Run, job: Job) -> bytes:
     metadata = {
         _FINGERPRINT: job.fingerprint.encode(),
         _MESSAGES: str(run.messages).encode(),
@@ -131,12 +162,9 @@ def _write(run: Run, job: Job) -> None:
     }
     names = ("at_s", "device", "arm", "cost", "regret")
     table = pa.table({name: getattr(run, name) for name in names}).replace_schema_metadata(metadata)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        pq.write_table(table, unfinished, compression="zstd")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    return content.getvalue()
 
 
 def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
