@@ -8,7 +8,18 @@ import click
 from cans.version import __version__
 
 # In the order a person meets them. The right side is imported only when that command is asked for.
-_COMMANDS = ("demo", "broker", "aggregator", "edge", "device", "watch", "profile", "simulate", "version")
+_COMMANDS = (
+    "demo",
+    "broker",
+    "aggregator",
+    "edge",
+    "device",
+    "watch",
+    "profile",
+    "simulate",
+    "compare",
+    "version",
+)
 
 
 class Commands(click.Group):
@@ -49,6 +60,7 @@ def main() -> None:
                                  cans device       one for each camera
                                  cans watch        to look at any topic
     Without any machine:         cans simulate     experiments in virtual time
+                                 cans compare      which differences between them are real
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 

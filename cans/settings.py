@@ -37,8 +37,10 @@ SHARED = {
     "password_file": "password_file",
     "prefix": "prefix",
 }
+# Commands that run to their end and connect to nothing.
+_NO_BROKER = frozenset({"profile", "simulate", "compare", "version"})
 # Commands that connect to no broker of the person's by default: [broker] does not set theirs.
-_OWN_BROKER = frozenset({"broker", "demo", "version"})
+_OWN_BROKER = _NO_BROKER | {"broker", "demo"}
 # The section that says which device types learn together.
 GROUPS = "groups"
 # Not settings: they say what to do with settings.
@@ -82,10 +84,10 @@ class Command(click.Command):
                 if option.envvar is None:
                     option.envvar = f"CANS_{self.name}_{key_of(option)}".upper()
         self.params += [_config_option(), _show_option()]
+        stopped = "" if self.name in _NO_BROKER else " or stopped by SIGTERM"
         self.epilog = self.epilog or (
             f"Settings: flags, then environment, then the file's section {_sections(self.name)}.\n\n"
-            "Exit codes: 0 done or stopped by SIGTERM, 1 failed while running, 2 a setting cannot work, "
-            "130 Ctrl-C."
+            f"Exit codes: 0 done{stopped}, 1 failed while running, 2 a setting cannot work, 130 Ctrl-C."
         )
 
     @property

@@ -15,8 +15,9 @@ from rich.table import Table
 from bus.errors import ConfigurationError
 from cans.versions import versions
 from lab.simulator import spec
+from lab.simulator.cluster import do_all_at
 from lab.simulator.experiment import load
-from lab.simulator.jobs import Job, jobs_of
+from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
@@ -38,6 +39,7 @@ class SimulateSettings:
         processes: at a time.
         page: Markdown file to write, with the figures beside it; None for none.
         quiet: no progress.
+        cluster: address of a Dask scheduler whose workers do the runs; this machine's when empty.
     """
 
     experiment: Path
@@ -49,6 +51,7 @@ class SimulateSettings:
     processes: int = 1
     page: Path | None = None
     quiet: bool = False
+    cluster: str = ""
 
 
 def simulate(settings: SimulateSettings) -> Report:
@@ -71,10 +74,12 @@ def _simulate(settings: SimulateSettings) -> Report:
     if settings.seeds is not None:
         overrides = (*overrides, f"seeds={settings.seeds}")
     if settings.traces is not None:
-        overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces))}")
+        # Whole: a worker of a cluster may stand in another folder.
+        overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces.resolve()))}")
     experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
+    sweep(settings.out)
     _run_missing(jobs, settings)
     report = summarise(experiment, jobs, _provenance(experiment, settings))
     unfinished = settings.out / "summary.json.part"
@@ -82,9 +87,9 @@ def _simulate(settings: SimulateSettings) -> Report:
     unfinished.replace(settings.out / "summary.json")
     from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
 
-    draw(experiment, jobs, report, settings.out)
+    figures = draw(experiment, jobs, report, settings.out)
     if settings.page is not None:
-        write_page(experiment, report, settings.out, settings.page, _command(settings))
+        write_page(experiment, report, figures, settings.page, _command(settings))
     return report
 
 
@@ -138,7 +143,10 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
         def ended(job: Job) -> None:
             progress.update(bar, advance=1, description=f"{job.policy}, seed {job.seed}")
 
-        do_all(missing, min(settings.processes, max(1, len(missing))), ended)
+        if settings.cluster:
+            do_all_at(settings.cluster, missing, ended)
+        else:
+            do_all(missing, min(settings.processes, max(1, len(missing))), ended)
 
 
 def _files(traces: Path | None) -> dict[str, str]:
@@ -155,6 +163,8 @@ def _provenance(experiment: spec.Experiment, settings: SimulateSettings) -> dict
         "sha256": hashlib.sha256(settings.experiment.read_bytes()).hexdigest(),
         "overrides": list(settings.overrides),
         "traces": _files(settings.traces),
+        "worlds": {policy: world_fingerprint(world) for policy, world in experiment.worlds.items()},
+        "settle_frames": experiment.settle_frames,
         "seeds": [experiment.first_seed, experiment.first_seed + experiment.seeds - 1],
         "simulated": True,
         "processors": os.cpu_count(),

@@ -51,12 +51,14 @@ class NetworkTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Refuse what does not fit together.
 
         Raises:
-            ValueError: lists of other lengths, or numbers that are not finite.
+            ValueError: no column of what is sent, lists of other lengths, or numbers that are not finite.
         """
         K, d = len(self.arms), len(self.columns)  # noqa: N806 - as in the literature
         per_arm = (self.contexts, self.head_ms, self.encode_ms, self.payload_bytes, self.edge_ms)
         fits = all(len(one) == K for one in per_arm) and len(self.front) == d and K and d
         rows = (*self.contexts, *self.exit_contexts)
+        if "link.bits" not in self.columns:
+            raise ValueError("it has no column link.bits, which says what an arm sends")
         if not fits or any(len(row) != d for row in rows) or len(self.exit_ms) != len(self.exit_contexts):
             raise ValueError("its lists do not have the lengths of its arms and columns")
         numbers = [*self.head_ms, *self.encode_ms, *self.payload_bytes, *self.edge_ms, *self.exit_ms]
@@ -68,8 +70,15 @@ class NetworkTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return np.array(self.contexts)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, one field a line."""
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=0) + b"\n")
+        """Write it as JSON, one field a line.
+
+        Raises:
+            ConfigurationError: it cannot be written there.
+        """
+        try:
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=0) + b"\n")
+        except OSError as error:
+            raise ConfigurationError(f"cannot write the network table {path}: {error.strerror}") from None
 
 
 @functools.cache

@@ -27,6 +27,10 @@ def profile(*, model: str, out: Path, repeats: int) -> None:
       cans profile --out pi4.json
       cans simulate lab/experiments/ordering.toml --set world.network='"pi4.json"'
     """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from bus.errors import ConfigurationError  # noqa: PLC0415 - see cans/commands/__init__.py
+
+    if not out.parent.is_dir():  # said before some seconds are spent
+        raise ConfigurationError(f"--out {out} cannot be written: make the folder {out.parent} first")
     from lab.network_table import measure_table  # noqa: PLC0415 - see cans/commands/__init__.py
 
     click.echo(f"measuring {model}, while this machine is quiet", err=True)

@@ -44,6 +44,12 @@ from cans.settings import Command
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write tables and figures as a Markdown page too.",
 )
+@click.option(
+    "--cluster",
+    default="",
+    metavar="ADDRESS",
+    help="Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; needs cans[cluster].",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def simulate(
     *,
@@ -55,6 +61,7 @@ def simulate(
     out: Path | None,
     processes: int,
     page: Path | None,
+    cluster: str,
     quiet: bool,
 ) -> None:
     """Play an experiment in virtual time.
@@ -73,6 +80,7 @@ def simulate(
       cans simulate lab/experiments/ordering.toml
       cans simulate lab/experiments/traces.toml --traces recorded/
       cans simulate lab/experiments/reference.toml --seeds 8 --out results/reference
+      cans simulate lab/experiments/traces.toml --cluster tcp://10.0.0.1:8786
       cans simulate lab/experiments/ordering.toml --set world.frames=1000 --policies linucb,fedlinucb_dw
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
@@ -89,6 +97,7 @@ def simulate(
         processes,
         page,
         quiet,
+        cluster,
     )
     report = simulate(settings)
     # Not a terminal: a table for a file, where nothing is cut off.

@@ -1,16 +1,16 @@
 """From a TOML file to an `Experiment`, or one sentence that says what is wrong and where."""
 
-import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
 from bus.errors import ConfigurationError
-from lab.simulator.spec import PRESETS, Experiment, Family, Learner, World
+from lab.simulator.names import nearest
+from lab.simulator.spec import FIGURES, PRESETS, TIMED_FIGURES, Experiment, Family, Learner, Site, World
 
 Table = dict[str, Any]
 
@@ -46,7 +46,7 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
         raise ConfigurationError("no policy plays: add a section such as [policies.linucb]")
     for name in only:
         if name not in policies:
-            raise ConfigurationError(f"there is no policy {name!r}{_nearest(name, policies)}")
+            raise ConfigurationError(f"there is no policy {name!r}{nearest(name, policies)}")
     family = _section(table.pop("family", {}), "family")
     world = table.get("world")
     if not isinstance(world, dict):
@@ -63,10 +63,37 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
         entry = _section(entry, f"policies.{name}")  # noqa: PLW2901 - the same, looked at
         changed = _section(entry.pop("world", {}), f"policies.{name}.world")
         table["policies"][name] = _learner(name, entry, family)
-        table["worlds"][name] = _world({**world, **changed}, f"policies.{name}.world")
+        table["worlds"][name] = _world(_merged(world, changed), f"policies.{name}.world")
     table["world"] = _world(world, "world")
     experiment: Experiment = _convert(table, Experiment, "", _fields(Experiment))
+    _check_published(experiment, list(policies))
     return experiment
+
+
+def _merged(whole: Table, changed: Table) -> Table:
+    """Return a section with some keys changed, those of sections inside it too; another kind starts anew."""
+    if changed.get("kind", whole.get("kind")) != whole.get("kind"):
+        return changed
+    both = {
+        key: _merged(whole[key], value)
+        for key, value in changed.items()
+        if isinstance(value, dict) and isinstance(whole.get(key), dict)
+    }
+    return {**whole, **changed, **both}
+
+
+def _check_published(experiment: Experiment, policies: Sequence[str]) -> None:
+    """Refuse a published figure that no run can stand beside; policies that do not play now may have some."""
+    for policy, figures in experiment.published.items():
+        if policy not in policies:
+            raise ConfigurationError(f"published: there is no policy {policy!r}{nearest(policy, policies)}")
+        timed = isinstance(experiment.worlds.get(policy, experiment.world), Site)
+        known = (*FIGURES, *TIMED_FIGURES) if timed else FIGURES
+        for name in figures:
+            if name not in known:
+                raise ConfigurationError(
+                    f"published.{policy}: there is no figure {name!r}{nearest(name, known)}"
+                )
 
 
 def _section(value: object, place: str) -> Table:
@@ -83,7 +110,7 @@ def _learner(name: str, entry: Table, family: Table) -> Learner:
     kind = tags.get(preset["learner"])
     if kind is None:
         known = sorted({*PRESETS, *map(str, tags)})
-        raise ConfigurationError(f"policies.{name}: there is no learner {said!r}{_nearest(said, known)}")
+        raise ConfigurationError(f"policies.{name}: there is no learner {said!r}{nearest(said, known)}")
     settings = {key: value for key, value in entry.items() if key != "learner"}
     shared = family if kind is Family else {}
     whole = {**preset, **shared, **settings, "learner": preset["learner"]}
@@ -98,7 +125,7 @@ def _world(table: Table, place: str) -> World:
     kind = kinds.get(str(table.get("kind")))
     if kind is None:
         raise ConfigurationError(
-            f"{place}: there is no kind {table.get('kind')!r}{_nearest(str(table.get('kind')), kinds)}"
+            f"{place}: there is no kind {table.get('kind')!r}{nearest(str(table.get('kind')), kinds)}"
         )
     world: World = _convert(table, kind, place, _fields(kind))
     types = getattr(world, "types", ())
@@ -123,7 +150,7 @@ def _sentence(error: str, place: str, fields: Sequence[str]) -> str:
     unknown = re.search(r"unknown field `(.+?)`", said)
     if unknown:
         names = fields if not path else _NESTED
-        said = f"there is no key {unknown[1]!r}{_nearest(unknown[1], names)}"
+        said = f"there is no key {unknown[1]!r}{nearest(unknown[1], names)}"
     return f"{where}: {said}" if where else said
 
 
@@ -140,12 +167,6 @@ def _nested_fields() -> list[str]:
 
 
 _NESTED = _nested_fields()
-
-
-def _nearest(name: str, known: Sequence[str] | Mapping[Any, Any]) -> str:
-    names = [str(one) for one in known]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f": choose from {', '.join(names)}"
 
 
 def _override(table: Table, said: str) -> None:

@@ -6,10 +6,13 @@ where it was, and a changed one does not mistake old files for its own.
 
 import functools
 import hashlib
+import io
 import os
+import platform
 from pathlib import Path
 
 import msgspec
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,7 +29,7 @@ from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
 _FORMAT = 1
-_AFTERWARDS = ("summary", "figures", "report", "pool")
+_AFTERWARDS = ("summary", "figures", "report", "pool", "cluster", "compare")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
 
 
@@ -76,6 +79,14 @@ def jobs_of(experiment: spec.Experiment, out: Path) -> list[Job]:
     return jobs
 
 
+def sweep(out: Path) -> None:
+    """Remove what killed runs left half written; a process that lives may still be writing its own."""
+    for unfinished in out.glob("rounds/*/*.part"):
+        process = unfinished.stem.rpartition(".")[2]
+        if not (process.isdigit() and psutil.pid_exists(int(process))):
+            unfinished.unlink(missing_ok=True)
+
+
 def make_world(settings: spec.World, seed: int) -> World:
     """Return a world of these settings.
 
@@ -92,14 +103,35 @@ def make_world(settings: spec.World, seed: int) -> World:
 def do(job: bytes) -> str:
     """Do one job, given as the JSON of a `Job`; returns its policy."""
     asked = msgspec.json.decode(job, type=Job)
-    world = make_world(asked.world, asked.seed)
-    try:
-        team = team_of(asked.learner, world, asked.seed)
-    except ValueError as error:
-        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
-    run = play(world, team)
-    _write(run, asked)
+    put(_played(asked), asked)
     return asked.policy
+
+
+def do_elsewhere(job: bytes) -> bytes:
+    """Do one job on another machine; returns what its file holds.
+
+    Raises:
+        ConfigurationError: the code, the network or the recordings that are here are not those of the job.
+    """
+    asked = msgspec.json.decode(job, type=Job)
+    if _fingerprint(asked.world, asked.learner, asked.seed) != asked.fingerprint:
+        raise ConfigurationError(
+            f"{platform.node()} would play something else: give it the same version of cans, and networks "
+            "and recordings under the same paths"
+        )
+    return _played(asked)
+
+
+def put(content: bytes, job: Job) -> None:
+    """Write the file of a job, whole or not at all."""
+    path = Path(job.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read(job: Job) -> Run:
@@ -110,9 +142,19 @@ def read(job: Job) -> Run:
     return Run(**columns, messages=int(metadata[_MESSAGES]), bytes=int(metadata[_BYTES]))
 
 
-def _write(run: Run, job: Job) -> None:
-    path = Path(job.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _played(asked: Job) -> bytes:
+    """Play a run; returns what its file holds."""
+    world = make_world(asked.world, asked.seed)
+    try:
+        team = team_of(asked.learner, world, asked.seed)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
+    return _parquet(play(world, team), asked)
+
+
+def _parquet(run: Run, job: Job) -> bytes:
     metadata = {
         _FINGERPRINT: job.fingerprint.encode(),
         _MESSAGES: str(run.messages).encode(),
@@ -120,20 +162,30 @@ def _write(run: Run, job: Job) -> None:
     }
     names = ("at_s", "device", "arm", "cost", "regret")
     table = pa.table({name: getattr(run, name) for name in names}).replace_schema_metadata(metadata)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        pq.write_table(table, unfinished, compression="zstd")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    return content.getvalue()
 
 
 def _fingerprint(world: spec.World, learner: spec.Learner, seed: int) -> str:
-    said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, world, learner, seed))]
+    said = [_code(), *(msgspec.json.encode(part) for part in (_FORMAT, learner, seed)), *_content(world)]
+    return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+
+
+def world_fingerprint(world: spec.World) -> str:
+    """Return a hash of all that devices meet there: two runs of one seed can be paired where it is equal."""
+    return hashlib.sha256(b"\n".join(_content(world))).hexdigest()[:16]
+
+
+def _content(world: spec.World) -> list[bytes]:
+    """Return the settings of a world, and the content of the files that it names."""
+    said = [msgspec.json.encode(world)]
     if isinstance(world, spec.Site):
+        # Where the recordings lie does not matter, what they say does.
+        said = [msgspec.json.encode(msgspec.structs.replace(world, traces=""))]
         said.append(msgspec.json.encode(load_table(world.network)))
         said += [path.name.encode() + path.read_bytes() for path in _recordings(world)]
-    return hashlib.sha256(b"\n".join(said)).hexdigest()[:16]
+    return said
 
 
 def _recordings(world: spec.Site) -> list[Path]:

@@ -13,6 +13,7 @@ from lab.simulator import spec
 
 Vector = npt.NDArray[np.float64]
 _STEP_S = 1.0  # recorded traces have one sample a second
+_LONGEST_S = 1e6  # of a recording: eleven days
 
 
 class MovingLink:
@@ -119,19 +120,49 @@ def _lte(settings: spec.Lte, samples: int, random: np.random.Generator) -> Vecto
 
 @functools.cache
 def _recorded(path: str) -> Vector:
-    """Read a trace."""
+    """Read a trace; returns the mean rate of each second from its first row on.
+
+    A row holds until the next one, however long that is, and the last one for a second: where a recording has
+    a gap nothing better is known. Of several rows in a second each counts for as long as it held.
+    """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            rates = np.array([float(row["mbit_per_s"]) for row in csv.DictReader(file)])
+            rows = [(float(row["second"]), float(row["mbit_per_s"])) for row in csv.DictReader(file)]
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the trace {path} ({error.strerror}): name the folder of traces with --traces"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise ConfigurationError(f"{path} is no trace: it needs the columns second,mbit_per_s") from None
-    if rates.size == 0:
+    if not rows:
         raise ConfigurationError(f"the trace {path} is empty")
+    seconds, rates = np.array(rows).T
     if not np.isfinite(rates).all() or rates.min() < 0.0:
         raise ConfigurationError(f"the trace {path} holds rates that are negative or not finite")
-    rates.setflags(write=False)
-    return rates
+    _check_seconds(seconds, path)
+    each = _each_second(seconds, rates)
+    each.setflags(write=False)
+    return each
+
+
+def _check_seconds(seconds: Vector, path: str) -> None:
+    if not np.isfinite(seconds).all():
+        raise ConfigurationError(f"the trace {path} holds seconds that are not finite")
+    increase = np.diff(seconds) > 0.0
+    if not increase.all():
+        line = int(np.argmin(increase)) + 3  # the first has the names
+        raise ConfigurationError(
+            f"the trace {path} goes back in time: its seconds must increase, see line {line}"
+        )
+    if seconds[-1] - seconds[0] > _LONGEST_S:
+        raise ConfigurationError(f"the trace {path} is longer than {_LONGEST_S:.0f} s: are these seconds?")
+
+
+def _each_second(seconds: Vector, rates: Vector) -> Vector:
+    """Return the mean of a piecewise-constant rate over each second."""
+    edges = np.append(seconds - seconds[0], seconds[-1] - seconds[0] + _STEP_S)
+    carried = np.concatenate([[0.0], np.cumsum(rates * np.diff(edges))])
+    grid = _STEP_S * np.arange(int(edges[-1] / _STEP_S) + 1)
+    # A sum over hours leaves dust in its differences; recordings hold fewer digits than this.
+    means: Vector = np.round(np.diff(np.interp(grid, edges, carried)) / _STEP_S, 9)
+    return means

@@ -1,9 +1,11 @@
 """Jobs over the processes of this machine."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
 import msgspec
 from threadpoolctl import threadpool_limits
@@ -14,7 +16,8 @@ from lab.simulator.jobs import Job, do
 def do_all(jobs: Sequence[Job], processes: int, ended: Callable[[Job], None]) -> None:
     """Do all jobs; `ended` is called here after each.
 
-    On Ctrl-C, and when a job fails, no other is begun, and what runs is ended; files that are there stay.
+    On Ctrl-C, and when a job fails, no other is begun, and what runs is ended; so it is when this process is
+    killed. Files that are there stay.
 
     Raises:
         Exception: what the first job that failed has raised.
@@ -28,7 +31,7 @@ def do_all(jobs: Sequence[Job], processes: int, ended: Callable[[Job], None]) ->
     # spawn: a forked child would inherit locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
-    waiting: dict[Future[str], Job] = {}
+    through = False
     try:
         waiting = {executor.submit(do, msgspec.json.encode(job)): job for job in jobs}
         while waiting:
@@ -36,8 +39,10 @@ def do_all(jobs: Sequence[Job], processes: int, ended: Callable[[Job], None]) ->
             for future in done:
                 future.result()
                 ended(waiting.pop(future))
+        through = True
     finally:
-        if waiting:
+        # Also where it ends before all are submitted.
+        if not through:
             for process in multiprocessing.active_children():
                 process.terminate()
         executor.shutdown(cancel_futures=True)
@@ -47,3 +52,12 @@ def _begin() -> None:
     """Ctrl-C is the parent's to answer, and a learner's matrices are too small for threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(limits=1)
+    threading.Thread(target=_end_with_parent, name="end with the parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End when the parent has: killed, it tells nobody, and its workers would finish the queue and stay."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

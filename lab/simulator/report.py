@@ -1,7 +1,7 @@
 """The page of an experiment in `docs/results/`: written by the run, never by hand."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,25 @@ _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
 _DECIMALS = {"regret": 2, "messages": 0, "bytes": 0}
 
 
-def write_page(experiment: spec.Experiment, report: Report, figures: Path, page: Path, command: str) -> None:
+def write_page(
+    experiment: spec.Experiment, report: Report, figures: Sequence[Path], page: Path, command: str
+) -> None:
     """Write a page, and put the figures beside it.
 
     Args:
         experiment: what was asked.
         report: content of `summary.json`.
-        figures: folder with regret.png, and latency.png where costs are durations.
+        figures: what this run has drawn, such as regret.png and regret.svg; a folder may hold older ones.
         page: NAME.md; figures become NAME-regret.png.
         command: what reproduces it.
     """
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures = []
-    for figure in ("regret", "latency"):
-        source = figures / f"{figure}.png"
-        if source.exists():
-            target = page.with_name(f"{page.stem}-{figure}.png")
+    for source in figures:
+        if source.suffix == ".png":
+            target = page.with_name(f"{page.stem}-{source.name}")
             shutil.copyfile(source, target)
-            pictures.append(f"![{figure}]({target.name})")
+            pictures.append(f"![{source.stem}]({target.name})")
     parts = [
         f"# {experiment.title}",
         experiment.asks,
@@ -41,7 +42,7 @@ def write_page(experiment: spec.Experiment, report: Report, figures: Path, page:
         ),
         _table(report),
         *_published(experiment, report),
-        *_comparison(report),
+        *_comparison(report, experiment.settle_frames),
         *pictures,
         _provenance(report["provenance"]),
     ]
@@ -74,23 +75,30 @@ def _published(experiment: spec.Experiment, report: Report) -> list[str]:
     lines = ["| policy | figure | published | here | difference |", "|---|---|---|---|---|"]
     for policy, figures in experiment.published.items():
         for name, expected in figures.items():
-            row = report["policies"].get(policy)
-            if row is not None:
+            row = report["policies"].get(policy, {})
+            if name in row:  # it may not have played, or not for so long
                 mean = row[name]["mean"]
                 off = 100.0 * (mean / expected - 1.0)
                 lines.append(f"| {policy} | {name} | {expected:g} | {mean:.1f} | {off:+.1f} % |")
     return ["\n".join(lines)]
 
 
-def _comparison(report: Report) -> list[str]:
+def _means(report: Report, figure: str) -> dict[str, float]:
+    return {name: row[figure]["mean"] for name, row in report["policies"].items() if figure in row}
+
+
+def _comparison(report: Report, settle_frames: int) -> list[str]:
     """Return how far `default` is from the oracle, and from whoever else was fastest."""
-    means = {name: row["mean_ms"]["mean"] for name, row in report["policies"].items() if "mean_ms" in row}
+    means, later = _means(report, "mean_ms"), _means(report, "later_mean_ms")
     ours = means.get("default")
     if ours is None:
         return []
     said = []
     if "oracle" in means:
         said.append(f"`default` takes {ours / means['oracle']:.3f} of the oracle's mean latency.")
+    if {"default", "oracle"} <= later.keys():
+        ratio = later["default"] / later["oracle"]
+        said.append(f"From frame {settle_frames} on it takes {ratio:.3f} of it.")
     rivals = {name: mean for name, mean in means.items() if not name.startswith(("default", "oracle"))}
     if rivals:
         best = min(rivals, key=rivals.__getitem__)

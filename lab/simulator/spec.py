@@ -75,7 +75,9 @@ class Lte(Section, frozen=True, kw_only=True, tag="lte", tag_field="kind"):
 
 
 class Trace(Section, frozen=True, kw_only=True, tag="trace", tag_field="kind"):
-    """A recorded link: a CSV file with the columns `second,mbit_per_s`, one row a second.
+    """A recorded link: a CSV file with the columns `second,mbit_per_s`, seconds increasing.
+
+    A row holds until the next: rows may be missing, and the last rate is held over the gap.
 
     A device starts at a place of its own and goes on from the beginning at the end.
 
@@ -341,6 +343,12 @@ PRESETS: dict[str, dict[str, object]] = {
 """What a name stands for; an experiment may change any of its settings."""
 
 
+FIGURES = ("regret", "messages", "bytes")
+"""What every run comes to."""
+TIMED_FIGURES = ("mean_ms", "later_mean_ms", "p50_ms", "p95_ms", "p99_ms")
+"""What a run comes to where costs are durations; `later_mean_ms` where it is long enough."""
+
+
 class Experiment(Section, frozen=True, kw_only=True):
     """One experiment.
 
@@ -353,6 +361,7 @@ class Experiment(Section, frozen=True, kw_only=True):
         policies: who plays; each meets the same frames, links and noise, seed by seed.
         worlds: for each policy, what it has changed of the world.
         published: figures of others that should come out, by policy.
+        settle_frames: `later_mean_ms` counts from this frame of each device on.
     """
 
     title: str
@@ -363,3 +372,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     policies: dict[str, Learner]
     worlds: dict[str, World]
     published: dict[str, dict[str, Positive]] = {}
+    settle_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 200

@@ -20,6 +20,7 @@ from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
 from lab.simulator.federated_team import FederatedTeam
+from lab.simulator.names import nearest
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
 from lab.simulator.world import Matrix, Turn, World, stream
@@ -152,6 +153,10 @@ def _one_for_each_group(learner: spec.Central, world: World) -> list[Policy]:
 
 
 def _two_arm(learner: spec.TwoArm, world: World) -> Policy:
+    if learner.edge_arm == DEVICE_ARM:
+        raise ConfigurationError(
+            f"edge_arm is {DEVICE_ARM!r}, which sends nothing: choose one such as 0/jpeg"
+        )
     return TwoArmSwitch(
         _arm(world, DEVICE_ARM),
         _arm(world, learner.edge_arm),
@@ -210,8 +215,7 @@ def _epsilon_greedy(learner: spec.EpsilonGreedy, world: World, random: np.random
 
 def _arm(world: World, label: str) -> int:
     if label not in world.arms:
-        known = ", ".join(world.arms) or "no arm of a name"
-        raise ConfigurationError(f"there is no arm {label!r} in this world: it has {known}")
+        raise ConfigurationError(f"there is no arm {label!r} in this world{nearest(label, world.arms)}")
     return world.arms.index(label)
 
 

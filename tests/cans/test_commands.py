@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,18 @@ from cans.__main__ import Commands, main
 from cans.version import __version__
 from device.policy_names import NAMES as POLICIES
 
-NAMES = ["demo", "broker", "aggregator", "edge", "device", "watch", "version"]
+NAMES = [
+    "demo",
+    "broker",
+    "aggregator",
+    "edge",
+    "device",
+    "watch",
+    "profile",
+    "simulate",
+    "compare",
+    "version",
+]
 
 
 def test_help_lists_every_command_with_a_sentence() -> None:
@@ -62,6 +74,14 @@ def test_a_command_that_does_not_exist_is_exit_2() -> None:
     result = CliRunner().invoke(main, ["devcie"])
     assert result.exit_code == 2
     assert isinstance(main, Commands)
+
+
+def test_a_profile_that_could_not_be_written_is_not_measured(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["profile", "--out", str(tmp_path / "nowhere" / "x.json")])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"cans: --out {tmp_path}/nowhere/x.json cannot be written: make the folder {tmp_path}/nowhere first\n"
+    )
 
 
 def test_version_says_what_it_runs_with() -> None:

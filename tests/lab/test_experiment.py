@@ -73,6 +73,46 @@ def test_keys_are_overridden_and_policies_left_out(tmp_path: Path) -> None:
     assert experiment.world.noise.sigma == 0.5
 
 
+def test_a_policy_changes_one_key_of_a_section_of_the_world_and_leaves_the_others(tmp_path: Path) -> None:
+    text = GOOD.replace("[[world.types]]", "[world.noise]\nsigma = 0.3\nhiccups = 0.5\n[[world.types]]")
+    path = written(tmp_path, text.replace("world.frames = 7", "world.noise.sigma = 0.1"))
+    experiment = load(path, overrides=["policies.switch.world.noise.hiccup_ms=7.0"])
+    noise = {name: world.noise for name, world in experiment.worlds.items() if isinstance(world, spec.Site)}
+    assert noise["linucb"] == spec.Noise(sigma=0.3, hiccups=0.5)
+    assert noise["ours"] == spec.Noise(sigma=0.1, hiccups=0.5)
+    assert noise["switch"] == spec.Noise(sigma=0.3, hiccups=0.5, hiccup_ms=7.0)
+
+
+def test_a_policy_may_play_in_a_world_of_another_kind(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace("world.frames = 7", 'world = { kind = "synthetic", rounds = 9 }'))
+    assert load(path).worlds["ours"] == spec.Synthetic(rounds=9)
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        (
+            "linucb = { regrets = 1.0 }",
+            "published.linucb: there is no figure 'regrets': did you mean 'regret'?",
+        ),
+        ("linucb = { mean = 1.0 }", "did you mean 'mean_ms'?"),
+        ("ours = { mean_ms = 1.0 }", "published.ours: there is no figure 'mean_ms'"),
+        ("linucbb = { regret = 1.0 }", "published: there is no policy 'linucbb': did you mean 'linucb'?"),
+    ],
+)
+def test_a_published_figure_that_nothing_can_stand_beside(tmp_path: Path, figure: str, said: str) -> None:
+    synthetic = GOOD.replace("world.frames = 7", 'world = { kind = "synthetic" }')
+    text = f"{synthetic}[published]\n{figure}\n"
+    for only in ([], ["switch"]):
+        if only and "ours" in figure:
+            continue  # whose world is known only when it plays
+        with pytest.raises(ConfigurationError) as raised:
+            load(written(tmp_path, text), only=only)
+        assert said in str(raised.value)
+    good = text.replace(figure, "linucb = { later_mean_ms = 1.0, regret = 2.0 }")
+    assert load(written(tmp_path, good), only=["switch"]).published["linucb"]["regret"] == 2.0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -88,11 +88,24 @@ def test_a_recording_is_played_from_anywhere_and_never_stands_still(tmp_path: Pa
         ("second,mbit_per_s\n0,-1\n", "negative or not finite"),
         ("second,rate\n0,1\n", "needs the columns second,mbit_per_s"),
         ("second,mbit_per_s\n0,fast\n", "needs the columns second,mbit_per_s"),
+        ("time,mbit_per_s\n0,1\n", "needs the columns second,mbit_per_s"),
+        ("second,mbit_per_s\n0,1\n2,1\n1,1\n", "seconds must increase, see line 4"),
+        ("second,mbit_per_s\n0,1\n0,1\n1,1\n", "seconds must increase, see line 3"),
+        ("second,mbit_per_s\n0,1\ninf,1\n", "seconds that are not finite"),
+        ("second,mbit_per_s\n0,1\n1600000000,1\n", "longer than 1000000 s: are these seconds"),
     ],
 )
 def test_a_file_that_is_no_trace_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         link_of(spec.Trace(file="bad.csv"), 1.0, rng(), traces(tmp_path, bad=text))
+
+
+def test_the_seconds_of_a_recording_say_how_long_each_rate_holds(tmp_path: Path) -> None:
+    text = "second,mbit_per_s\n1600000010,3.97\n1600000011,0\n1600000014,2\n1600000014.25,6\n1600000015,1.1\n"
+    link = link_of(spec.Trace(file="gap.csv"), 1.0, rng(), traces(tmp_path, gap=text))
+    # A gap holds the last rate; two rows in a second count for a quarter and three quarters of it.
+    played = [3.97, 0.02, 0.02, 0.02, 5.0, 1.1]
+    assert link.mbit_s.tolist() in [played[start:] + played[:start] for start in range(len(played))]
 
 
 def test_a_folder_of_recordings_takes_the_place_of_what_moves(tmp_path: Path) -> None:

@@ -16,22 +16,29 @@ def figure(mean: float, half: float | None = 1.0) -> dict[str, Any]:
     return {"mean": mean, "ci95": None if half is None else [mean - half, mean + half]}
 
 
-def page(folder: Path, means: dict[str, float], **more: object) -> str:
+def page(
+    folder: Path, means: dict[str, float], *, later: dict[str, float] | None = None, **more: object
+) -> str:
     experiment = spec.Experiment(
         title="A test", asks="What?", world=WORLD, policies={}, worlds={}, **more  # type: ignore[arg-type]
     )  # fmt: skip
     versions = {"cans": "1", "python": "3", "numpy": "2", "machine": "m"}
-    report = {
+    report: dict[str, Any] = {
         "policies": {
             name: {"regret": figure(1.5), "mean_ms": figure(mean), "messages": figure(1234.0, None)}
             for name, mean in means.items()
         },
         "provenance": {"experiment": "t.toml", "sha256": "f" * 64, "versions": versions},
     }
+    for name, mean in (later or {}).items():
+        report["policies"][name]["later_mean_ms"] = figure(mean)
     (folder / "figures").mkdir(exist_ok=True)
-    (folder / "figures" / "regret.png").write_bytes(b"png")
+    drawn = [folder / "figures" / f"regret.{kind}" for kind in ("svg", "png")]
+    for path in drawn:
+        path.write_bytes(b"png")
+    (folder / "figures" / "latency.png").write_bytes(b"of an earlier run")
     target = folder / "docs" / "test.md"
-    write_page(experiment, report, folder / "figures", target, "cans simulate t.toml")
+    write_page(experiment, report, drawn, target, "cans simulate t.toml")
     return target.read_text()
 
 
@@ -44,6 +51,16 @@ def test_a_page_holds_question_command_table_and_figures(tmp_path: Path) -> None
     assert "![regret](test-regret.png)" in text
     assert "![latency]" not in text
     assert (tmp_path / "docs" / "test-regret.png").read_bytes() == b"png"
+    assert not (tmp_path / "docs" / "test-latency.png").exists()
+
+
+def test_the_ratio_to_the_oracle_is_also_said_from_the_settling_frame_on(tmp_path: Path) -> None:
+    both = {"default": 50.0, "oracle": 40.0}
+    text = page(tmp_path, both, later={"default": 41.0, "oracle": 40.0}, settle_frames=250)
+    assert "takes 1.250 of the oracle's mean latency. From frame 250 on it takes 1.025 of it." in text
+    assert "| default | 1.50 (0.50 to 2.50) | 50.0 (49.0 to 51.0) | 1,234 | 41.0 (40.0 to 42.0) |" in text
+    assert "From frame" not in page(tmp_path, both)
+    assert "From frame" not in page(tmp_path, both, later={"default": 41.0})
 
 
 @pytest.mark.parametrize(("ours", "loud"), [(50.0, False), (50.9, False), (51.1, True)])
@@ -56,7 +73,10 @@ def test_losing_to_something_simple_is_said_in_bold(tmp_path: Path, ours: float,
 
 def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:
     text = page(
-        tmp_path, {"linucb": 55.0}, published={"linucb": {"mean_ms": 50.0}, "absent": {"regret": 1.0}}
+        tmp_path,
+        {"linucb": 55.0},
+        published={"linucb": {"mean_ms": 50.0, "later_mean_ms": 1.0}, "absent": {"regret": 1.0}},
     )
     assert "| linucb | mean_ms | 50 | 55.0 | +10.0 % |" in text
     assert "absent" not in text
+    assert "later_mean_ms" not in text  # it was not played for so long

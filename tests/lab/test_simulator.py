@@ -20,7 +20,7 @@ from lab.network_table import TABLES, load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run, play
 from lab.simulator.experiment import load
-from lab.simulator.jobs import do, jobs_of, make_world, read
+from lab.simulator.jobs import do, jobs_of, make_world, read, world_fingerprint
 from lab.simulator.summary import figures_of, interval
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
@@ -201,6 +201,19 @@ def test_an_arm_that_is_not_there_and_a_world_without_arms() -> None:
     ):
         with pytest.raises(ConfigurationError, match=r"no arm|stay the same|no device whose|needs a link"):
             run_of(learner, settings)
+    for arm, said in (("end/none", "which sends nothing: choose one"), ("0/jpg", "did you mean '0/jpeg'?")):
+        with pytest.raises(ConfigurationError, match=said):
+            run_of(spec.TwoArm(edge_arm=arm))
+
+
+def test_a_policy_that_cannot_play_is_named(tmp_path: Path) -> None:
+    experiment = load(
+        Path("lab/experiments/traces.toml"),
+        overrides=["policies.two_arm.edge_arm=end/none", "world.frames=2"],
+        only=["two_arm"],
+    )
+    with pytest.raises(ConfigurationError, match=r"^policies\.two_arm: edge_arm is 'end/none'"):
+        do(msgspec.json.encode(jobs_of(experiment, tmp_path)[0]))
 
 
 def small(*overrides: str) -> spec.Experiment:
@@ -225,6 +238,12 @@ def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> 
     recorded.mkdir()
     (recorded / "a.csv").write_text("second,mbit_per_s\n0,3\n")
     before = {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)}
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "a.csv").write_bytes((recorded / "a.csv").read_bytes())
+    assert {job.fingerprint for job in jobs_of(small(f"world.traces={moved}"), tmp_path)} == before
+    assert world_fingerprint(jobs[0].world) == world_fingerprint(jobs[1].world)
+    assert world_fingerprint(jobs[0].world) != world_fingerprint(small("world.bus_ms=5.0").world)
     (recorded / "a.csv").write_text("second,mbit_per_s\n0,4\n")
     assert not {job.fingerprint for job in jobs_of(small(f"world.traces={recorded}"), tmp_path)} & before
     Path(jobs[0].path).write_bytes(b"PAR1")
@@ -234,10 +253,14 @@ def test_jobs_write_what_was_played_and_know_their_own_files(tmp_path: Path) -> 
 
 def test_figures_and_their_intervals() -> None:
     run = run_of(spec.Random())
-    figures = figures_of(run, in_seconds=True)
+    figures = figures_of(run, in_seconds=True, settle_frames=45)
     assert figures["mean_ms"] == pytest.approx(1e3 * run.cost.mean())
+    each = [run.cost[run.device == device][45:] for device in range(4)]
+    assert figures["later_mean_ms"] == pytest.approx(1e3 * np.concatenate(each).mean())
+    assert len(np.concatenate(each)) == 4 * 15
+    assert "later_mean_ms" not in figures_of(run, in_seconds=True, settle_frames=60)
     assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
-    assert "mean_ms" not in figures_of(run, in_seconds=False)
+    assert "mean_ms" not in figures_of(run, in_seconds=False, settle_frames=45)
     assert interval([1.0]) == {"mean": 1.0, "ci95": None}
     # Four values 1, 2, 3, 4: standard error 0.6455, t(0.975, 3) = 3.1824.
     assert interval([1.0, 2.0, 3.0, 4.0])["ci95"] == pytest.approx([2.5 - 2.0543, 2.5 + 2.0543], abs=1e-3)
@@ -252,6 +275,12 @@ def test_tables_are_checked(tmp_path: Path) -> None:
         path.write_text(json.dumps({**good, key: value}))
         with pytest.raises(ConfigurationError, match="is no network table"):
             load_table(str(path))
+    path = tmp_path / "link.json"
+    path.write_text(json.dumps({**good, "columns": [f"{name}s" for name in good["columns"]]}))
+    with pytest.raises(ConfigurationError, match=r"it has no column link\.bits"):
+        load_table(str(path))
+    with pytest.raises(ConfigurationError, match="cannot write the network table"):
+        load_table("mobilenet_v2").save(tmp_path)
 
 
 @pytest.mark.system
