@@ -23,6 +23,7 @@ from bandits.member import Member
 from bandits.offsets import ArmOffsets
 from bandits.policy import Contexts, Cost
 from bandits.probing import ProbeSchedule
+from bandits.safety import Safety
 from bandits.settings import Settings
 
 DEFAULT_SETTINGS = Settings()
@@ -83,6 +84,7 @@ class FedLinUCBDW:
             if settings.probe_after_frames is None
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
+        self._safety = None if settings.safety is None else Safety(settings.safety, settings.safety_frames)
         self._conditions = (
             Conditions(self._device_columns, link_column, settings)
             if settings.link == "measured" and link_column is not None
@@ -121,12 +123,6 @@ class FedLinUCBDW:
         between_s, spread_s = conditions.between(X, self._offloads(X))
         return mean + between_s, width, spread_s
 
-    def _scores(self, X: Matrix) -> Vector:
-        """Return the optimistic cost of each arm, (K,)."""
-        mean, width, spread_s = self._predict(X)
-        score: Vector = mean - self.beta_s * width - self.settings.link_optimism * spread_s
-        return score
-
     def select(self, contexts: Matrix) -> int:
         """Return the arm with the lowest optimistic cost, the first of equals.
 
@@ -134,17 +130,24 @@ class FedLinUCBDW:
             ValueError: contexts of another shape, NaN or infinity.
         """
         X = self._contexts.remember(contexts)
-        score = self._scores(X)
-        arm = int(score.argmin())
-        if self._probes is None:
-            return arm
-        self.forced = False
-        if self._probes.due() and not self._offloads(X[arm]):
-            others = np.where(self._offloads(X), score, np.inf)
-            best = int(others.argmin())
-            if others[best] < np.inf:
-                arm, self.forced = best, True
+        mean, width, spread_s = self._predict(X)
+        own_s = self.beta_s * width
+        arm, self.forced = self._choose(X, mean - own_s - self.settings.link_optimism * spread_s)
+        if self._safety is not None and self._offloads(X[arm]):
+            alone = np.flatnonzero(~self._offloads(X))
+            upper_s = float(mean[arm] + own_s[arm] + spread_s[arm])
+            if alone.size and not self._safety.allows(upper_s, float(mean[alone[0]])):
+                arm, self.forced = int(alone[0]), False
         return arm
+
+    def _choose(self, X: Matrix, score: Vector) -> tuple[int, bool]:
+        """Return the arm of the lowest score, and whether it was forced off the device."""
+        arm = int(score.argmin())
+        if self._probes is None or not self._probes.due() or self._offloads(X[arm]):
+            return arm, False
+        others = np.where(self._offloads(X), score, np.inf)
+        best = int(others.argmin())
+        return (best, True) if others[best] < np.inf else (arm, False)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add the rows of one frame.
@@ -158,6 +161,8 @@ class FedLinUCBDW:
         x = self._contexts.row(arm)
         if self._probes is not None:
             self._note_probe(self._probes, arm, x, cost)
+        if self._safety is not None:
+            self._note_debt(self._safety, cost)
         factor = self._current_factor()
         X, y = self._rows_of(x, cost) if self._conditions is None else self._conditions.rows(x, cost, factor)
         self.member.observe(X, y)
@@ -174,6 +179,13 @@ class FedLinUCBDW:
         probes.played(offloads=offloads, forced=forced)
         if forced:
             probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s(arm))
+
+    def _note_debt(self, safety: Safety, cost: Cost) -> None:
+        """Count what the frame cost beyond the device-only arm, where there is one."""
+        X = self._contexts.rows
+        alone = np.flatnonzero(~self._offloads(X))
+        if alone.size:
+            safety.played(cost.total_s, float(self._predict(X)[0][alone[0]]))
 
     def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Return the regression rows of one frame: one, or the device part and the rest."""
@@ -212,6 +224,7 @@ class FedLinUCBDW:
             "member": self.member.dump(),
             "offsets": None if self._offsets is None else self._offsets.dump(),
             "probes": None if self._probes is None else self._probes.dump(),
+            "safety": None if self._safety is None else self._safety.dump(),
             "conditions": None if self._conditions is None else self._conditions.dump(),
         }
 
@@ -225,6 +238,8 @@ class FedLinUCBDW:
             self._offsets.load(state["offsets"])
         if self._probes is not None and state["probes"] is not None:
             self._probes.load(state["probes"])
+        if self._safety is not None and state.get("safety") is not None:
+            self._safety.load(state["safety"])
         if self._conditions is not None and state.get("conditions") is not None:
             self._conditions.load(state["conditions"])
         self.member.load(state["member"])

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from bandits.link_estimate import DEFAULT as DEFAULT_LINK
 from bandits.link_estimate import LinkSettings
 from bandits.member import Start, View
+from bandits.safety import Safety
 from bandits.slowness_estimate import DEFAULT as DEFAULT_SLOWNESS
 from bandits.slowness_estimate import SlownessSettings
 
@@ -44,6 +45,9 @@ class Settings:
         offset_forgetting: how fast offsets forget, 1 for never.
         probe_after_frames: forced offload after so many device-only frames (`probing.py`), None for never.
         probe_largest_gap_frames: bound of its doubling.
+        safety: how much dearer than the device-only arm a device may become for good (`safety.py`), as a
+            share; None for no such bound.
+        safety_frames: how much dearer for once, in costs of the device-only arm.
 
     Raises:
         ValueError: a setting out of range.
@@ -66,6 +70,8 @@ class Settings:
     offset_forgetting: float = 1.0
     probe_after_frames: int | None = 32
     probe_largest_gap_frames: int = 256
+    safety: float | None = None
+    safety_frames: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what would surface only frames later."""
@@ -81,6 +87,8 @@ class Settings:
             )
         if self.feedback == "total" and self.link == "measured":
             raise ValueError("feedback 'total' says nothing of the link alone: it needs link 'learned'")
+        if self.safety is not None:
+            Safety(self.safety, self.safety_frames)
         for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):

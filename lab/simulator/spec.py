@@ -222,6 +222,8 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     probes: bool = True
     probe_after_frames: Count = 32
     probe_largest_gap_frames: Count = 256
+    safety: NotNegative | None = None
+    safety_frames: Positive = 10.0
 
 
 class Async(Section, frozen=True, kw_only=True, tag="async_linucb", tag_field="learner"):
