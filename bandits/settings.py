@@ -95,5 +95,5 @@ class Settings:
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")
 
 
-PRACTICE = Settings(link="measured", slowness="measured", beta_prior=0.3)
+PRACTICE = Settings(link="measured", slowness="measured", beta_prior=0.3, safety=0.1)
 """What devices run and experiments call `default`: tuned as docs/results/tuning.md tells."""

@@ -33,7 +33,7 @@ class SlownessSettings:
         ValueError: a setting out of range.
     """
 
-    drift: float = 0.05
+    drift: float = 0.1
     noise: float = 0.15
     memory_frames: float = 50.0
     floor_s: float = 0.002

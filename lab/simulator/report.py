@@ -8,6 +8,8 @@ from typing import Any
 from lab.simulator import spec
 from lab.simulator.summary import Report
 
+IN_SHORT = "In short:"
+"""How the paragraph begins that says what came out; `lab.results_index` looks for it."""
 LIMIT = 1.02
 """How far `default` may lie above the best of the simple ones before the page says so in bold."""
 _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
@@ -36,13 +38,13 @@ def write_page(
     parts = [
         f"# {experiment.title}",
         experiment.asks,
+        f"{IN_SHORT} {_in_short(experiment, report)}",
         (
             f"Simulated; {experiment.seeds} seeds from {experiment.first_seed} on; mean and 95 % interval "
             f"(Student's t). Written by\n\n    {command}"
         ),
         _table(report),
         *_published(experiment, report),
-        *_comparison(report, experiment.settle_frames),
         *pictures,
         _provenance(report["provenance"]),
     ]
@@ -85,6 +87,32 @@ def _published(experiment: spec.Experiment, report: Report) -> list[str]:
 
 def _means(report: Report, figure: str) -> dict[str, float]:
     return {name: row[figure]["mean"] for name, row in report["policies"].items() if figure in row}
+
+
+def _in_short(experiment: spec.Experiment, report: Report) -> str:
+    """Return what came out: beside others' figures, beside the oracle and rivals, or who lost least."""
+    said = [*_worst_published(experiment, report), *_comparison(report, experiment.settle_frames)]
+    if not said:
+        regrets = sorted(_means(report, "regret").items(), key=lambda pair: pair[1])
+        said = [
+            "regret, least first: " + ", ".join(f"`{name}` {regret:.3g}" for name, regret in regrets) + "."
+        ]
+    return " ".join(said)
+
+
+def _worst_published(experiment: spec.Experiment, report: Report) -> list[str]:
+    """Return how far what was published is from what came out, at most, for each figure."""
+    worst: dict[str, float] = {}
+    for policy, figures in experiment.published.items():
+        for name, expected in figures.items():
+            row = report["policies"].get(policy, {})
+            if name in row:
+                off = abs(row[name]["mean"] / expected - 1.0)
+                worst[name] = max(worst.get(name, 0.0), off)
+    if not worst:
+        return []
+    parts = " and ".join(f"{name} within {100.0 * off:.1f} %" for name, off in worst.items())
+    return [f"the published figures come out, {parts}."]
 
 
 def _comparison(report: Report, settle_frames: int) -> list[str]:

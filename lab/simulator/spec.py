@@ -213,7 +213,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     link_memory_frames: Positive = 20.0
     link_usual_weight: Share = 0.02
     slowness: Literal["shared", "measured"] = "shared"
-    slowness_drift: NotNegative = 0.05
+    slowness_drift: NotNegative = 0.1
     slowness_noise: Positive = 0.15
     slowness_memory_frames: Positive = 50.0
     offsets: bool = True
@@ -337,6 +337,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "link": "measured",
         "slowness": "measured",
         "beta_prior": 0.3,
+        "safety": 0.1,
     },
     "device_only": {"learner": "fixed", "arm": "end/none"},
     "edge_only_uint8": {"learner": "fixed", "arm": "0/uint8"},
