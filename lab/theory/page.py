@@ -136,7 +136,9 @@ def _figure(outcomes: Sequence[Outcome]) -> Figure:
     for axes, one in zip(panels, outcomes, strict=False):
         t = one.runs[0].rounds
         axes.plot(t, one.before(), color="#cc3311", label="bound before")
-        axes.plot(t, np.mean([one.after(run) for run in one.runs], axis=0), color="#ee7733", label="bound after")
+        axes.plot(
+            t, np.mean([one.after(run) for run in one.runs], axis=0), color="#ee7733", label="bound after"
+        )
         axes.plot(t, 2.0 * t, color="#888888", linestyle=":", label="2LST")
         for i, run in enumerate(one.runs):
             axes.plot(t, run.regret, color="#0077bb", linewidth=0.8, label="regret" if i == 0 else None)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from bandits.fedlinucb import FedLinUCBDW
 from bandits.offline import experience
 from bandits.radius import group_radius, information, server_radius
 from bandits.statistics import Statistics
@@ -76,9 +77,7 @@ class Case:
                 everybody_hears=everybody_hears,
                 delta=DELTA,
             )
-        return Setting(
-            members=self.members, alpha=self.alpha, beta_s=beta_s, everybody_hears=everybody_hears
-        )
+        return Setting(members=self.members, alpha=self.alpha, beta_s=beta_s, everybody_hears=everybody_hears)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,9 +120,7 @@ class WorldWithExits(SyntheticWorld):
 def play(case: Case, rounds: int, seed: int) -> Played:
     """Play one case once."""
     world = WorldWithExits(
-        spec.Synthetic(
-            devices=case.members, rounds=rounds, dimension=DIMENSION, arms=ARMS, noise=NOISE
-        ),
+        spec.Synthetic(devices=case.members, rounds=rounds, dimension=DIMENSION, arms=ARMS, noise=NOISE),
         seed,
     )
     beta_s = case.setting(rounds).beta_s
@@ -138,9 +135,7 @@ def play(case: Case, rounds: int, seed: int) -> Played:
     taken: list[tuple[float, float, float]] = []
     regret = distance = 0.0
     for done, turn in enumerate(world.turns(), start=1):
-        view = team.policies[turn.device].member.view()
-        off = team.policies[turn.device].theta - world.theta
-        distance = max(distance, math.sqrt(max(0.0, float(off @ view.gram @ off))) / beta_s)
+        distance = max(distance, _distance(team.policies[turn.device], world.theta) / beta_s)
         arm = team.select(turn)
         team.update(turn, arm, turn.cost_of(arm))
         regret += float(turn.means[arm] - turn.means.min())
@@ -152,6 +147,12 @@ def play(case: Case, rounds: int, seed: int) -> Played:
     return Played(
         rounds=points, regret=table[:, 0], information=table[:, 1], uploads=table[:, 2], distance=distance
     )
+
+
+def _distance(policy: FedLinUCBDW, theta: Vector) -> float:
+    """Return ||theta^ - theta||_V in a policy's view."""
+    off = policy.theta - theta
+    return math.sqrt(max(0.0, float(off @ policy.member.view().gram @ off)))
 
 
 def _learner(case: Case, beta_s: float) -> spec.Family:
