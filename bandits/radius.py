@@ -96,7 +96,7 @@ def group_radius(
     everybody_hears: bool = True,
     delta: float = 0.1,
 ) -> float:
-    """Return the radius that holds for fresh views and adaptive contexts, seconds (docs/theory.md, 1b and 1c).
+    """Return the radius for fresh views and adaptive contexts, seconds (docs/theory.md, 1b and 1c).
 
     sqrt(lambda) S + R (sqrt(1 + M alpha) sqrt(Lambda + 2 ln(2 / delta)) + M sqrt(alpha) (1 + sqrt(h))),
     h = 2 ln(2 (M + T) / delta), and Lambda more where every member hears every version.

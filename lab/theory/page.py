@@ -104,26 +104,27 @@ def write(outcomes: Sequence[Outcome], page: Path, seeds: int) -> None:
         "# The regret bound, with all constants",
         "Does the bound of [theory](../theory.md) lie above what the learner pays, and how far?",
         (
-            f"Simulated; {seeds} seeds from 1000 on, means; d = {DIMENSION}, {ARMS} arms drawn anew each round, noise "
-            f"R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. Written by\n\n"
+            f"Simulated; {seeds} seeds from 1000 on, means; d = {DIMENSION}, {ARMS} arms drawn anew each round, "
+            f"noise R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. Written by\n\n"
             f"    python -m lab.theory --seeds {seeds} --out docs/results/theory.md"
         ),
         verdict,
         "\n".join(lines),
         _legend(),
         f"![regret]({picture.name})",
-        f"From `lab/theory`, python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}.",
+        f"From `lab/theory`, python {platform.python_version()}, numpy {np.__version__}.",
     ]
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _legend() -> str:
     return (
-        "*radius*: proved for this case (theorem 1) and played. *farthest*: the largest distance of estimate and truth "
-        "in any round of any run, over the radius; the confidence set held in all runs if it is at most 1. *at most*: "
-        "theorem 3. *bound after*: theorem 2 with the realised uploads and ln det; *bound before*: with nothing but T, "
-        "M, alpha, d. *2LST*: what no learner can exceed; a bound above it says nothing yet. The ratio is large because "
-        "theorem 2 holds for any contexts whatever, and these are kind: see section 17 of the theory."
+        "*radius*: proved for this case (theorem 1) and played. *farthest*: the largest distance of estimate "
+        "and truth in any round of any run, over the radius; the confidence set held in all runs if it is at "
+        "most 1. *at most*: theorem 3. *bound after*: theorem 2 with the realised uploads and ln det; *bound "
+        "before*: with nothing but T, M, alpha, d. *2LST*: what no learner can exceed; a bound above it says "
+        "nothing yet. The ratio is large because theorem 2 holds for any contexts whatever, and these are "
+        "kind: see section 17 of the theory."
     )
 
 

@@ -334,7 +334,7 @@ def test_the_confidence_set_of_fresh_views(everybody_hears: bool) -> None:
 @pytest.mark.parametrize("view", ["strict", "fresh"])
 @pytest.mark.parametrize("half", [1, 4])
 def test_old_rows_are_within_one_plus_m_alpha_of_a_late_view(view: Any, half: int) -> None:
-    """Uploads are merged and answered up to `half` rounds late, broadcasts come as late, and are held as long."""
+    """Uploads are merged and answered up to `half` rounds late; broadcasts come as late, are held as long."""
     M, d, alpha, tau = 4, 3, 0.2, 3 * half
     rng = np.random.default_rng(half)
     team = [Member(d, regularisation=1.0, alpha=alpha, view=view) for _ in range(M)]
