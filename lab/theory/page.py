@@ -104,8 +104,8 @@ def write(outcomes: Sequence[Outcome], page: Path, seeds: int) -> None:
         "# The regret bound, with all constants",
         "Does the bound of [theory](../theory.md) lie above what the learner pays, and how far?",
         (
-            f"Simulated; {seeds} seeds from 1000 on, means; d = {DIMENSION}, {ARMS} arms drawn anew each round, "
-            f"noise R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. Written by\n\n"
+            f"Simulated; {seeds} seeds from 1000 on, means; d = {DIMENSION}, {ARMS} arms drawn anew each "
+            f"round, noise R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. Written by\n\n"
             f"    python -m lab.theory --seeds {seeds} --out docs/results/theory.md"
         ),
         verdict,

@@ -338,7 +338,8 @@ def test_old_rows_are_within_one_plus_m_alpha_of_a_late_view(view: Any, half: in
     M, d, alpha, tau = 4, 3, 0.2, 3 * half
     rng = np.random.default_rng(half)
     team = [Member(d, regularisation=1.0, alpha=alpha, view=view) for _ in range(M)]
-    group, rows, total, old = Group(d, "o", regularisation=1.0), [], np.eye(d), np.eye(d)
+    group, total, old = Group(d, "o", regularisation=1.0), np.eye(d), np.eye(d)
+    rows: list[Any] = []
     transit: list[tuple[int, int, Any]] = []  # (round, member, upload or version that arrives at its start)
     worst_old = worst_all = 0.0
 
