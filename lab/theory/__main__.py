@@ -39,7 +39,7 @@ def main() -> int:
         "--rounds",
         type=_count,
         action="append",
-        help="horizon T, rounds of the whole group; repeat for several (1000 and 5000)",
+        help="horizon T, rounds of the whole group; repeat for several (1000 and 3000)",
     )
     parser.add_argument(
         "--out",
@@ -50,7 +50,7 @@ def main() -> int:
     arguments = parser.parse_args()
     outcomes = []
     with threadpool_limits(limits=1):
-        for horizon in sorted(set(arguments.rounds or (1000, 5000))):
+        for horizon in sorted(set(arguments.rounds or (1000, 3000))):
             for case in CASES:
                 print(f"theory: T = {horizon}, {case.name}", file=sys.stderr, flush=True)
                 runs = [play(case, horizon, FIRST_SEED + i) for i in range(arguments.seeds)]

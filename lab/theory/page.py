@@ -100,13 +100,14 @@ def write(outcomes: Sequence[Outcome], page: Path, seeds: int) -> None:
     )
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     lines += [f"| {' | '.join(one.row())} |" for one in outcomes]
+    horizons = " ".join(f"--rounds {T}" for T in sorted({one.horizon for one in outcomes}))
     parts = [
         "# The regret bound, with all constants",
         "Does the bound of [theory](../theory.md) lie above what the learner pays, and how far?",
         (
             f"Simulated; {seeds} seeds from 1000 on, means; d = {DIMENSION}, {ARMS} arms drawn anew each "
-            f"round, noise R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. Written by\n\n"
-            f"    python -m lab.theory --seeds {seeds} --out docs/results/theory.md"
+            f"round, noise R = {NOISE:g}, lambda = {REGULARISATION:g}, delta = {DELTA:g}, S = L = 1. "
+            f"Written by\n\n    python -m lab.theory --seeds {seeds} {horizons} --out docs/results/theory.md"
         ),
         verdict,
         "\n".join(lines),
