@@ -2,7 +2,7 @@
 
 Plays FedLinUCB-DW with the radius that docs/theory.md proves, in the synthetic world of the literature, for
 several group sizes, triggers, views and horizons, prints a table, and writes it as a page with a figure
-beside it. Exit code 1 if a measured curve crosses its bound. Three seeds take about two minutes on one core.
+beside it. Exit code 1 if a measured curve crosses its bound. Two seeds take half a minute of one core.
 """
 
 import argparse
