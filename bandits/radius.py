@@ -1,4 +1,4 @@
-"""The confidence radius of the regret bound; practice uses a constant that is far smaller."""
+"""The confidence radii of the regret bound (docs/theory.md); practice uses one that is far smaller."""
 
 import math
 
@@ -46,3 +46,73 @@ def theory_radius(
     noise = noise_s * math.sqrt(dimension * math.log(growth * groups / delta))
     spread = math.sqrt(1.0 + members * alpha) + members * math.sqrt(2.0 * alpha)
     return prior + spread * (noise + prior)
+
+
+def information(*, dimension: int, rows: float, regularisation: float, context_norm: float = 1.0) -> float:
+    """Return Lambda = d ln(1 + rows L^2 / (d lambda)), the most that ln det can grow by through `rows` rows.
+
+    Args:
+        dimension: d.
+        rows: T and the weights of early-exit rows.
+        regularisation: lambda.
+        context_norm: L.
+    """
+    return dimension * math.log1p(rows * context_norm**2 / (dimension * regularisation))
+
+
+def server_radius(
+    *,
+    information: float,
+    regularisation: float,
+    noise_s: float,
+    parameter_norm_s: float,
+    delta: float = 0.1,
+) -> float:
+    """Return beta_0 = sqrt(lambda) S + R sqrt(Lambda + 2 ln(1 / delta)), seconds (docs/theory.md, 1a).
+
+    Enough where devices decide by what the group has sent (`strict`) and neither frames nor activity react
+    to costs; whatever the number of members, alpha and delays are.
+
+    Args:
+        information: Lambda.
+        regularisation: lambda.
+        noise_s: R.
+        parameter_norm_s: S.
+        delta: failure probability of this group.
+    """
+    prior = math.sqrt(regularisation) * parameter_norm_s
+    return prior + noise_s * math.sqrt(information + 2.0 * math.log(1.0 / delta))
+
+
+def group_radius(
+    *,
+    information: float,
+    members: int,
+    rounds: int,
+    alpha: float,
+    regularisation: float,
+    noise_s: float,
+    parameter_norm_s: float,
+    everybody_hears: bool = True,
+    delta: float = 0.1,
+) -> float:
+    """Return the radius for fresh views and adaptive contexts, seconds (docs/theory.md, 1b and 1c).
+
+    sqrt(lambda) S + R (sqrt(1 + M alpha) sqrt(Lambda + 2 ln(2 / delta)) + M sqrt(alpha) (1 + sqrt(h))),
+    h = 2 ln(2 (M + T) / delta), and Lambda more where every member hears every version.
+
+    Args:
+        information: Lambda.
+        members: M.
+        rounds: T.
+        alpha: of the upload trigger.
+        regularisation: lambda.
+        noise_s: R.
+        parameter_norm_s: S.
+        everybody_hears: whether a version goes to all members, or only to who caused it.
+        delta: failure probability of this group.
+    """
+    prior = math.sqrt(regularisation) * parameter_norm_s
+    total = math.sqrt((1.0 + members * alpha) * (information + 2.0 * math.log(2.0 / delta)))
+    h = 2.0 * math.log(2.0 * (members + rounds) / delta) + (information if everybody_hears else 0.0)
+    return prior + noise_s * (total + members * math.sqrt(alpha) * (1.0 + math.sqrt(h)))

@@ -1,0 +1,1 @@
+"""The regret bound with all its constants, beside what the learner really pays."""

@@ -1,0 +1,81 @@
+"""The bound as numbers, and the command that holds it above what is measured."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lab.theory.bounds import Setting, most_regret, most_uploads
+from lab.theory.page import Outcome, summary, write
+from lab.theory.play import Case, Played, play
+
+SETTING = Setting(members=4, alpha=0.5, beta_s=2.0, everybody_hears=True)
+
+
+def test_uploads_are_bounded_as_theorem_3_says() -> None:
+    assert most_uploads(SETTING, 10.0) == pytest.approx(10 / math.log(1.5))
+    assert most_uploads(SETTING, 10.0, 3.0) == pytest.approx(10 / math.log(4))
+    one_hears = Setting(members=4, alpha=0.5, beta_s=2.0, everybody_hears=False)
+    assert most_uploads(one_hears, 10.0) == pytest.approx(9 * (1 + 10 / math.log(3)))
+
+
+def test_regret_is_bounded_with_the_best_alpha_and_known_uploads_help() -> None:
+    bound, analysed = most_regret(SETTING, 1000, 10.0)
+    for other in (0.5, 0.7, 2.0, 20.0):
+        plain = 2 * most_uploads(SETTING, 10.0, other) + 4 * math.sqrt((1 + 4 * other) * 10_000)
+        assert bound <= plain * 1.02
+    assert analysed >= 0.5
+    assert most_regret(SETTING, 1000, 10.0, uploads=0.0)[0] == pytest.approx(4 * math.sqrt(30_000))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(members=3, alpha=0.3, offline=20),
+        Case(members=3, alpha=0.3, download="uploader"),
+        Case(members=3, alpha=0.3, view="fresh", radius="group"),
+    ],
+)
+def test_a_run_lies_below_both_bounds_and_its_uploads_below_theirs(case: Case) -> None:
+    outcome = Outcome(case, 200, [play(case, 200, 3)])
+    run = outcome.runs[0]
+    assert outcome.holds
+    assert 0.0 < run.distance <= 1.0
+    assert run.uploads[-1] <= most_uploads(case.setting(200), float(run.information[-1]))
+    assert (np.diff(run.regret) >= 0).all()
+    assert (np.diff(run.information) > 0).all()
+
+
+def test_a_curve_above_its_bound_is_said(tmp_path: Path) -> None:
+    case = Case(members=1, alpha=1.0)
+    good = play(case, 100, 3)
+    bad = Played(
+        rounds=good.rounds,
+        regret=good.regret + 1e6,
+        information=good.information,
+        uploads=good.uploads,
+        distance=2.0,
+    )
+    assert not Outcome(case, 100, [good, bad]).holds
+    assert summary([Outcome(case, 100, [bad])]) == {f"{case.name}, T = 100": False}
+    write([Outcome(case, 100, [bad])], tmp_path / "page.md", 1)
+    assert "**A measured curve lies above its bound**" in (tmp_path / "page.md").read_text()
+
+
+def test_the_command_writes_page_and_figure(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "page.md"
+    command = [sys.executable, "-m", "lab.theory", "--seeds", "1", "--rounds", "80", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Every measured curve lies below both bounds" in out.read_text()
+    assert out.with_name("page-regret.png").stat().st_size > 10_000
+
+
+def test_no_seeds_are_refused_in_a_sentence() -> None:
+    command = [sys.executable, "-m", "lab.theory", "--seeds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "'0' will not do: a whole number from 1" in done.stderr
