@@ -1,8 +1,8 @@
 """What the pages of results say, in one place: `python -m lab.results_index` (part of `make results`).
 
 Each page of docs/results/ has a title, a question and a paragraph "In short: ...", all written by the run
-that it names. This puts them into the table of docs/results/README.md and of the project's README, between two
-comments, so that no figure there is typed by hand; a test holds both files to the pages.
+that it names. This puts them into the table of docs/results/README.md and of the project's README, between
+two comments, so that no figure there is typed by hand; a test holds both files to the pages.
 """
 
 import argparse
