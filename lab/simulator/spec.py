@@ -203,6 +203,14 @@ class Async(Section, frozen=True, kw_only=True, tag="async_linucb", tag_field="l
     estimate: Literal["exchange", "frame"] = "exchange"
 
 
+class DisLinUCB(Section, frozen=True, kw_only=True, tag="dis_linucb", tag_field="learner"):
+    """DisLinUCB (`bandits/dis_linucb.py`), all devices together; `threshold` is its D."""
+
+    regularisation: Positive = 0.1
+    beta_s: NotNegative = 0.3
+    threshold: NotNegative = 100.0
+
+
 class Central(Section, frozen=True, kw_only=True, tag="shared_oful", tag_field="learner"):
     """One LinUCB that sees every row of its devices at once: what sharing can reach, at any traffic."""
 
@@ -278,6 +286,7 @@ class Random(Section, frozen=True, kw_only=True, tag="random", tag_field="learne
 Learner = (
     Family
     | Async
+    | DisLinUCB
     | Central
     | Fixed
     | TwoArm

@@ -19,6 +19,7 @@ from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
+from lab.simulator.dis_team import DisTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
@@ -119,6 +120,8 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
             return FederatedTeam(learner, world)
         case spec.Async():
             return AsyncTeam(learner, world)
+        case spec.DisLinUCB():
+            return DisTeam(learner, world)
         case spec.Central():
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
