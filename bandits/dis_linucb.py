@@ -1,13 +1,14 @@
 """DisLinUCB, a rival: everybody learns alone until one agent's news is worth a round in which all exchange.
 
 Wang, Hu, Chen & Wang, "Distributed Bandit Learning: Near-Optimal Regret with Efficient Communication", ICLR
-2020, algorithm DisLinUCB. With W_syn, U_syn what all knew at the last round, and W_i, U_i what agent i has seen since:
+2020, algorithm DisLinUCB. With W, U what all knew at the last round, and W_i, U_i what agent i, in n_i rows,
+has seen since:
 
-    V_i = lambda I + W_syn + W_i,   theta_i = V_i^-1 (U_syn + U_i)
-    a round is called when   n_i (ln det V_i - ln det (lambda I + W_syn)) > D,   n_i = rows of i since the last
-    in a round all upload (W_i, U_i), the server adds them to (W_syn, U_syn), all download those, W_i = U_i = 0
+    V_i = lambda I + W + W_i,   theta_i = V_i^-1 (U + U_i)
+    a round is called when   n_i (ln det V_i - ln det (lambda I + W)) > D
+    in a round all upload (W_i, U_i), the server adds them to (W, U), all download those, W_i = U_i = n_i = 0
 
-Time is counted there in rounds that all agents play; here devices play when they like, so n_i counts agent i's
+There time is counted in rounds that all agents play; here devices play when they like, so an agent counts its
 own rows. D = T ln(M T) / (d M) is theirs for T rounds of M agents; D = 0 is one central learner. Here cost is
 minimised: a lower confidence bound.
 What it will not do: carry anything; whoever runs it takes an upload from all when one calls.

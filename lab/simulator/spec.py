@@ -251,9 +251,17 @@ class Neurosurgeon(Section, frozen=True, kw_only=True, tag="neurosurgeon", tag_f
 
     Attributes:
         profiled: runs of each arm that the regressions are fitted on.
+        drift_unit, drift_round_trip, link_noise, link_memory_frames: see `bandits/link_estimate.py`; its own,
+            which need not be those of `default`.
     """
 
     profiled: Count = 10
+    drift_unit: NotNegative = 0.1
+    drift_round_trip: NotNegative = 0.1
+    link_noise: Positive = 0.3
+    link_memory_frames: Positive = 20.0
+    probe_after_frames: Count = 32
+    probe_largest_gap_frames: Count = 256
 
 
 class LinTs(Section, frozen=True, kw_only=True, tag="lin_ts", tag_field="learner"):
