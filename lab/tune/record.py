@@ -16,10 +16,10 @@ is {"settings", "mean_ms", "ci95", "messages"}, settings are {knob: value}."""
 JSON, PAGE = "tuning.json", "tuning.md"
 _ABOUT = """\
 What every policy's settings were chosen from, on seeds and links that evaluation never sees (seeds below
-1000, generated links). One knob at a time around the best so far, from the first value of each list; the least
-mean latency wins and is in bold, and an arrow marks a winning value at an end of its list. Intervals are of the
-mean over seeds; all settings meet the same frames, so differences between them are surer than the intervals
-look. Simulated. Written by
+1000, generated links). One knob at a time around the best so far, from the first value of each list; the
+least mean latency wins and is in bold, and an arrow marks a winning value at an end of its list.
+Intervals are of the mean over seeds; all settings meet the same frames, so differences between them are
+surer than the intervals look. Simulated. Written by
 
     python -m lab.tune"""
 
