@@ -12,7 +12,7 @@ Point = tuple[Value, ...]
 """One value of each knob, in the order of the grid."""
 
 PASSES = 2
-"""At most so often over all knobs."""
+"""At most so often over all knobs: the first values are good guesses, and tuning is to stay cheap."""
 
 
 def descend(grid: Grid, means: Mapping[Point, float]) -> tuple[Point, list[Point]]:
