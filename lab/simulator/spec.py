@@ -328,6 +328,14 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 """What a name stands for; an experiment may change any of its settings."""
 
+TUNED: dict[str, dict[str, object]] = {
+    "two_arm": {"probe_every_frames": 40, "smoothing": 1.0, "opening_frames": 1},
+}
+"""Settings of policies at their best, by the same names: docs/results/tuning.md, which a test holds them to.
+
+Unlike a preset's they yield to an experiment's [family], which says what was published.
+"""
+
 
 class Experiment(Section, frozen=True, kw_only=True):
     """One experiment.
