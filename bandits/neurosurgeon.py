@@ -51,21 +51,24 @@ class Neurosurgeon:
         self._forced = False
 
     def select(self, contexts: Matrix) -> int:
-        """Return the arm predicted to be fastest; on a probing frame, among those that offload.
+        """Return the arm predicted to be fastest; where a probe is due, among those that offload.
 
         Raises:
             ValueError: contexts of another shape, or not one row for each predicted arm.
         """
         X = require_finite(contexts, (self._compute_s.shape[0], None), "contexts")
         predicted = self._predict(self._contexts.remember(X))
+        arm = int(predicted.argmin())
         offloads = X[:, self._column] > 0.0
-        self._forced = bool(self._probes.due() and offloads.any())
-        if self._forced:
-            predicted = np.where(offloads, predicted, np.inf)
-        return int(predicted.argmin())
+        # An offload that it has chosen by itself is none that was forced.
+        self._forced = bool(self._probes.due() and not offloads[arm] and offloads.any())
+        return int(np.where(offloads, predicted, np.inf).argmin()) if self._forced else arm
 
     def update(self, arm: int, cost: Cost) -> None:
         """Measure the bandwidth, where the frame has used the link.
+
+        A reply that never came is a lower bound on what the link took: it counts as the bound or as what was
+        believed, whichever is longer.
 
         Raises:
             ValueError: no such arm in the latest contexts.
@@ -73,14 +76,16 @@ class Neurosurgeon:
         units = float(self._contexts.row(arm)[self._column])
         expected = float(self._predict(self._contexts.rows)[arm])
         self._link.pass_time()
-        self._probes.played(offloads=units > 0.0, forced=self._forced)
-        if units == 0.0:
+        offloads = units > 0.0
+        self._probes.played(offloads=offloads, forced=self._forced and offloads)
+        if not offloads:
             return
         self._probes.learned(cheaper=not cost.censored and cost.total_s < expected)
-        if cost.link_s is not None and not cost.censored:
-            self._link.observe(units, cost.link_s)
+        link_s = max(0.0, cost.total_s - float(self._compute_s[arm])) if cost.link_s is None else cost.link_s
+        if cost.censored:
+            self._link.observe_at_least(units, link_s)
         else:
-            self._link.observe(units, max(0.0, cost.total_s - float(self._compute_s[arm])))
+            self._link.observe(units, link_s)
 
     def _predict(self, X: Matrix) -> Vector:
         units = X[:, self._column]

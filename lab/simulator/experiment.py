@@ -10,7 +10,17 @@ import msgspec
 
 from bus.errors import ConfigurationError
 from lab.simulator.names import nearest
-from lab.simulator.spec import FIGURES, PRESETS, TIMED_FIGURES, Experiment, Family, Learner, Site, World
+from lab.simulator.spec import (
+    FIGURES,
+    PRESETS,
+    TIMED_FIGURES,
+    TUNED,
+    Experiment,
+    Family,
+    Learner,
+    Site,
+    World,
+)
 
 Table = dict[str, Any]
 
@@ -103,7 +113,7 @@ def _section(value: object, place: str) -> Table:
 
 
 def _learner(name: str, entry: Table, family: Table) -> Learner:
-    """Return who plays under a name: what the file says, over the family's settings, over the preset."""
+    """Return who plays under a name: what the file says, over the family's settings, over what was tuned."""
     said = str(entry.get("learner", name))
     preset = PRESETS.get(said, {"learner": said})
     tags = {kind.__struct_config__.tag: kind for kind in get_args(Learner)}
@@ -113,7 +123,7 @@ def _learner(name: str, entry: Table, family: Table) -> Learner:
         raise ConfigurationError(f"policies.{name}: there is no learner {said!r}{nearest(said, known)}")
     settings = {key: value for key, value in entry.items() if key != "learner"}
     shared = family if kind is Family else {}
-    whole = {**preset, **shared, **settings, "learner": preset["learner"]}
+    whole = {**TUNED.get(said, {}), **preset, **shared, **settings, "learner": preset["learner"]}
     # What makes a preset what it is yields only to the policy's own section.
     whole |= {key: value for key, value in preset.items() if key not in settings}
     learner: Learner = _convert(whole, kind, f"policies.{name}", _fields(kind))

@@ -235,6 +235,14 @@ class Async(Section, frozen=True, kw_only=True, tag="async_linucb", tag_field="l
     estimate: Literal["exchange", "frame"] = "exchange"
 
 
+class DisLinUCB(Section, frozen=True, kw_only=True, tag="dis_linucb", tag_field="learner"):
+    """DisLinUCB (`bandits/dis_linucb.py`), all devices together; `threshold` is its D."""
+
+    regularisation: Positive = 0.1
+    beta_s: NotNegative = 0.3
+    threshold: NotNegative = 100.0
+
+
 class Central(Section, frozen=True, kw_only=True, tag="shared_oful", tag_field="learner"):
     """One LinUCB that sees every row of its devices at once: what sharing can reach, at any traffic."""
 
@@ -275,9 +283,17 @@ class Neurosurgeon(Section, frozen=True, kw_only=True, tag="neurosurgeon", tag_f
 
     Attributes:
         profiled: runs of each arm that the regressions are fitted on.
+        drift_unit, drift_round_trip, link_noise, link_memory_frames: see `bandits/link_estimate.py`; its own,
+            which need not be those of `default`.
     """
 
     profiled: Count = 10
+    drift_unit: NotNegative = 0.1
+    drift_round_trip: NotNegative = 0.1
+    link_noise: Positive = 0.3
+    link_memory_frames: Positive = 20.0
+    probe_after_frames: Count = 32
+    probe_largest_gap_frames: Count = 256
 
 
 class LinTs(Section, frozen=True, kw_only=True, tag="lin_ts", tag_field="learner"):
@@ -310,6 +326,7 @@ class Random(Section, frozen=True, kw_only=True, tag="random", tag_field="learne
 Learner = (
     Family
     | Async
+    | DisLinUCB
     | Central
     | Fixed
     | TwoArm
@@ -344,6 +361,14 @@ PRESETS: dict[str, dict[str, object]] = {
     "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},
 }
 """What a name stands for; an experiment may change any of its settings."""
+
+TUNED: dict[str, dict[str, object]] = {
+    "two_arm": {"probe_every_frames": 40, "smoothing": 1.0, "opening_frames": 1},
+}
+"""Settings of policies at their best, by the same names: docs/results/tuning.md, which a test holds them to.
+
+Unlike a preset's they yield to an experiment's [family], which says what was published.
+"""
 
 
 FIGURES = ("regret", "messages", "bytes")

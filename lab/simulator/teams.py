@@ -12,6 +12,7 @@ from bandits.ans import ANS
 from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.fixed import FixedArm
 from bandits.lin_ts import LinTS
+from bandits.link_estimate import LinkSettings
 from bandits.linucb import LinUCB
 from bandits.neurosurgeon import Neurosurgeon
 from bandits.policy import Cost, Policy
@@ -19,6 +20,7 @@ from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
+from lab.simulator.dis_team import DisTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
 from lab.simulator.sharing import groups_of
@@ -108,7 +110,7 @@ class Anything:
         """Nothing to learn."""
 
 
-def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C901, PLR0911 - a table
+def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C901, PLR0911, PLR0912 - a table
     """Return the team that an experiment's entry asks for.
 
     Raises:
@@ -120,6 +122,8 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
             return FederatedTeam(learner, world)
         case spec.Async():
             return AsyncTeam(learner, world)
+        case spec.DisLinUCB():
+            return DisTeam(learner, world)
         case spec.Central():
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
@@ -189,7 +193,20 @@ def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: i
         rows = np.tile(columns, (learner.profiled, 1))
         runs = np.tile(means, learner.profiled) * np.exp(0.05 * random.standard_normal(rows.shape[0]))
         compute_s += columns @ np.linalg.lstsq(rows, runs)[0]
-    return Neurosurgeon(compute_s, X.shape[1], world.link_column)
+    link = LinkSettings(
+        drift_unit=learner.drift_unit,
+        drift_round_trip=learner.drift_round_trip,
+        noise=learner.link_noise,
+        memory_frames=learner.link_memory_frames,
+    )
+    return Neurosurgeon(
+        compute_s,
+        X.shape[1],
+        world.link_column,
+        link=link,
+        probe_after_frames=learner.probe_after_frames,
+        probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),
+    )
 
 
 def _lin_ts(learner: spec.LinTs, world: World, random: np.random.Generator) -> Policy:

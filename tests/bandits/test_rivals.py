@@ -53,6 +53,28 @@ def test_neurosurgeon_takes_a_lost_reply_as_a_slow_link() -> None:
     assert other.select(X) == 2
 
 
+def test_neurosurgeon_never_takes_a_bound_as_a_faster_link() -> None:
+    policy = neurosurgeon()
+    policy.select(X)
+    policy.update(0, Cost(2.0, None, 1.98))  # the link is slow
+    believed_s = policy.dump()["link"]["mean"]
+    policy.select(X)
+    policy.update(0, Cost(0.05, None, None, censored=True))  # given up early: it took longer than that
+    assert (policy.dump()["link"]["mean"] > 0.9 * believed_s).all()
+
+
+def test_neurosurgeon_counts_what_it_chose_itself_as_no_probe() -> None:
+    policy = neurosurgeon(4, 256)
+    for arm in (0, 0, 0, 2, 2, 2, 2):
+        policy.select(X)
+        policy.update(arm, Cost(float(COMPUTE_S[arm]) + 0.02, None, 0.02))  # on the device nobody was there
+    assert policy.select(X) == 0  # a probe is due, but this is its own choice
+    policy.update(0, Cost(5.0, None, 4.9))
+    assert policy.dump()["probes"]["gap"] == 4
+    assert [arm == 2 for arm in spend(policy, 5.0, 5)] == [True] * 4 + [False]  # forced this time
+    assert policy.dump()["probes"]["gap"] == 8
+
+
 def test_neurosurgeon_needs_a_prediction_for_each_arm() -> None:
     with pytest.raises(ValueError, match="contexts"):
         neurosurgeon().select(X[:2])

@@ -1,6 +1,7 @@
 """What an experiment file may say, and the sentence for what it may not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,10 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def tuned(kind: Any, name: str, **said: object) -> Any:
+    return kind(**{**spec.TUNED.get(name, {}), **said})
+
+
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_experiment_of_the_project_can_be_read(path: Path) -> None:
     experiment = load(path)
@@ -49,17 +54,31 @@ def test_every_experiment_of_the_project_can_be_read(path: Path) -> None:
 
 def test_settings_come_from_the_policy_then_the_family_then_the_preset(tmp_path: Path) -> None:
     experiment = load(written(tmp_path, GOOD))
-    assert experiment.policies["linucb"] == spec.Family(share="device", alpha=0.5)
-    assert experiment.policies["ours"] == spec.Family(share="type", warm_start=40, alpha=0.25)
-    assert experiment.policies["switch"] == spec.TwoArm()
+    assert experiment.policies["linucb"] == tuned(spec.Family, "linucb", share="device", alpha=0.5)
+    assert experiment.policies["ours"] == tuned(
+        spec.Family, "fedlinucb_dw", share="type", warm_start=40, alpha=0.25
+    )
+    assert experiment.policies["switch"] == tuned(spec.TwoArm, "two_arm")
     frames = {name: world.frames for name, world in experiment.worlds.items() if isinstance(world, spec.Site)}
     assert frames == {"linucb": 5, "ours": 7, "switch": 5}
 
 
+def test_what_was_tuned_yields_to_what_an_experiment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(spec.TUNED, "linucb", {"beta_prior": 0.7, "alpha": 0.125})
+    experiment = load(written(tmp_path, GOOD.replace('"two_arm"', '"two_arm"\nsmoothing = 0.25')))
+    linucb, switch = experiment.policies["linucb"], experiment.policies["switch"]
+    assert linucb == spec.Family(share="device", beta_prior=0.7, alpha=0.5)  # [family] says alpha
+    assert switch == tuned(spec.TwoArm, "two_arm", smoothing=0.25)
+
+
 def test_what_makes_a_member_of_the_family_is_not_the_familys_to_say(tmp_path: Path) -> None:
     experiment = load(written(tmp_path, GOOD.replace("alpha = 0.5", 'share = "all"\nwarm_start = 7')))
-    assert experiment.policies["linucb"] == spec.Family(share="device", warm_start=7)
-    assert experiment.policies["ours"] == spec.Family(share="type", warm_start=40, alpha=0.25)
+    assert experiment.policies["linucb"] == tuned(spec.Family, "linucb", share="device", warm_start=7)
+    assert experiment.policies["ours"] == tuned(
+        spec.Family, "fedlinucb_dw", share="type", warm_start=40, alpha=0.25
+    )
 
 
 def test_keys_are_overridden_and_policies_left_out(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ PUBLISHED = spec.Family(
 LEARNERS: dict[str, spec.Learner] = {
     "family": spec.Family(warm_start=8),
     "async": spec.Async(),
+    "dis": spec.DisLinUCB(threshold=5.0),
     "central": spec.Central(share="type"),
     "fixed": spec.Fixed(arm="0/jpeg"),
     "two_arm": spec.TwoArm(),
@@ -149,6 +150,25 @@ def test_the_published_fedlinucb_against_its_printed_algorithm() -> None:
     assert run.arm.tolist() == arms
     assert run.messages == 2 * uploads > 20
     assert run.bytes > 500 * uploads
+
+
+@pytest.mark.parametrize("settings", [SITE, SYNTHETIC], ids=["site", "synthetic"])
+def test_dislinucb_that_always_exchanges_is_the_central_learner(settings: spec.World) -> None:
+    central, dis = run_of(spec.Central(), settings), run_of(spec.DisLinUCB(threshold=0.0), settings)
+    assert np.array_equal(central.arm, dis.arm)
+    assert np.array_equal(central.cost, dis.cost)
+    assert dis.messages == 2 * 4 * dis.arm.size  # after each row every one of four uploads and downloads
+
+
+def test_dislinucb_sends_in_rounds_of_all_and_never_below_its_threshold() -> None:
+    shared, alone = run_of(spec.DisLinUCB(threshold=20.0)), run_of(spec.DisLinUCB(threshold=1e6))
+    linucb = run_of(spec.Central(share="device"))
+    assert shared.messages > 0
+    assert shared.messages % (2 * 4) == 0
+    per_message = shared.bytes / shared.messages
+    assert 500 < per_message < 5000
+    assert alone.messages == alone.bytes == 0
+    assert np.array_equal(alone.arm, linucb.arm)
 
 
 def test_one_device_a_type_is_linucb_and_messages_count_receivers() -> None:
