@@ -282,7 +282,7 @@ class Detector(Forgetting, frozen=True, kw_only=True, tag="detector_linucb", tag
     threshold: Positive = 8.0
     clip: Annotated[float, Meta(ge=1.0, lt=1e9)] = 3.0
     keep_frames: Annotated[int, Meta(ge=0, le=100_000)] = 4
-    warm_up_rows: Count = 40
+    warm_up_frames: Count = 10
 
 
 class Fixed(Section, frozen=True, kw_only=True, tag="fixed", tag_field="learner"):

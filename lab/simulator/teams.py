@@ -172,7 +172,7 @@ def _shared(learner: _Shared, world: World) -> Policy:
                 threshold=learner.threshold,
                 clip=learner.clip,
                 keep_frames=learner.keep_frames,
-                warm_up_rows=learner.warm_up_rows,
+                warm_up_frames=learner.warm_up_frames,
             )
 
 
