@@ -251,6 +251,48 @@ class Central(Section, frozen=True, kw_only=True, tag="shared_oful", tag_field="
     beta_s: NotNegative = 0.3
 
 
+class Forgetting(Section, frozen=True, kw_only=True):
+    """What the rivals that forget have in common (`bandits/player.py`).
+
+    Attributes:
+        share: devices that are one learner, at no cost: all rows at once, the most that sharing could give.
+        probes: whether a learner whose devices stay alone probes.
+        The others are those of `bandits.settings.Settings`.
+    """
+
+    share: Sharing = "device"
+    regularisation: Positive = 0.1
+    beta_s: NotNegative | None = None
+    beta_noise: NotNegative = 1.0
+    beta_prior: NotNegative = 0.3
+    feedback: Literal["split", "total"] = "split"
+    probes: bool = True
+    probe_after_frames: Count = 32
+    probe_largest_gap_frames: Count = 256
+
+
+class Discounted(Forgetting, frozen=True, kw_only=True, tag="discounted_linucb", tag_field="learner"):
+    """D-LinUCB (`bandits/discounted_linucb.py`); gamma is for each frame of the learner's devices."""
+
+    gamma: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.98
+
+
+class Windowed(Forgetting, frozen=True, kw_only=True, tag="windowed_linucb", tag_field="learner"):
+    """SW-LinUCB (`bandits/windowed_linucb.py`); the window is of frames of the learner's devices."""
+
+    window_frames: Count = 200
+
+
+class Detector(Forgetting, frozen=True, kw_only=True, tag="detector_linucb", tag_field="learner"):
+    """LinUCB that forgets upon an alarm (`bandits/detector_linucb.py`)."""
+
+    slack: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.5
+    threshold: Positive = 8.0
+    clip: Annotated[float, Meta(ge=1.0, lt=1e9)] = 3.0
+    keep_frames: Annotated[int, Meta(ge=0, le=100_000)] = 4
+    warm_up_frames: Count = 10
+
+
 class Fixed(Section, frozen=True, kw_only=True, tag="fixed", tag_field="learner"):
     """One arm for ever, by its label: `end/none`, `0/uint8`, `0/jpeg`."""
 
@@ -328,6 +370,9 @@ Learner = (
     | Async
     | DisLinUCB
     | Central
+    | Discounted
+    | Windowed
+    | Detector
     | Fixed
     | TwoArm
     | Ans
@@ -356,6 +401,9 @@ PRESETS: dict[str, dict[str, object]] = {
         "beta_prior": 0.3,
         "safety": 0.1,
     },
+    "discounted": {"learner": "discounted_linucb"},
+    "windowed": {"learner": "windowed_linucb"},
+    "detector": {"learner": "detector_linucb"},
     "device_only": {"learner": "fixed", "arm": "end/none"},
     "edge_only_uint8": {"learner": "fixed", "arm": "0/uint8"},
     "edge_only_jpeg": {"learner": "fixed", "arm": "0/jpeg"},

@@ -9,14 +9,18 @@ from typing import Protocol
 import numpy as np
 
 from bandits.ans import ANS
+from bandits.detector_linucb import DetectorLinUCB
+from bandits.discounted_linucb import DiscountedLinUCB
 from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.fixed import FixedArm
 from bandits.lin_ts import LinTS
 from bandits.link_estimate import LinkSettings
 from bandits.linucb import LinUCB
 from bandits.neurosurgeon import Neurosurgeon
+from bandits.player import PlayerSettings
 from bandits.policy import Cost, Policy
 from bandits.two_arm import TwoArmSwitch
+from bandits.windowed_linucb import WindowedLinUCB
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
@@ -124,7 +128,7 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
             return AsyncTeam(learner, world)
         case spec.DisLinUCB():
             return DisTeam(learner, world)
-        case spec.Central():
+        case spec.Central() | spec.Discounted() | spec.Windowed() | spec.Detector():
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
             return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)
@@ -146,14 +150,46 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
             return Anything(stream(seed, 0, _CHOICES))
 
 
-def _one_for_each_group(learner: spec.Central, world: World) -> list[Policy]:
+_Shared = spec.Central | spec.Discounted | spec.Windowed | spec.Detector
+
+
+def _one_for_each_group(learner: _Shared, world: World) -> list[Policy]:
     groups = groups_of(learner.share, world)
-    dimension = world.device_columns.shape[0]
-    policies: dict[str, Policy] = {
-        group: LinUCB(dimension, regularisation=learner.regularisation, beta_s=learner.beta_s)
-        for group in groups
-    }
+    policies = {group: _shared(learner, world) for group in groups}
     return [policies[group] for group in groups]
+
+
+def _shared(learner: _Shared, world: World) -> Policy:
+    columns = world.device_columns
+    match learner:
+        case spec.Central():
+            return LinUCB(columns.shape[0], regularisation=learner.regularisation, beta_s=learner.beta_s)
+        case spec.Discounted():
+            return DiscountedLinUCB(columns, _player(learner), gamma=learner.gamma)
+        case spec.Windowed():
+            return WindowedLinUCB(columns, _player(learner), window_frames=learner.window_frames)
+        case spec.Detector():
+            return DetectorLinUCB(
+                columns,
+                _player(learner),
+                slack=learner.slack,
+                threshold=learner.threshold,
+                clip=learner.clip,
+                keep_frames=learner.keep_frames,
+                warm_up_frames=learner.warm_up_frames,
+            )
+
+
+def _player(learner: spec.Forgetting) -> PlayerSettings:
+    return PlayerSettings(
+        regularisation=learner.regularisation,
+        beta_s=learner.beta_s,
+        beta_noise=learner.beta_noise,
+        beta_prior=learner.beta_prior,
+        feedback=learner.feedback,
+        probe_after_frames=learner.probe_after_frames if learner.probes else None,
+        probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),
+    )
 
 
 def _two_arm(learner: spec.TwoArm, world: World) -> Policy:
