@@ -27,9 +27,9 @@ def phrases(words: GroupWords) -> list[Phrase]:
     return [
         _time("device, whole network", words.device_ms, words.device_low_ms, words.device_high_ms),
         _time("device, encoding a frame", words.encode_ms, words.encode_low_ms, words.encode_high_ms),
-        _time("edge worker, whole network", words.edge_ms, words.edge_low_ms, words.edge_high_ms),
+        _time("edge worker, what a cut can move", words.edge_ms, words.edge_low_ms, words.edge_high_ms),
         _time(f"{round_trip}server wait", words.wait_ms, words.wait_low_ms, words.wait_high_ms),
-        _time("edge worker and wait together", words.away_ms, words.away_low_ms, words.away_high_ms),
+        _time("edge worker and wait, whole network", words.away_ms, words.away_low_ms, words.away_high_ms),
         _link(words),
     ]
 

@@ -20,14 +20,6 @@ from bus.tensors import view
 
 # Whose noise is in a question, and which columns it is about: the device's, or what follows it.
 DEVICE, REST = ("front.", "encode."), ("back.", "decode.", "link.", "offload")
-_ASKED: dict[str, tuple[str, ...]] = {
-    "device": ("front.",),
-    "encode": ("encode.",),
-    "edge": ("back.",),
-    "wait": ("offload",),
-    "away": ("back.", "offload"),
-    "link": ("link.",),
-}
 _LONGEST_MS = 1e9  # the wire's limit: what is beyond says nothing anyway
 _FASTEST_MBIT_PER_S = 1e6
 
@@ -85,8 +77,7 @@ def _answers(
 ) -> Mapping[str, Interval | None]:
     """Return the answer to each question that these columns can ask, seconds."""
     names = columns.names
-    asked = {name: _row(names, prefixes) for name, prefixes in _ASKED.items()}
-    asked = {name: row for name, row in asked.items() if row.any()}
+    asked = {name: row for name, row in _questions(columns).items() if row.any()}
     if not asked:
         return {}
     rest = _row(names, REST)
@@ -95,6 +86,21 @@ def _answers(
     found = intervals(statistics, regularisation, np.stack(list(asked.values())), rows)
     usual_s = (statistics.sum_squares / max(1, statistics.count)) ** 0.5
     return {name: _sensible(each, usual_s) for name, each in zip(asked, found, strict=True)}
+
+
+def _questions(columns: Columns) -> dict[str, Vector]:
+    """Return the row of each quantity, float64 (d,); zero where the columns cannot ask for it."""
+    names = columns.names
+    back, offload = _row(names, ("back.",)), _row(names, ("offload",))
+    fixed = back * np.array([name in columns.fixed for name in names])
+    return {
+        "device": _row(names, ("front.",)),
+        "encode": _row(names, ("encode.",)),
+        "edge": back - fixed,
+        "wait": offload + fixed,
+        "away": back + offload,
+        "link": _row(names, ("link.",)),
+    }
 
 
 def _row(names: tuple[str, ...], prefixes: tuple[str, ...]) -> Vector:

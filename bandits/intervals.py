@@ -65,13 +65,14 @@ def intervals(
     fitted = float(statistics.moment @ cho_solve(factor, statistics.moment))
     residual = max(0.0, statistics.sum_squares - fitted)
     width = np.sqrt(residual * np.einsum("qd,dq->q", X, U))
+    each = zip(mean.tolist(), width.tolist(), unseen.tolist(), rows, strict=True)
     return tuple(
-        None if share > MOST_UNSEEN or free < 1.0 else _around(centre, wide, free)
-        for centre, wide, share, free in zip(mean, width, unseen, np.asarray(rows) - d, strict=True)
+        None if share > MOST_UNSEEN or carry - d < 1.0 else _around(centre, wide, carry - d)
+        for centre, wide, share, carry in each
     )
 
 
 def _around(mean: float, width: float, free: float) -> Interval:
     """Return the interval of `free` degrees of freedom."""
     half = float(stdtrit(free, 0.5 + CONFIDENCE / 2.0)) * width / free**0.5
-    return Interval(float(mean), float(mean) - half, float(mean) + half)
+    return Interval(mean, mean - half, mean + half)

@@ -132,11 +132,14 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         names: of the columns, as in `partition.contexts`.
         input_elements: values of one frame; the link's unit is 8 bits of each.
+        fixed: those that are 1 in every arm that sends, as the offload column is: work that no cut takes from
+            the edge worker, which no experience can tell from waiting.
         link: learned by the group, or measured by each device and not in the statistics.
     """
 
     names: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=64)]
     input_elements: Annotated[int, Meta(ge=1, le=2**53)]
+    fixed: Annotated[tuple[Label, ...], Meta(max_length=64)] = ()
     link: LinkKind = "learned"
 
 
@@ -235,10 +238,10 @@ class GroupWords(Message, frozen=True, kw_only=True, tag="words"):
         changed: since when this version, ISO 8601, by the aggregator's clock; for people, never compared.
         link: learned by the group, measured by each device (then it is not known here), or not said.
         device_ms: the whole network on a device. encode_ms: writing as many values as a frame has, by a codec
-            of relative cost 1. edge_ms: the whole network on the edge worker.
+            of relative cost 1. edge_ms: on the edge worker, all work that some cut leaves to the device.
         link_mbit_per_s: of what a device sends.
-        wait_ms: what any sending costs besides: waiting at the edge worker and, if the link is learned,
-            the round trip.
+        wait_ms: what any sending costs besides: waiting at the edge worker, its work that no cut takes from
+            it and, if the link is learned, the round trip.
         away_ms: edge_ms and wait_ms together, often known where neither is: they are met together.
         text: the same in words.
     """

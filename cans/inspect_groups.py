@@ -20,9 +20,10 @@ from rich.text import Text
 from aggregator.sentences import counted, phrases, text_of
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint
-from bus.errors import ConfigurationError, RemoteProtocolError
+from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.messages import GroupParameters, GroupWords
 from bus.mqtt import open_connection
+from bus.names import require_name
 from bus.topics import DEFAULT_PREFIX, GROUPS, WORDS, Topics
 from bus.wire import decode
 
@@ -51,10 +52,13 @@ async def retained(
         quiet_s: how long nothing more must come before what came is taken as all; MQTT names no last one.
 
     Raises:
-        ConfigurationError: the broker cannot be reached or refuses, or retains no group.
+        ConfigurationError: a prefix or type that is no name, a broker that refuses, or no group retained.
     """
-    topics = Topics(prefix)
-    chosen = {} if type_ is None else {"type": type_}
+    try:
+        topics = Topics(prefix)
+    except LocalProtocolError as error:
+        raise ConfigurationError(f"{error}: give another --prefix") from None
+    chosen = {} if type_ is None else {"type": require_name(type_, "device type")}
     endpoint = Endpoint(
         client_id=f"inspect-{secrets.token_hex(4)}",
         subscriptions=tuple((topics.filter(row, **chosen), row.qos) for row in (GROUPS, WORDS)),
@@ -72,9 +76,10 @@ async def retained(
         except TimeoutError:
             pass
     if not said:
+        where = topics.filter(GROUPS, **chosen)
         raise ConfigurationError(
-            f"{broker} retains no group under {topics.filter(WORDS, **chosen)}: start `cans aggregator` and a "
-            "device, and look again once the device's first upload is merged; or name another --prefix or --type"
+            f"{broker} retains no group under {where}: start `cans aggregator` and a "
+            "device, and look again once its first upload is merged; or give another --prefix or --type"
         )
     return [Found(type_, words) for (type_, _), words in sorted(said.items())]
 
@@ -133,8 +138,11 @@ def saved(state_dir: Path, type_: str | None = None) -> list[Found]:
     ledger, changed = Ledger.load(payload, Limits()), written(file.stat().st_mtime)
     keys = sorted(key for key in ledger if type_ in {None, key.group})
     if not keys:
+        names = (
+            ", ".join(sorted({key.group for key in ledger})) or "none yet: wait until a device has uploaded"
+        )
         raise ConfigurationError(
-            f"{file} holds no group {type_ or ''}: it has {', '.join(sorted({key.group for key in ledger}))}"
+            f"{file} holds no group {type_ or 'at all'}; those that it holds are {names}"
         )
     return [
         Found(

@@ -88,7 +88,11 @@ class PartitionedCompute:
             front=tuple(bool(column) for column in model.schema.front),
             device_arm=model.device_only.index,
             link=model.schema.link,
-            columns=Columns(names=model.schema.columns, input_elements=model.cuts[0].elements),
+            columns=Columns(
+                names=model.schema.columns,
+                input_elements=model.cuts[0].elements,
+                fixed=model.schema.fixed(model.contexts),
+            ),
         )
 
     def run_head(self, frame: Frame, arm: int) -> Head:

@@ -13,8 +13,9 @@ from cans.shared_options import broker_address, broker_options
 @click.command(
     "inspect",
     cls=Command,
-    epilog="Settings: flags, then environment, then, for the broker's address, the file's section [broker].\n\n"
-    "Exit codes: 0 done, 1 failed while running, 2 a setting cannot work or there is no group yet, 130 Ctrl-C.",
+    epilog="Settings: flags, then environment, then, for the broker's address, the section [broker] of the "
+    "file.\n\nExit codes: 0 done, 1 failed while running, 2 a setting cannot work or there is no group yet, "
+    "130 Ctrl-C.",
 )
 @click.option("--type", "type_", metavar="TYPE", help="This device type only.")
 @click.option(
