@@ -138,12 +138,9 @@ def saved(state_dir: Path, type_: str | None = None) -> list[Found]:
     ledger, changed = Ledger.load(payload, Limits()), written(file.stat().st_mtime)
     keys = sorted(key for key in ledger if type_ in {None, key.group})
     if not keys:
-        names = (
-            ", ".join(sorted({key.group for key in ledger})) or "none yet: wait until a device has uploaded"
-        )
-        raise ConfigurationError(
-            f"{file} holds no group {type_ or 'at all'}; those that it holds are {names}"
-        )
+        names = ", ".join(sorted({key.group for key in ledger})) or "none until a device has uploaded"
+        named = "" if type_ is None else f" {type_}"
+        raise ConfigurationError(f"{file} holds no group{named}; those that it holds are {names}")
     return [
         Found(
             key.group,
