@@ -26,7 +26,7 @@ from aggregator.record import (
 from bandits.federation import Duplicate, Group, GroupFull, Merged
 from bandits.statistics import Statistics
 from bus.errors import ConfigurationError, RemoteFault
-from bus.messages import GroupParameters, Refusal, StatisticsUpload
+from bus.messages import Columns, GroupParameters, Refusal, StatisticsUpload
 from bus.statistics import Bounds, pack_symmetric, require_plausible, unpack_symmetric
 from bus.tensors import buffer_of, view
 
@@ -91,6 +91,7 @@ class Ledger:
         self._limits = limits
         self._groups: dict[GroupKey, Group] = {}
         self._rows: dict[GroupKey, dict[str, int]] = {}
+        self._columns: dict[GroupKey, Columns] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -121,6 +122,7 @@ class Ledger:
         group = self._groups.get(key)
         name = (upload.device, upload.install, upload.boot, upload.seq)
         if group is not None and (version := group.version_with(*name)) is not None:
+            self._note_columns(key, upload)  # its device has started again, and says more than the first time
             return Duplicate(version)
         statistics = self._statistics_of(upload)
         if group is None:
@@ -143,7 +145,17 @@ class Ledger:
             raise Refused("implausible", str(error), "implausible") from None
         self._groups[key] = group
         self._rows.setdefault(key, {})[upload.device] = device_rows
+        self._note_columns(key, upload)
         return merged
+
+    def _note_columns(self, key: GroupKey, upload: StatisticsUpload) -> None:
+        """Believe the first to say what the columns mean: all honest members of a schema say the same."""
+        if isinstance(upload.columns, Columns) and len(upload.columns.names) == key.dimension:
+            self._columns.setdefault(key, upload.columns)
+
+    def columns(self, key: GroupKey) -> Columns | None:
+        """Return what a group's columns mean, None if no member has said so."""
+        return self._columns.get(key)
 
     def _statistics_of(self, upload: StatisticsUpload) -> Statistics:
         """Return what an upload holds, if honest rows can have it."""
@@ -171,7 +183,10 @@ class Ledger:
 
     def dump(self) -> bytes:
         """Return the whole state as the bytes of a snapshot."""
-        groups = [record_of(key, group.dump(), self._rows[key]) for key, group in self._groups.items()]
+        groups = [
+            record_of(key, group.dump(), self._rows[key], self.columns(key))
+            for key, group in self._groups.items()
+        ]
         return encode_record(Record(format=FORMAT, origin=self.origin, groups=groups))
 
     @classmethod
@@ -195,4 +210,6 @@ class Ledger:
                 ) from None
             ledger._groups[saved.key] = group
             ledger._rows[saved.key] = dict(saved.rows)
+            if saved.columns is not None:
+                ledger._columns[saved.key] = saved.columns
         return ledger

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from aggregator.keys import GroupKey
 from bus.errors import ConfigurationError
-from bus.messages import Hash, Name
+from bus.messages import Columns, Hash, Name
 
 FORMAT = 1
 INSTALL_BYTES = 160  # largest record of one install and its device: two names, a hash, four integers
@@ -26,6 +26,7 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
         gram, moment: float64 little endian, C order, whole matrix.
         last: (device, install, boot, seq, version).
         rows: rows merged of each device.
+        columns: what the columns mean, if a member has said so.
     """
 
     group: Name
@@ -40,6 +41,7 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
     sum_squares: float
     last: list[tuple[str, str, int, int, int]]
     rows: dict[str, int]
+    columns: Columns | None = None
 
     @property
     def key(self) -> GroupKey:
@@ -59,13 +61,16 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Record)
 
 
-def record_of(key: GroupKey, dump: Mapping[str, Any], rows: Mapping[str, int]) -> GroupRecord:
+def record_of(
+    key: GroupKey, dump: Mapping[str, Any], rows: Mapping[str, int], columns: Columns | None = None
+) -> GroupRecord:
     """Return the record of a group.
 
     Args:
         key: its key.
         dump: what `bandits.federation.Group.dump` returned.
         rows: rows merged of each device.
+        columns: what the columns mean.
     """
     statistics = dump["statistics"]
     return GroupRecord(
@@ -81,6 +86,7 @@ def record_of(key: GroupKey, dump: Mapping[str, Any], rows: Mapping[str, int]) -
         sum_squares=statistics["sum_squares"],
         last=[tuple(entry) for entry in dump["last"]],
         rows=dict(rows),
+        columns=columns,
     )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import structlog
 
 from aggregator import commands as do
 from aggregator import events as ev
+from aggregator.changes import Changes
 from aggregator.receiving import receive
 from aggregator.session import AggregatorSession
 from aggregator.settings import AggregatorSettings
@@ -29,7 +31,7 @@ from bus.presence import Presence
 from bus.shell import Shell
 from bus.snapshot import read_snapshot, write_snapshot
 from bus.state_folder import open_state_folder
-from bus.topics import ACK, GROUPS, METRICS, STATE, STATS, Role, Topics
+from bus.topics import ACK, GROUPS, METRICS, STATE, STATS, WORDS, Role, Topics
 from bus.wire import encode
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
@@ -107,7 +109,12 @@ class _Aggregator:
         link: Connection,
         on_event: OnEvent | None,
     ) -> None:
+        self._session = session
         self._file: Path = settings.state_dir / SNAPSHOT
+        self._changes = Changes()
+        for key in session.ledger:
+            # Of what was there before this start no more is known than that the file holds it.
+            self._changes.since(key, session.ledger[key].version, self._file.stat().st_mtime)
         self._id = settings.id
         self._presence = presence
         self._topics = presence.topics
@@ -224,9 +231,13 @@ class _Aggregator:
             self._post(ev.SnapshotSaved())
 
     def _broadcast(self, command: do.PublishGroup) -> None:
-        """Publish to every type of the group; it has ended when the last of them has."""
-        payload = encode(GROUPS, command.parameters)
-        left = [len(command.types), True]
+        """Publish to every type of the group, sums and words; it has ended when the last of them has."""
+        parameters = command.parameters
+        now_s = datetime.now(UTC).timestamp()
+        changed = self._changes.since(command.key, parameters.version, now_s)
+        words = encode(WORDS, self._session.words(command.key, parameters, changed))
+        payloads = ((GROUPS, encode(GROUPS, parameters)), (WORDS, words))
+        left = [len(payloads) * len(command.types), True]
 
         def ended(succeeded: bool) -> None:  # noqa: FBT001 - the outbox's callback
             left[0] -= 1
@@ -237,8 +248,9 @@ class _Aggregator:
         if not command.types:
             ended(True)
         for type_ in command.types:
-            topic = self._topics.of(GROUPS, type=type_, model=command.parameters.model)
-            self._retained.put(Outgoing(topic, payload, GROUPS.qos, GROUPS.retained, ended=ended))
+            for row, payload in payloads:
+                topic = self._topics.of(row, type=type_, model=parameters.model)
+                self._retained.put(Outgoing(topic, payload, row.qos, row.retained, ended=ended))
 
     def _own_metrics(self) -> dict[str, float]:
         """What the session cannot know."""

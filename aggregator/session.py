@@ -28,9 +28,18 @@ from aggregator.broadcasts import Broadcasts
 from aggregator.keys import Grouping, GroupKey
 from aggregator.ledger import Ledger, Limits, Refused
 from aggregator.tally import Tally
+from aggregator.words import describe
 from bandits.federation import Duplicate
 from bus.errors import RemoteFault, RemoteProtocolError
-from bus.messages import GroupParameters, NodeState, Refusal, StatisticsUpload, UploadAck, UploadRefusal
+from bus.messages import (
+    GroupParameters,
+    GroupWords,
+    NodeState,
+    Refusal,
+    StatisticsUpload,
+    UploadAck,
+    UploadRefusal,
+)
 
 DEFAULT_LIMITS = Limits()
 
@@ -134,6 +143,10 @@ class AggregatorSession:
     def ledger(self) -> Ledger:
         """The sums, for looking at."""
         return self._ledger
+
+    def words(self, key: GroupKey, parameters: GroupParameters, changed: str = "") -> GroupWords:
+        """Return what a group's parameters say, for people; `changed` is when they became so."""
+        return describe(parameters, self._ledger.columns(key), self._ledger[key].regularisation, changed)
 
     def next_deadline(self) -> float | None:
         """When to be woken: a broadcast, a snapshot to try again, metrics, or the end of the drain."""

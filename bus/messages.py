@@ -12,7 +12,7 @@ import math
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from bus.names import NAME_PATTERN
 
@@ -41,6 +41,7 @@ Refusal = Literal[
 Phase = Literal["offline", "online"]
 AnsweredBy = Literal["device", "edge", "fallback"]
 NodeState = Literal["init", "ready", "disconnected", "sleeping", "lost"]
+LinkKind = Literal["learned", "measured"]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=False):
@@ -125,6 +126,23 @@ class Rejection(Message, frozen=True, kw_only=True, tag="rejection"):
     load: Ratio = 0.0
 
 
+class Columns(msgspec.Struct, frozen=True, kw_only=True):
+    """What the columns of statistics mean, for people; whether sums may be added is the schema's to say.
+
+    Attributes:
+        names: of the columns, as in `partition.contexts`.
+        input_elements: values of one frame; the link's unit is 8 bits of each.
+        fixed: those that are 1 in every arm that sends, as the offload column is: work that no cut takes from
+            the edge worker, which no experience can tell from waiting.
+        link: learned by the group, or measured by each device and not in the statistics.
+    """
+
+    names: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=64)]
+    input_elements: Annotated[int, Meta(ge=1, le=2**53)]
+    fixed: Annotated[tuple[Label, ...], Meta(max_length=64)] = ()
+    link: LinkKind = "learned"
+
+
 class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
     """Device -> aggregator: sufficient statistics learnt since the last upload.
 
@@ -137,6 +155,7 @@ class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
         phase: offline (early-exit warm start) or online.
         dimension: d. gram: packed upper triangle, moment: d values, both float64 little endian.
         count: rows. sum_squares: of costs, seconds squared.
+        columns: what they mean; left out by older devices, and once the aggregator was told.
     """
 
     device: Name
@@ -152,6 +171,7 @@ class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
     moment: memoryview
     count: Count
     sum_squares: Ratio
+    columns: Columns | UnsetType = UNSET
 
 
 class UploadAck(Message, frozen=True, kw_only=True, tag="merged"):
@@ -203,6 +223,58 @@ class GroupParameters(Message, frozen=True, kw_only=True, tag="group"):
     count: Count
     sum_squares: Ratio
     members: Count
+
+
+class GroupWords(Message, frozen=True, kw_only=True, tag="words"):
+    """Aggregator -> people, flat JSON, retained: what the group knows, without a matrix.
+
+    Each quantity is an estimate and a 95 % interval; null is "not known". A link so fast that its interval
+    reaches to no time at all has no highest rate, and perhaps no estimate.
+
+    Attributes:
+        group, model, schema, origin, version, members: as in the group's parameters.
+        count: rows; a frame that was sent makes two, its device's part and the rest.
+        sent: rows of frames that were sent.
+        changed: since when this version, ISO 8601, by the aggregator's clock; for people, never compared.
+        link: learned by the group, measured by each device (then it is not known here), or not said.
+        device_ms: the whole network on a device. encode_ms: writing as many values as a frame has, by a codec
+            of relative cost 1. edge_ms: on the edge worker, all work that some cut leaves to the device.
+        link_mbit_per_s: of what a device sends.
+        wait_ms: what any sending costs besides: waiting at the edge worker, its work that no cut takes from
+            it and, if the link is learned, the round trip.
+        away_ms: edge_ms and wait_ms together, often known where neither is: they are met together.
+        text: the same in words.
+    """
+
+    group: Name
+    model: Hash
+    schema: Hash
+    origin: Hash
+    version: Count
+    members: Count
+    count: Count
+    sent: Count
+    changed: Label = ""
+    link: Literal["learned", "measured", ""] = ""
+    device_ms: Milliseconds | None = None
+    device_low_ms: Milliseconds | None = None
+    device_high_ms: Milliseconds | None = None
+    encode_ms: Milliseconds | None = None
+    encode_low_ms: Milliseconds | None = None
+    encode_high_ms: Milliseconds | None = None
+    edge_ms: Milliseconds | None = None
+    edge_low_ms: Milliseconds | None = None
+    edge_high_ms: Milliseconds | None = None
+    link_mbit_per_s: Ratio | None = None
+    link_low_mbit_per_s: Ratio | None = None
+    link_high_mbit_per_s: Ratio | None = None
+    wait_ms: Milliseconds | None = None
+    wait_low_ms: Milliseconds | None = None
+    wait_high_ms: Milliseconds | None = None
+    away_ms: Milliseconds | None = None
+    away_low_ms: Milliseconds | None = None
+    away_high_ms: Milliseconds | None = None
+    text: Annotated[str, Meta(max_length=1024)] = ""
 
 
 class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):

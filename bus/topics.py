@@ -4,7 +4,7 @@ Everything that depends on topics (the ACL, the limits, the documents, the filte
 is made from `TABLE`; a test holds the documents against it. This file must never name a transport.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,6 +50,7 @@ class Topic:
         retained: whether the broker keeps the last message for later subscribers.
         form: msgpack or flat JSON.
         limit_bytes: payloads above are refused before the write and before the decode.
+        leaf: a last level that is a word, not a field: what is said beside the row of the same name.
     """
 
     name: str
@@ -61,11 +62,16 @@ class Topic:
     retained: bool
     form: Form
     limit_bytes: int
+    leaf: str = ""
 
     @property
     def template(self) -> str:
         """The topic with its fields named, as in `infer/{edge}/{device}`."""
-        return "/".join((self.name, *(f"{{{field}}}" for field in self.fields)))
+        return self.path(f"{{{field}}}" for field in self.fields)
+
+    def path(self, levels: Iterable[str]) -> str:
+        """The topic below the prefix, with `levels` in the places of its fields."""
+        return "/".join((self.name, *levels, *((self.leaf,) if self.leaf else ())))
 
 
 _ALL = (Role.DEVICE, Role.EDGE, Role.AGGREGATOR)
@@ -99,6 +105,10 @@ ACK = Topic(
 GROUPS = Topic(
     "groups", ("type", "model"), (Role.AGGREGATOR,), _EVERYONE, (), 1, True, Form.MSGPACK, 64 * KIB
 )
+# Flat JSON for people beside the sums for devices, on a topic of its own: a device never subscribes to it.
+WORDS = Topic(
+    "groups", ("type", "model"), (Role.AGGREGATOR,), _EVERYONE, (), 1, True, Form.JSON, 4 * KIB, "words"
+)
 STATE = Topic(
     "state",
     ("role", "id"),
@@ -112,8 +122,9 @@ STATE = Topic(
 )
 METRICS = Topic("metrics", ("role", "id"), _ALL, _EVERYONE, STATE.own, 0, False, Form.JSON, 4 * KIB)
 
-TABLE: tuple[Topic, ...] = (INFER, REPLY, FEEDBACK, STATS, ACK, GROUPS, STATE, METRICS)
-_BY_NAME = {topic.name: topic for topic in TABLE}
+TABLE: tuple[Topic, ...] = (INFER, REPLY, FEEDBACK, STATS, ACK, GROUPS, WORDS, STATE, METRICS)
+# The leaf is a level too, so a row and what is said beside it differ in how many levels follow the name.
+_BY_LEVELS = {(topic.name, topic.template.count("/")): topic for topic in TABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +163,19 @@ class Topics:
         for word in fields.values():
             if not is_name(word):
                 raise LocalProtocolError(f"{word!r} may not be a level of {topic.template}")
-        return "/".join((self.prefix, topic.name, *(fields[field] for field in topic.fields)))
+        return f"{self.prefix}/{topic.path(fields[field] for field in topic.fields)}"
 
     def filter(self, topic: Topic, **fields: str) -> str:
         """Return a topic filter: fields not given become the one-level wildcard."""
-        levels = (fields.get(field, "+") for field in topic.fields)
-        return "/".join((self.prefix, topic.name, *levels))
+        return f"{self.prefix}/{topic.path(fields.get(field, '+') for field in topic.fields)}"
 
     def parse(self, text: str) -> Address | None:
         """Take a received topic apart; None if it is not one of ours."""
         if not text.startswith(self.prefix + "/"):
             return None
         name, *levels = text[len(self.prefix) + 1 :].split("/")
-        topic = _BY_NAME.get(name)
-        if topic is None or len(levels) != len(topic.fields) or not all(map(is_name, levels)):
+        topic = _BY_LEVELS.get((name, len(levels)))
+        if topic is None or not all(map(is_name, levels)) or (topic.leaf and levels.pop() != topic.leaf):
             return None
         return Address(topic, dict(zip(topic.fields, levels, strict=True)))
 

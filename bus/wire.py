@@ -14,7 +14,7 @@ import msgspec
 from bus import messages as m
 from bus.errors import LocalProtocolError, PayloadTooLarge, RemoteFault, RemoteProtocolError
 from bus.tensors import Payload
-from bus.topics import ACK, FEEDBACK, GROUPS, INFER, METRICS, REPLY, STATE, STATS, Form, Topic
+from bus.topics import ACK, FEEDBACK, GROUPS, INFER, METRICS, REPLY, STATE, STATS, WORDS, Form, Topic
 
 M = TypeVar("M", bound=m.Message)
 
@@ -26,6 +26,7 @@ _DECODERS: dict[Topic, msgspec.msgpack.Decoder[Any] | msgspec.json.Decoder[Any]]
     STATS: msgspec.msgpack.Decoder(m.StatisticsUpload),
     ACK: msgspec.msgpack.Decoder(m.UploadAck | m.UploadRefusal),
     GROUPS: msgspec.msgpack.Decoder(m.GroupParameters),
+    WORDS: msgspec.json.Decoder(m.GroupWords),
     FEEDBACK: msgspec.json.Decoder(m.Feedback),
     STATE: msgspec.json.Decoder(m.State),
 }

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from bus.errors import RemoteProtocolError
 from bus.messages import Feedback, GroupParameters, State
 from bus.tensors import Payload
-from bus.topics import FEEDBACK, GROUPS, METRICS, STATE, Topic, Topics
+from bus.topics import FEEDBACK, GROUPS, METRICS, STATE, WORDS, Topic, Topics
 from bus.wire import decode
 
-LISTENED: tuple[Topic, ...] = (FEEDBACK, GROUPS, STATE, METRICS)
+LISTENED: tuple[Topic, ...] = (FEEDBACK, GROUPS, WORDS, STATE, METRICS)
 _RATE_WINDOW_S = 5.0
 _RATE_LIMIT = 10_000
 

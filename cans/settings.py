@@ -114,6 +114,33 @@ class Command(click.Command):
             raise click.exceptions.Exit(130) from None
 
 
+class CommandWithParts(Command, click.Group):
+    """A command that does its own work when none of its parts is named: `cans NAME`, `cans NAME PART`.
+
+    click calls its callback in both cases; the callback asks `part_named` first.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - click's signature
+        super().__init__(*args, invoke_without_command=True, subcommand_metavar="[PART [ARGS]...]", **kwargs)
+
+
+def part_named(ctx: click.Context) -> bool:
+    """Whether a part of this command is to be run, and not the command itself.
+
+    Raises:
+        ConfigurationError: a flag stands before the part's name, where it would be lost.
+    """
+    if ctx.invoked_subcommand is None:
+        return False
+    for option in ctx.command.params:
+        if ctx.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+            raise ConfigurationError(
+                f"{option.opts[0]} stands before {ctx.invoked_subcommand}: write "
+                f"`{ctx.command_path} {ctx.invoked_subcommand}` first and its options after it"
+            )
+    return True
+
+
 def _sections(name: str | None) -> str:
     return f"[{name}]" if name in _OWN_BROKER else f"[{name}] and, for the broker's address, [broker]"
 
@@ -176,8 +203,9 @@ def settings_of(tables: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]
         for key in table:
             _require_known(_word(key), known, f"[{section}] setting")
     name = ctx.command.name or ""
-    own = commands[name]
-    values = {_word(key): value for key, value in tables.get(name, {}).items()}
+    own = _keys_of(ctx.command)
+    # A part of a command has no section of its own.
+    values = {_word(key): value for key, value in tables.get(name, {}).items() if name in commands}
     # The demo starts a broker of its own; it must not take a site's by surprise.
     if name not in _OWN_BROKER:
         shared = {_word(key): value for key, value in tables.get("broker", {}).items()}

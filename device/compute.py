@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bus.messages import Columns
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
@@ -87,6 +88,11 @@ class PartitionedCompute:
             front=tuple(bool(column) for column in model.schema.front),
             device_arm=model.device_only.index,
             link=model.schema.link,
+            columns=Columns(
+                names=model.schema.columns,
+                input_elements=model.cuts[0].elements,
+                fixed=model.schema.fixed(model.contexts),
+            ),
         )
 
     def run_head(self, frame: Frame, arm: int) -> Head:

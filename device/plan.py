@@ -3,10 +3,12 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from bus.errors import LocalProtocolError
+from bus.messages import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Plan:
         front: d booleans, true where a column describes the device's own work; for ANS.
         device_arm: index of the arm that runs all on the device.
         link: index of the context column of what is sent; None where nobody measures a link.
+        columns: what the context columns mean, for people; None where nobody asks.
     """
 
     model: str
@@ -38,6 +41,7 @@ class Plan:
     front: tuple[bool, ...]
     device_arm: int
     link: int | None = None
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
@@ -47,7 +51,8 @@ class Plan:
     def with_measured_link(self) -> "Plan":
         """Return this plan under a schema of its own: statistics without the link never meet others."""
         said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
-        return replace(self, schema=said[: len(self.schema)])
+        columns = None if self.columns is None else msgspec.structs.replace(self.columns, link="measured")
+        return replace(self, schema=said[: len(self.schema)], columns=columns)
 
     @property
     def dimension(self) -> int:

@@ -9,6 +9,7 @@ This file must never send an upload that no snapshot holds.
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import UNSET
 
 from bandits.federation import Member, Upload
 from bandits.statistics import Statistics
@@ -57,6 +58,9 @@ class Uploads:
         self._draining = False
         # Looking whether an upload is due costs a determinant, so only when something was learnt.
         self._look = True
+        # What the columns mean is said once a start, and again to an aggregator that has lost its state.
+        self._saying_columns = True
+        self._told = ""
         self.link_up = False
         self.counts = UploadCounts(sent=int(member.in_flight is not None))
 
@@ -127,6 +131,9 @@ class Uploads:
         if not self._member.acknowledged(ack.boot, ack.seq, ack.origin, ack.version):
             return []
         self.counts.merged += 1
+        if self._saying_columns:
+            self._told = ack.origin
+        self._saying_columns = ack.origin != self._told
         self._answered(now)
         return [Note("debug", "upload_merged", (("seq", ack.seq), ("version", ack.version)))]
 
@@ -217,4 +224,5 @@ class Uploads:
             moment=buffer_of(statistics.moment.astype("<f8", copy=False)),
             count=statistics.count,
             sum_squares=statistics.sum_squares,
+            columns=(self._plan.columns or UNSET) if self._saying_columns else UNSET,
         )

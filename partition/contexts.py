@@ -72,6 +72,17 @@ class ContextSchema:
         """Return a row over `ALL_COLUMNS` reduced to this schema's columns."""
         return full[[ALL_COLUMNS.index(column) for column in self.columns]]
 
+    def fixed(self, contexts: Matrix) -> tuple[str, ...]:
+        """Return the columns beside offload that are as it is in every row of float64 (K, d).
+
+        Such as the last layer's, which no cut takes from the edge worker: nobody can tell it from waiting.
+        """
+        offload = contexts[:, self.offload]
+        same = (contexts == offload[:, None]).all(axis=0)
+        return tuple(
+            name for at, name in enumerate(self.columns) if same[at] and at not in {self.offload, self.link}
+        )
+
 
 def full_row(load: Load, total: Work, input_elements: int) -> Row:
     """Return float64 (16,) in the order of `ALL_COLUMNS`."""

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from cans.settings import Command
+from cans.commands.aggregator_inspect import inspect
+from cans.settings import CommandWithParts, part_named
 from cans.shared_options import broker_address, broker_options, log_options
 
 
-@click.command("aggregator", cls=Command)
+@click.group("aggregator", cls=CommandWithParts)
 @click.option("--id", "id_", default="aggregator-1", help="Name of this aggregator on the bus.")
 @click.option(
     "--state-dir",
@@ -57,7 +58,10 @@ def aggregator(
     Examples:
       cans aggregator
       cans aggregator --broker mqtt://broker.local --state-dir /var/lib/cans --groups groups.toml
+      cans aggregator inspect
     """  # noqa: D301 - \b is click's mark for "do not wrap"
+    if part_named(ctx):
+        return
     from aggregator.runtime import run_aggregator  # noqa: PLC0415 - see cans/commands/__init__.py
     from aggregator.settings import AggregatorSettings, read_groups  # noqa: PLC0415
     from cans.logs import configure_logs  # noqa: PLC0415
@@ -75,3 +79,6 @@ def aggregator(
         **rest,
     )
     run(lambda: run_aggregator(settings))
+
+
+aggregator.add_command(inspect)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -234,12 +235,15 @@ def test_over_mosquitto_an_upload_is_acknowledged_and_the_broadcast_retained(tmp
                 await link.publish(STATS_TOPIC, upload(1), qos=1)
                 assert isinstance(await acked(incoming), UploadAck)
                 await on_topic(incoming, GROUP_TOPIC)
-            late = Endpoint("late", subscriptions=((GROUP_TOPIC, 1), ("cans/v1/metrics/#", 0)))
+            late = Endpoint("late", subscriptions=(("cans/v1/groups/#", 1), ("cans/v1/metrics/#", 0)))
             async with open_connection(broker.address, late) as link:
                 incoming = deliveries(link)
-                retained = await anext(incoming)
-                assert retained.retained
-                assert decode(GROUPS, retained.payload, GroupParameters).version == 1
+                retained = {each.topic: each for each in [await anext(incoming), await anext(incoming)]}
+                assert all(each.retained for each in retained.values())
+                assert decode(GROUPS, retained[GROUP_TOPIC].payload, GroupParameters).version == 1
+                words = json.loads(bytes(retained[f"{GROUP_TOPIC}/words"].payload))
+                assert (words["version"], words["count"], words["device_ms"]) == (1, 1, None)
+                assert datetime.fromisoformat(words["changed"]).tzinfo is not None
                 metrics = json.loads(await on_topic(incoming, "cans/v1/metrics/aggregator/agg"))
                 assert (metrics["merged"], metrics["rows"], metrics["groups"]) == (1, 1, 1)
             task.cancel()

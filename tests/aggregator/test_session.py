@@ -15,7 +15,7 @@ from aggregator.keys import Grouping, GroupKey
 from aggregator.ledger import Limits
 from aggregator.session import AggregatorSession
 from bus.errors import ConfigurationError
-from bus.messages import Refusal, StatisticsUpload, UploadAck, UploadRefusal
+from bus.messages import Columns, Refusal, StatisticsUpload, UploadAck, UploadRefusal
 from bus.statistics import Bounds, pack_symmetric, unpack_symmetric
 from bus.tensors import buffer_of
 
@@ -113,6 +113,44 @@ def test_a_full_disk_acknowledges_nothing_says_so_and_is_tried_again() -> None:
         do.PublishGroup(KEY, ("pi4",), parameters),
     ]
     session.check()
+
+
+COLUMNS = Columns(names=("front.conv_macs", "offload"), input_elements=12)
+
+
+def test_what_the_columns_mean_outlives_a_restart_and_is_said_in_words() -> None:
+    session = fresh()
+    session.handle(ev.UploadArrived(upload()), 0.0)
+    assert session.words(KEY, session.ledger.parameters(KEY)).link == ""
+    session.handle(ev.SnapshotSaved(), 0.0)
+    # The device has started again: a repetition says more than the first time did.
+    session.handle(ev.UploadArrived(upload(columns=COLUMNS)), 0.0)
+    assert session.ledger.columns(KEY) == COLUMNS
+    other = Columns(names=("offload", "offload"), input_elements=9)
+    session.handle(ev.UploadArrived(upload(seq=2, columns=other)), 0.0)
+    again = AggregatorSession(Grouping({}), origin="4" * 16, snapshot=session.ledger.dump())
+    assert again.ledger.columns(KEY) == COLUMNS
+    words = again.words(KEY, again.ledger.parameters(KEY), "today")
+    assert (words.link, words.version, words.changed) == ("learned", 2, "today")
+
+
+def test_columns_that_do_not_fit_are_not_believed_and_the_rows_are_merged_all_the_same() -> None:
+    session = fresh()
+    strange = Columns(names=("front.conv_macs",), input_elements=12)
+    session.handle(ev.UploadArrived(upload(columns=strange)), 0.0)
+    assert session.ledger.columns(KEY) is None
+    assert session.tally.merged == 1
+
+
+def test_a_snapshot_of_before_there_were_columns_is_read() -> None:
+    session = fresh()
+    session.handle(ev.UploadArrived(upload()), 0.0)
+    older = msgspec.msgpack.decode(session.ledger.dump())
+    for group in older["groups"]:
+        assert group.pop("columns") is None
+    again = AggregatorSession(Grouping({}), origin=ORIGIN, snapshot=msgspec.msgpack.encode(older))
+    assert again.ledger.columns(KEY) is None
+    assert again.ledger[KEY].version == 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from bus.errors import LocalProtocolError
 from bus.names import NAME_PATTERN
-from bus.topics import ACK, FEEDBACK, INFER, KIB, STATE, TABLE, Form, Role, Topics
+from bus.topics import ACK, FEEDBACK, GROUPS, INFER, KIB, STATE, TABLE, WORDS, Address, Form, Role, Topics
 
 names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda word: "\n" not in word)
 
@@ -25,6 +25,14 @@ def test_missing_unknown_and_impossible_fields_are_refused() -> None:
         topics.of(INFER, edge="edge-1", device="a", extra="b")
     with pytest.raises(LocalProtocolError, match="may not be a level"):
         topics.of(INFER, edge="edge-1", device="+")
+
+
+def test_what_is_said_beside_a_row_stands_one_level_below_it() -> None:
+    topics, fields = Topics(), {"type": "pi4", "model": "m"}
+    assert topics.of(WORDS, **fields) == topics.of(GROUPS, **fields) + "/words"
+    assert topics.filter(WORDS, type="pi4") == "cans/v1/groups/pi4/+/words"
+    assert topics.parse("cans/v1/groups/pi4/m/words") == Address(WORDS, fields)
+    assert topics.parse("cans/v1/groups/pi4/m/other") is None
 
 
 @pytest.mark.parametrize("prefix", ["", "/cans", "cans//v1", "cans/#", "Cans"])
@@ -60,7 +68,7 @@ def test_foreign_topics_parse_to_nothing(text: str) -> None:
 
 
 def test_the_table_keeps_its_promises() -> None:
-    assert len({topic.name for topic in TABLE}) == len(TABLE)
+    assert len({topic.template for topic in TABLE}) == len(TABLE)
     for topic in TABLE:
         assert all(field in topic.fields for _, field in topic.own)
         assert topic.form is Form.MSGPACK or topic.limit_bytes <= 4 * KIB, "dashboards read at most 4 KiB"

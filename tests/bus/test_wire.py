@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bus import messages as m
 from bus.errors import LocalProtocolError, PayloadTooLarge, RemoteProtocolError
-from bus.topics import FEEDBACK, INFER, METRICS, REPLY, STATE, STATS, TABLE, Form, Topic
+from bus.topics import FEEDBACK, INFER, METRICS, REPLY, STATE, STATS, TABLE, WORDS, Form, Topic
 from bus.wire import decode, encode, encode_metrics
 from tests.support.samples import SAMPLES
 
@@ -66,8 +66,12 @@ def test_an_untyped_library_reads_the_same(topic: Topic, message: m.Message) -> 
         name: list(value)
         for name, value in msgspec.structs.asdict(message).items()
         if isinstance(value, tuple)
+    } | {
+        name: json.loads(msgspec.json.encode(value))
+        for name, value in msgspec.structs.asdict(message).items()
+        if isinstance(value, msgspec.Struct)
     }
-    if topic in {FEEDBACK, STATE}:
+    if topic in {FEEDBACK, STATE, WORDS}:
         assert all(not isinstance(leaf, dict | list) for leaf in untyped.values()), (
             "dashboards read flat JSON"
         )
@@ -80,6 +84,15 @@ def test_unknown_fields_are_skipped_and_unknown_kinds_refused() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         decode(topic, msgpack.packb(untyped | {"kind": "later"}))
     assert caught.value.fault == "unknown_kind"
+
+
+def test_an_upload_of_a_device_that_knows_no_columns_is_read_as_ever() -> None:
+    older = (Path(__file__).parent / "older" / "stats-stats.msgpack").read_bytes()
+    upload = decode(STATS, older, m.StatisticsUpload)
+    assert upload.columns is msgspec.UNSET
+    sample = next(message for topic, message in SAMPLES if topic is STATS)
+    assert upload == msgspec.structs.replace(sample, columns=msgspec.UNSET)
+    assert msgpack.unpackb(encode(STATS, upload)) == msgpack.unpackb(older)  # nothing is said instead
 
 
 def test_a_kind_that_belongs_elsewhere_is_refused() -> None:

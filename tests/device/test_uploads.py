@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace as replace_struct
 
+from bandits.federation import Member
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.settings import Settings
 from bus import messages as m
@@ -15,10 +18,12 @@ from bus.tensors import buffer_of
 from device import commands as c
 from device import events as e
 from device.limits import Limits
-from device.plan import Identity
+from device.plan import Identity, Plan
 from device.policies import build_policy
+from device.saver import Saver
 from device.session import DeviceSession
 from device.state_bytes import decode_state
+from device.upload import Uploads
 from tests.support.device_parts import (
     INSTALL,
     LIMITS,
@@ -351,3 +356,46 @@ def test_a_type_that_the_aggregator_never_takes_ends_it_with_a_sentence() -> Non
     (stop,) = (command for command in commands if isinstance(command, c.Stop))
     assert "'pi4'" in stop.error
     assert "--type" in stop.error
+
+
+COLUMNS = m.Columns(names=("front.conv_macs", "back.conv_macs", "link.bits", "offload"), input_elements=12)
+
+
+class _Sending:
+    """A device's uploads with nothing around them but a disk that never fails."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.member, self.saver = Member(4), Saver(bytes, 1.0)
+        self.uploads = Uploads(Identity("cam-1", "pi4", INSTALL, 1), plan, self.member, self.saver, LIMITS)
+        self.uploads.link_came_up()
+        self.uploads.drain()
+
+    def one(self, now: float) -> m.StatisticsUpload:
+        """Learn a row and send it up."""
+        self.member.observe(PLAN.contexts[:1], np.array([0.1]))
+        self.uploads.learned(now)
+        assert notes(self.uploads.advance(now)) == ["upload_taken"]
+        self.saver.advance(now)
+        self.saver.saved(self.saver.taken)
+        (upload,) = sent(self.uploads.advance(now))
+        return upload
+
+
+def test_what_the_columns_mean_is_said_once_to_each_aggregator() -> None:
+    sending = _Sending(replace(PLAN, columns=COLUMNS))
+    said = []
+    for seq, origin in enumerate([ORIGIN, ORIGIN, OTHER, OTHER, OTHER], start=1):
+        upload = sending.one(float(seq))
+        (again,) = sent(sending.uploads.advance(seq + LIMITS.resend_s))
+        assert again == upload
+        said.append(upload.columns)
+        answer = ack(boot=upload.boot, seq=upload.seq, origin=origin, version=seq).ack
+        sending.uploads.acknowledged(answer, seq + LIMITS.resend_s)
+    # The third goes to an aggregator that has lost its state, which only its answer tells.
+    assert said == [COLUMNS, UNSET, UNSET, COLUMNS, UNSET]
+
+
+def test_a_measured_link_is_said_and_a_plan_without_columns_says_nothing() -> None:
+    measured = replace(PLAN, columns=COLUMNS).with_measured_link()
+    assert _Sending(measured).one(0.0).columns == replace_struct(COLUMNS, link="measured")
+    assert _Sending(PLAN.with_measured_link()).one(0.0).columns is UNSET

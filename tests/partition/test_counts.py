@@ -83,6 +83,7 @@ def test_contexts_are_of_order_one_and_front_plus_back_is_the_whole(
     assert offloading[:, schema.offload].tolist() == [1.0] * len(offloading)
     assert model.contexts[0, schema.link] == 4.0
     assert model.contexts[1, schema.link] == 1.0
+    assert schema.fixed(contexts) == ("back.linear_macs",)  # no cut takes the last layer from the edge worker
 
 
 def test_columns_of_zeros_and_twins_go_but_link_and_offload_stay() -> None:
@@ -96,6 +97,7 @@ def test_columns_of_zeros_and_twins_go_but_link_and_offload_stay() -> None:
         "front.conv_macs", "encode.elements", "back.conv_macs", "decode.elements", "link.bits", "offload",
     )  # fmt: skip
     assert contexts.tolist() == [[0, 3, 1, 3, 1, 1], [1, 0, 0, 0, 0, 0]]
+    assert schema.fixed(contexts) == ("back.conv_macs",)
     assert schema.row(full_row(loads[0], total, 1)).tolist() == contexts[0].tolist()
     assert len(full_row(loads[0], total, 1)) == len(ALL_COLUMNS)
     other, _ = make(loads, total, 1, ["a", "c"])

@@ -5,7 +5,7 @@ import numpy as np
 from bus import messages as m
 from bus.statistics import pack_symmetric
 from bus.tensors import buffer_of
-from bus.topics import ACK, FEEDBACK, GROUPS, INFER, REPLY, STATE, STATS, Topic
+from bus.topics import ACK, FEEDBACK, GROUPS, INFER, REPLY, STATE, STATS, WORDS, Topic
 
 MODEL, SCHEMA, INSTALL, ORIGIN = (
     "00112233445566aa",
@@ -66,6 +66,7 @@ SAMPLES: tuple[tuple[Topic, m.Message], ...] = (
             moment=buffer_of(_MOMENT),
             count=3,
             sum_squares=0.5,
+            columns=m.Columns(names=("front.conv_macs", "offload"), input_elements=150_528),
         ),
     ),
     (
@@ -92,6 +93,25 @@ SAMPLES: tuple[tuple[Topic, m.Message], ...] = (
             count=3,
             sum_squares=0.5,
             members=2,
+        ),
+    ),
+    (
+        WORDS,
+        m.GroupWords(
+            group="pi4",
+            model=MODEL,
+            schema=SCHEMA,
+            origin=ORIGIN,
+            version=9,
+            members=2,
+            count=3,
+            sent=1,
+            changed="2026-01-02T03:04:05+00:00",
+            link="learned",
+            device_ms=240.5,
+            device_low_ms=233.0,
+            device_high_ms=248.0,
+            text="device, whole network: 240 ms (233 to 248)",
         ),
     ),
     (
