@@ -49,8 +49,8 @@ def _stay(settings: spec.Site, kind: spec.DeviceType, place: int) -> Stay:
     frames = math.floor((ends_s - joins_s) / period_s + 1e-6)
     if frames < 1:
         raise ConfigurationError(
-            f"world.types[{place}] plays no frame: {kind.name!r} appears at {joins_s:g} s and everything ends "
-            f"at {ends_s:g} s; give world.frames more"
+            f"world.types[{place}] plays no frame: {kind.name!r} appears at {joins_s:g} s, and all ends at "
+            f"{ends_s:g} s: give world.frames more"
         )
     leaves_s = math.inf
     if kind.leave_after_frames is not None and kind.leave_after_frames < frames:

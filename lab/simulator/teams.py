@@ -119,7 +119,7 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
     devices = len(world.types)
     match learner:
         case spec.Family():
-            return FederatedTeam(learner, world)
+            return FederatedTeam(learner, world, seed)
         case spec.Async():
             return AsyncTeam(learner, world)
         case spec.DisLinUCB():
