@@ -21,6 +21,8 @@ QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 
 FIRST_FRAMES = 50
 """Of a joiner, that are held against those of settled members."""
+FIRST = "first50_"
+"""How the figure of a joining type begins; its name follows."""
 
 
 def figures_of(run: Run, *, in_seconds: bool, settle_frames: int) -> Figures:
@@ -68,7 +70,7 @@ def joiners(run: Run, settings: spec.Site) -> Figures:
         begin_s, end_s = run.at_s[first].min(), run.at_s[first].max()
         meanwhile = np.isin(run.device, others) & (run.at_s >= begin_s) & (run.at_s <= end_s)
         if meanwhile.any():
-            figures[f"first50_{joiner.name}"] = float(run.cost[first].mean() / run.cost[meanwhile].mean())
+            figures[FIRST + joiner.name] = float(run.cost[first].mean() / run.cost[meanwhile].mean())
     return figures
 
 
