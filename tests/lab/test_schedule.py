@@ -11,7 +11,6 @@ from lab.network_table import load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run
 from lab.simulator.experiment import load
-from lab.simulator.figures import draw
 from lab.simulator.jobs import do, jobs_of, make_world
 from lab.simulator.schedule import frames_of, stays_of
 from lab.simulator.summary import joiners, summarise
@@ -100,8 +99,8 @@ def test_what_a_joiner_cannot_be_is_said(tmp_path: Path, key: str, said: str) ->
 
 
 def test_a_lost_reply_is_a_fallback_and_a_lower_bound() -> None:
-    settings = site(PHONE, frames=1500, channel=spec.Channel(reply_loss=0.2))
-    lossy, whole = make_world(settings, 3), make_world(site(PHONE, frames=1500), 3)
+    settings = site(PHONE, frames=800, channel=spec.Channel(reply_loss=0.2))
+    lossy, whole = make_world(settings, 3), make_world(site(PHONE, frames=800), 3)
     jpeg, alone = lossy.arms.index("0/jpeg"), lossy.arms.index("end/none")
     lost, costs = [], []
     for turn, other in zip(lossy.turns(), whole.turns(), strict=True):
@@ -115,7 +114,7 @@ def test_a_lost_reply_is_a_fallback_and_a_lower_bound() -> None:
             assert cost.total_s == other.costs[jpeg]
         lost.append(cost.censored)
         costs.append(turn.costs)
-    assert np.mean(lost) == pytest.approx(0.2, abs=0.03)
+    assert np.mean(lost) == pytest.approx(0.2, abs=0.04)
     assert np.allclose(np.mean(costs, axis=0), means, rtol=0.05)
 
 
@@ -161,15 +160,20 @@ def tiny(world: spec.World) -> spec.World:
         )
         for kind in world.types
     )
-    return msgspec.structs.replace(world, frames=3, types=types, devices_each=world.devices_each and 2)
+    return msgspec.structs.replace(world, frames=3, types=types, devices_each=min(2, world.devices_each or 1))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_of_the_project_plays(path: Path, tmp_path: Path) -> None:
     experiment = load(path, overrides=["seeds=1"])
-    experiment = msgspec.structs.replace(
-        experiment, worlds={policy: tiny(world) for policy, world in experiment.worlds.items()}
-    )
+    worlds = {policy: tiny(world) for policy, world in experiment.worlds.items()}
+    policies = {
+        policy: msgspec.structs.replace(learner, warm_start=min(4, learner.warm_start))
+        if isinstance(learner, spec.Family)
+        else learner
+        for policy, learner in experiment.policies.items()
+    }
+    experiment = msgspec.structs.replace(experiment, worlds=worlds, policies=policies)
     jobs = jobs_of(experiment, tmp_path)
     for job in jobs:
         do(msgspec.json.encode(job))
@@ -177,5 +181,5 @@ def test_every_experiment_of_the_project_plays(path: Path, tmp_path: Path) -> No
     assert set(report["policies"]) == set(experiment.policies)
     figures = {name for row in report["policies"].values() for name in row}
     assert any(name.startswith("first50_") for name in figures) == (path.stem == "joining")
-    assert draw(experiment, jobs, report, tmp_path)
+    assert any(name == "regret_a_device" for name in figures) == (path.stem == "scaling")
     assert path.stem in Path("Makefile").read_text()
