@@ -7,12 +7,27 @@ in which it was sent, so a channel that loses and delays nothing is a call that 
 import heapq
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 
+from bus.errors import ConfigurationError
 from lab.simulator import spec
 
 Delivery = Callable[[float], None]
 """What happens on arrival; it is given the moment, in virtual seconds."""
+
+
+def require_instant(settings: spec.Channel, learner: str) -> None:
+    """Refuse to play a learner that has no rule for what may happen to messages as if nothing did.
+
+    Raises:
+        ConfigurationError: messages may be lost or late. Replies may: no learner sends them.
+    """
+    if msgspec.structs.replace(settings, reply_loss=0.0) != spec.Channel():
+        raise ConfigurationError(
+            f"{learner} has no rule for messages that are late or lost: "
+            "of [world.channel] it takes reply_loss only"
+        )
 
 
 class Channel:

@@ -106,7 +106,10 @@ class DevicePost:
         self._go_when_drained()
 
     def catch_up(self) -> None:
-        """Adopt the newest version heard of."""
+        """Adopt the newest version heard of.
+
+        That makes no upload due by itself: the more a group holds, the less own rows add to it.
+        """
         newest, self._heard = self._heard, None
         if newest is not None:
             self._member.adopt(newest.origin, newest.version, newest.statistics)

@@ -20,6 +20,7 @@ from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
+from lab.simulator.channel import require_instant
 from lab.simulator.dis_team import DisTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
@@ -121,10 +122,13 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
         case spec.Family():
             return FederatedTeam(learner, world, seed)
         case spec.Async():
+            require_instant(world.channel, "async_linucb")
             return AsyncTeam(learner, world)
         case spec.DisLinUCB():
+            require_instant(world.channel, "dis_linucb")
             return DisTeam(learner, world)
         case spec.Central():
+            require_instant(world.channel, "shared_oful")
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
             return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)

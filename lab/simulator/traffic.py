@@ -1,8 +1,8 @@
 """What a team sends, counted as the real bus would send it.
 
 A message here is one that carries statistics, once for each node that receives it: an upload is one, a
-version that all members of a group receive is as many as they are. Bytes are those of the real wire form,
-acknowledgements included.
+version that all members of a group receive is as many as they are. What is lost on its way is counted too.
+Bytes are those of the real wire form, acknowledgements included.
 """
 
 from dataclasses import dataclass

@@ -9,12 +9,14 @@ import pytest
 from bandits.federation import Group
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.policy import Cost
+from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.channel import Channel
 from lab.simulator.engine import Run, play
 from lab.simulator.federated_team import FederatedTeam, settings_of
 from lab.simulator.jobs import make_world
 from lab.simulator.sharing import groups_of
+from lab.simulator.teams import team_of
 from lab.simulator.traffic import Traffic
 from lab.simulator.world import Turn, World, stream
 
@@ -129,6 +131,14 @@ def test_channels_change_what_is_learnt_but_no_frame() -> None:
         assert np.array_equal(getattr(rough, field), getattr(run_of(spec.Family(), over(ROUGH)), field))
     alone = spec.Family(share="device")
     assert np.array_equal(run_of(alone, over(ROUGH)).arm, run_of(alone).arm)
+
+
+@pytest.mark.parametrize("learner", [spec.Async(), spec.Central(), spec.DisLinUCB()])
+def test_who_has_no_rule_for_lost_messages_does_not_play_where_they_are(learner: spec.Learner) -> None:
+    world = make_world(over(ROUGH), 3)
+    with pytest.raises(ConfigurationError, match="has no rule for messages that are late or lost"):
+        team_of(learner, world, 3)
+    team_of(learner, make_world(over(spec.Channel(reply_loss=0.5)), 3), 3)
 
 
 def test_what_comes_twice_changes_nothing() -> None:
