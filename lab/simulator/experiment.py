@@ -147,7 +147,7 @@ def _world(table: Table, place: str) -> World:
         if kind.declared and kind.declared not in names:
             raise ConfigurationError(
                 f"{place}.types[{i}].declared: there is no type {kind.declared!r}"
-                f"{_nearest(kind.declared, names)}"
+                f"{nearest(kind.declared, names)}"
             )
         if kind.join_at_s is not None and kind.join_after_frames is not None:
             raise ConfigurationError(f"{place}.types[{i}]: give join_at_s or join_after_frames, not both")

@@ -92,7 +92,9 @@ def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:
 def test_what_a_joiner_pays_at_first_is_said_and_loudly_if_it_is_much(
     tmp_path: Path, worst: float, loud: bool
 ) -> None:
-    text = page(tmp_path, {"fedlinucb_dw": 50.0, "linucb": 60.0}, joiners={"late_10": worst, "late_100": 1.02})
+    text = page(
+        tmp_path, {"fedlinucb_dw": 50.0, "linucb": 60.0}, joiners={"late_10": worst, "late_100": 1.02}
+    )
     assert f"| {worst:.3f} ({worst - 0.01:.3f} to {worst + 0.01:.3f}) | 1.020 (" in text
     said = f"With `fedlinucb_dw` the first 50 frames of a joiner cost at most {worst:.3f} of"
     assert (f"**{said}" in text) == loud

@@ -102,20 +102,25 @@ def test_a_lost_reply_is_a_fallback_and_a_lower_bound() -> None:
     settings = site(PHONE, frames=800, channel=spec.Channel(reply_loss=0.2))
     lossy, whole = make_world(settings, 3), make_world(site(PHONE, frames=800), 3)
     jpeg, alone = lossy.arms.index("0/jpeg"), lossy.arms.index("end/none")
-    lost, costs = [], []
+    lost = []
     for turn, other in zip(lossy.turns(), whole.turns(), strict=True):
-        cost, means = turn.cost_of(jpeg), turn.means
+        cost = turn.cost_of(jpeg)
+        assert turn.device_costs is not None
         assert turn.costs[alone] == other.costs[alone]
         assert not turn.cost_of(alone).censored
         if cost.censored:
             assert cost.total_s > settings.deadline_ms / 1e3 * settings.fallback_at
-            assert cost.link_s is None
+            # What was waited in vain, counted from when the device had sent.
+            waited_s = settings.deadline_ms / 1e3 * settings.fallback_at - turn.device_costs[jpeg]
+            assert cost.link_s == pytest.approx(waited_s)
         else:
             assert cost.total_s == other.costs[jpeg]
         lost.append(cost.censored)
-        costs.append(turn.costs)
     assert np.mean(lost) == pytest.approx(0.2, abs=0.04)
-    assert np.allclose(np.mean(costs, axis=0), means, rtol=0.05)
+    # Nothing moves here, so the last frame's means are all frames'.
+    deaf = next(make_world(site(PHONE, channel=spec.Channel(reply_loss=1.0)), 3).turns())
+    assert np.allclose(turn.means, 0.8 * other.means + 0.2 * deaf.means)
+    assert deaf.means[jpeg] > 0.7 > other.means[jpeg]
 
 
 def test_exits_may_lie() -> None:
