@@ -53,3 +53,7 @@ class Limits:
     def wait_s(self) -> float:
         """Seconds after capture when the wait for an edge worker ends."""
         return self.deadline_ms * self.fallback_at / 1000.0
+
+    def resend_after_s(self, attempts: int) -> float:
+        """Seconds to wait for the acknowledgement of an upload that was sent `attempts` times before."""
+        return min(self.resend_s * 2.0 ** min(attempts, 20), self.resend_most_s)

@@ -105,9 +105,8 @@ class Uploads:
             return []
         assert member.in_flight is not None
         self.counts.repeated += self._attempts > 0
-        wait_s = min(self._limits.resend_s * 2.0 ** min(self._attempts, 20), self._limits.resend_most_s)
+        self._resend_at = now + self._limits.resend_after_s(self._attempts)
         self._attempts += 1
-        self._resend_at = now + wait_s
         return [SendUpload(self._message(member.in_flight))]
 
     def link_came_up(self) -> None:

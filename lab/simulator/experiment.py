@@ -143,6 +143,14 @@ def _world(table: Table, place: str) -> World:
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{place}.types: two types are called {name!r}")
+    for i, kind in enumerate(types):
+        if kind.declared and kind.declared not in names:
+            raise ConfigurationError(
+                f"{place}.types[{i}].declared: there is no type {kind.declared!r}"
+                f"{nearest(kind.declared, names)}"
+            )
+        if kind.join_at_s is not None and kind.join_after_frames is not None:
+            raise ConfigurationError(f"{place}.types[{i}]: give join_at_s or join_after_frames, not both")
     return world
 
 
@@ -172,7 +180,7 @@ def _nested_fields() -> list[str]:
     """Names of the keys of sections inside a world."""
     from lab.simulator import spec  # noqa: PLC0415 - only to list what it holds
 
-    kinds = (*get_args(spec.World), spec.DeviceType, spec.Noise, spec.Constant)
+    kinds = (*get_args(spec.World), spec.DeviceType, spec.Noise, spec.Channel, spec.Constant)
     return sorted({name for kind in kinds for name in _fields(kind)})
 
 

@@ -1,7 +1,10 @@
 """Devices of the family and their groups: `bandits.federation` as devices and aggregator run it.
 
-Messages take no time here and none is lost.
+Messages travel by the world's channel. A frame's own latency is not counted there: what it taught leaves at
+the moment of its capture.
 """
+
+from functools import partial
 
 from bandits.federation import Group
 from bandits.fedlinucb import FedLinUCBDW
@@ -10,11 +13,13 @@ from bandits.policy import Cost
 from bandits.settings import Settings
 from bandits.slowness_estimate import SlownessSettings
 from lab.simulator import spec
+from lab.simulator.channel import Channel
+from lab.simulator.post import DevicePost, GroupPost
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Turn, World
+from lab.simulator.world import Turn, World, stream
 
-_INSTALL = "install"
+_MESSAGES = 9  # stream; those of worlds and of other teams are smaller
 
 
 class FederatedTeam:
@@ -22,55 +27,65 @@ class FederatedTeam:
 
     Args:
         learner: switches.
-        world: its devices join, with their early-exit experience, before the first turn.
+        world: its devices join, with their early-exit experience, when they appear.
+        seed: of what happens to messages.
     """
 
-    def __init__(self, learner: spec.Family, world: World) -> None:
+    def __init__(self, learner: spec.Family, world: World, seed: int) -> None:
         self.traffic = Traffic()
-        self._dimension = world.device_columns.shape[0]
-        self._share = learner.share
-        self._to_all = learner.download == "members"
+        # A group of one is the device itself, where nothing travels.
+        alone = learner.share == "device"
+        self._channel = Channel(spec.Channel() if alone else world.channel, stream(seed, 0, _MESSAGES))
+        dimension = world.device_columns.shape[0]
         keys = groups_of(learner.share, world)
-        self._groups = {
-            key: Group(self._dimension, f"origin-{key}", regularisation=learner.regularisation)
+        groups = {
+            key: GroupPost(
+                Group(dimension, f"origin-{key}", regularisation=learner.regularisation),
+                self._channel,
+                Traffic() if alone else self.traffic,
+                to_all=learner.download == "members",
+            )
             for key in keys
         }
-        self._group_of = [self._groups[key] for key in keys]
-        self._members = {
-            key: [device for device, other in enumerate(keys) if other == key] for key in self._groups
-        }
-        self._keys = keys
         settings = settings_of(learner)
         self.policies = [
             FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
         ]
-        for device, policy in enumerate(self.policies):
-            policy.member.join(world.experience(device, learner.warm_start))
-        for device in range(len(keys)):
-            self._exchange(device)
+        self._posts = [
+            DevicePost(str(device), policy.member, groups[keys[device]])
+            for device, policy in enumerate(self.policies)
+        ]
+        self._plan_stays(world, learner.warm_start)
+
+    def _plan_stays(self, world: World, warm_start: int) -> None:
+        """Let devices join and leave when the world says; those there from the beginning join first."""
+        early = [device for device, joins_s in enumerate(world.joins_s) if joins_s == 0.0]
+        for device in early:
+            self._posts[device].join(world.experience(device, warm_start), 0.0)
+        for device in early:
+            self._posts[device].send_due(0.0)
+            self._channel.play(0.0)
+        for device, (joins_s, leaves_s) in enumerate(zip(world.joins_s, world.leaves_s, strict=True)):
+            if joins_s > 0.0:
+                self._channel.at(joins_s, partial(self._join, device, world, warm_start))
+            if leaves_s < float("inf"):
+                self._channel.at(leaves_s, self._posts[device].leave)
+
+    def _join(self, device: int, world: World, warm_start: int, now_s: float) -> None:
+        self._posts[device].join(world.experience(device, warm_start), now_s)
+        self._posts[device].send_due(now_s)
 
     def select(self, turn: Turn) -> int:
         """As `Team.select`."""
+        self._channel.play(turn.at_s)
+        self._posts[turn.device].catch_up()
         return self.policies[turn.device].select(turn.contexts)
 
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
         """As `Team.update`."""
         self.policies[turn.device].update(arm, cost)
-        self._exchange(turn.device)
-
-    def _exchange(self, device: int) -> None:
-        """Carry what is due to the group, and the group's new version back."""
-        member, group = self.policies[device].member, self._group_of[device]
-        while member.upload_due():
-            upload = member.take_upload()
-            answer = group.merge(str(device), _INSTALL, upload.boot, upload.seq, upload.statistics)
-            member.acknowledged(upload.boot, upload.seq, group.origin, answer.version)
-            receivers = self._members[self._keys[device]] if self._to_all else [device]
-            for receiver in receivers:
-                self.policies[receiver].member.adopt(group.origin, group.version, group.statistics)
-            if self._share != "device":  # a group of one is the device itself
-                self.traffic.upload(self._dimension)
-                self.traffic.download(self._dimension, len(receivers))
+        self._posts[turn.device].send_due(turn.at_s)
+        self._channel.play(turn.at_s)
 
 
 def settings_of(learner: spec.Family) -> Settings:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lab.simulator import spec
 from lab.simulator.jobs import Job, read
-from lab.simulator.summary import Report
+from lab.simulator.summary import Report, devices_in
 
 _POINTS = 300  # of a curve
 _SUFFIXES = (".svg", ".png")
@@ -32,16 +32,20 @@ def _regret(experiment: spec.Experiment, jobs: Sequence[Job]) -> Figure:
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
     in_seconds = True
+    sizes = {policy: devices_in(world) for policy, world in experiment.worlds.items()}
     for policy, world in experiment.worlds.items():
         in_seconds = isinstance(world, spec.Site)
-        curves = np.stack([_grown(read(job).regret) for job in jobs if job.policy == policy])
+        # Teams of several sizes in seconds are compared by what one device loses.
+        devices = sizes[policy] if in_seconds and len(set(sizes.values())) > 1 else 1
+        curves = np.stack([_grown(read(job).regret) / devices for job in jobs if job.policy == policy])
         rounds = np.linspace(0.0, 1.0, curves.shape[1])
         line = axes.plot(rounds, curves.mean(axis=0), label=policy)[0]
         low, high = np.quantile(curves, [0.25, 0.75], axis=0)
         axes.fill_between(rounds, low, high, alpha=0.15, color=line.get_color())
     axes.set_xlabel("share of all rounds")
-    axes.set_ylabel("regret of all devices, s" if in_seconds else "regret")
-    axes.legend(fontsize=8)
+    of_whom = "all devices" if len(set(sizes.values())) == 1 else "a device"
+    axes.set_ylabel(f"regret of {of_whom}, s" if in_seconds else "regret")
+    axes.legend(fontsize=8 if len(sizes) < 20 else 5)
     _finish(axes, f"{experiment.title} (simulated, {experiment.seeds} seeds)")
     return figure
 

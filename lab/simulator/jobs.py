@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import bandits
 import bus
 from bus.errors import ConfigurationError
+from device import limits
 from lab import network_table
 from lab.network_table import load_table
 from lab.simulator import spec
@@ -201,6 +202,6 @@ def _code() -> bytes:
     here = Path(__file__).parent
     packages = (Path(bandits.__file__).parent, here, Path(bus.__file__).parent)
     sources = [path for package in packages for path in package.glob("*.py")]
-    sources.append(Path(network_table.__file__))
+    sources += [Path(network_table.__file__), Path(limits.__file__)]
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)
     return hashlib.sha256(b"\n".join(path.read_bytes() for path in playing)).digest()

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from lab.simulator import spec
-from lab.simulator.summary import Report
+from lab.simulator.summary import FIRST, FIRST_FRAMES, Report
 
 IN_SHORT = "In short:"
 """How the paragraph begins that says what came out; `lab.results_index` looks for it."""
 LIMIT = 1.02
 """How far `default` may lie above the best of the simple ones before the page says so in bold."""
 _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
-_DECIMALS = {"regret": 2, "messages": 0, "bytes": 0}
+JOINER_LIMIT = 1.1
+"""How much more than a settled member a joiner may pay at first before the page says so in bold."""
+_JOINERS = ("default", "fedlinucb_dw")
+_DECIMALS = {"regret": 2, "messages": 0, "bytes": 0, "regret_a_device": 3, "bytes_a_device": 0}
 
 
 def write_page(
@@ -62,10 +65,10 @@ def _table(report: Report) -> str:
 
 
 def _cell(name: str, value: Mapping[str, Any]) -> str:
-    decimals = _DECIMALS.get(name, 1)
+    decimals = 3 if name.startswith(FIRST) else _DECIMALS.get(name, 1)
     mean, ci95 = value["mean"], value["ci95"]
     said = f"{mean:,.{decimals}f}"
-    if ci95 is None or name in ("messages", "bytes"):
+    if ci95 is None or name.startswith(("messages", "bytes")):
         return said
     return f"{said} ({ci95[0]:,.{decimals}f} to {ci95[1]:,.{decimals}f})"
 
@@ -91,13 +94,26 @@ def _means(report: Report, figure: str) -> dict[str, float]:
 
 def _in_short(experiment: spec.Experiment, report: Report) -> str:
     """Return what came out: beside others' figures, beside the oracle and rivals, or who lost least."""
-    said = [*_worst_published(experiment, report), *_comparison(report, experiment.settle_frames)]
+    said = [
+        *_worst_published(experiment, report),
+        *_joiners(report),
+        *_comparison(_where_default_plays(experiment, report), experiment.settle_frames),
+    ]
     if not said:
-        regrets = sorted(_means(report, "regret").items(), key=lambda pair: pair[1])
+        # Teams of several sizes are compared by what one device loses.
+        regret_of = _means(report, "regret_a_device") or _means(report, "regret")
+        regrets = sorted(regret_of.items(), key=lambda pair: pair[1])
         said = [
             "regret, least first: " + ", ".join(f"`{name}` {regret:.3g}" for name, regret in regrets) + "."
         ]
     return " ".join(said)
+
+
+def _where_default_plays(experiment: spec.Experiment, report: Report) -> Report:
+    """Leave out who plays in another world than `default`: it is no rival of its."""
+    worlds = experiment.worlds
+    rows = report["policies"].items()
+    return {"policies": {name: row for name, row in rows if worlds.get(name) == worlds.get("default")}}
 
 
 def _worst_published(experiment: spec.Experiment, report: Report) -> list[str]:
@@ -138,6 +154,22 @@ def _comparison(report: Report, settle_frames: int) -> list[str]:
         sentence = f"Against the best of {', '.join(simple)} (`{best}`) it takes {ratio:.3f}."
         said.append(f"**{sentence}**" if ratio > LIMIT else sentence)
     return [" ".join(said)]
+
+
+def _joiners(report: Report) -> list[str]:
+    """Return what joiners of ours paid at first, at worst, against settled members."""
+    said = []
+    for policy in _JOINERS:
+        row = report["policies"].get(policy, {})
+        ratios = {name.removeprefix(FIRST): row[name]["mean"] for name in row if name.startswith(FIRST)}
+        if ratios:
+            worst = max(ratios, key=ratios.__getitem__)
+            sentence = (
+                f"With `{policy}` the first {FIRST_FRAMES} frames of a joiner cost at most "
+                f"{ratios[worst]:.3f} of what settled members paid meanwhile (`{worst}`)."
+            )
+            said.append(f"**{sentence}**" if ratios[worst] > JOINER_LIMIT else sentence)
+    return [" ".join(said)] if said else []
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:

@@ -16,16 +16,17 @@ from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.changes import Changes, Conditions
 from lab.simulator.links import MovingLink, link_of, recorded
+from lab.simulator.schedule import frames_of, stays_of
 from lab.simulator.world import Turn, Vector, stream
 
-_START, _NOISE, _EXITS, _LINK, _QUEUE = 0, 1, 2, 3, 4  # streams of a device
+_START, _NOISE, _EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
 
 
 class SiteWorld:
     """See `spec.Site`. Implements `World`.
 
     Raises:
-        ConfigurationError: no such network table, or no such trace.
+        ConfigurationError: no such network table or trace, or a type that plays no frame.
     """
 
     in_seconds = True
@@ -36,44 +37,49 @@ class SiteWorld:
         self._table = load_table(settings.network)
         self._contexts = self._table.matrix()
         self._contexts.setflags(write=False)
-        self._kinds = [kind for kind in settings.types for _ in range(kind.devices)]
-        self.types = tuple(kind.name for kind in self._kinds)
+        self._stays = stays_of(settings)
+        self._kinds = [stay.kind for stay in self._stays]
+        self.types = tuple(kind.declared or kind.name for kind in self._kinds)
+        self.joins_s = tuple(stay.joins_s for stay in self._stays)
+        self.leaves_s = tuple(stay.leaves_s for stay in self._stays)
+        self.channel = settings.channel
         self.arms = self._table.arms
         self.device_columns = np.array(self._table.front)
         self.link_column: int | None = self._table.columns.index("link.bits")
-        self.rounds = settings.frames * len(self._kinds)
-        self._period_s = 1.0 / settings.fps
+        self.rounds = sum(stay.frames for stay in self._stays)
         # The last frame may wait for the whole of its deadline.
-        seconds = settings.frames * self._period_s + settings.deadline_ms / 1e3
+        seconds = settings.frames * (1.0 / settings.fps) + settings.deadline_ms / 1e3
         self.links = [
             link_of(link, seconds, stream(seed, device, _LINK), settings.traces)
             for device, link in enumerate(recorded(self._kinds, settings.traces))
         ]
-        self._changes = Changes(settings.changes, self.types, seconds, seed)
+        self._changes = Changes(settings.changes, [kind.name for kind in self._kinds], seconds, seed)
 
     def turns(self) -> Iterator[Turn]:
-        """As `World.turns`: every device plays one frame a period, in an order of its own."""
+        """As `World.turns`: every device plays one frame a period while it is there."""
         settings, noise = self._settings, self._settings.noise
         devices = range(len(self._kinds))
         random = [stream(self._seed, device, _NOISE) for device in devices]
         queues = [stream(self._seed, device, _QUEUE) for device in devices]
-        offsets = [stream(self._seed, device, _START).random() * self._period_s for device in devices]
-        order = sorted(devices, key=offsets.__getitem__)
+        # A stream of its own: whether replies are lost must not change what frames cost otherwise.
+        replies = [stream(self._seed, device, _REPLIES) for device in devices]
+        offsets_s = [
+            stream(self._seed, device, _START).random() * self._stays[device].period_s for device in devices
+        ]
         frames = [_Frames(self._table, self._kinds[d], self.links[d], settings) for d in devices]
-        expected_hold_s = noise.hiccups * noise.hiccup_ms / 1e3
-        for frame in range(settings.frames):
-            for device in order:
-                factors = _factors(random[device], noise.sigma)
-                held_up_s = random[device].exponential(noise.hiccup_ms / 1e3)
-                held_up = random[device].random() < noise.hiccups
-                waits = queues[device].exponential()
-                at_s = frame * self._period_s + offsets[device]
-                kind = frames[device]
-                now = self._changes.at(device, at_s)
-                delay_s = held_up * held_up_s + waits * now.wait_s
-                costs, device_costs, link_costs, censored = kind.costs(at_s, factors, delay_s, now)
-                means = kind.costs(at_s, _NO_NOISE, expected_hold_s + now.wait_s, now)[0]
-                yield Turn(at_s, device, self._contexts, means, costs, device_costs, link_costs, censored)
+        for at_s, device in frames_of(self._stays, offsets_s):
+            factors = _factors(random[device], noise.sigma)
+            held_up_s = random[device].exponential(noise.hiccup_ms / 1e3)
+            held_up = random[device].random() < noise.hiccups
+            waits = queues[device].exponential()
+            lost = bool(replies[device].random() < settings.channel.reply_loss)
+            kind, now = frames[device], self._changes.at(device, at_s)
+            delay_s = held_up * held_up_s + waits * now.wait_s
+            costs, device_costs, link_costs, censored = kind.costs(
+                at_s, factors, delay_s, now, reply_lost=lost
+            )
+            means = kind.means(at_s, now)
+            yield Turn(at_s, device, self._contexts, means, costs, device_costs, link_costs, censored)
 
     def device_means(self, device: int) -> Vector:
         """As `World.device_means`."""
@@ -93,15 +99,25 @@ class SiteWorld:
         table, kind = self._table, self._kinds[device]
         random = stream(self._seed, device, _EXITS)
         done = [0] * len(table.exit_ms)
+        biases = self._exit_biases()
         collected: list[tuple[Vector, float]] = []
         for _ in range(rows):
             each = next_exit(done)
             done[each] += 1
             factor = _factors(random, self._settings.noise.sigma)[0]
             collected.append(
-                (np.array(table.exit_contexts[each]), table.exit_ms[each] / 1e3 * kind.slowness * factor)
+                (
+                    np.array(table.exit_contexts[each]),
+                    table.exit_ms[each] / 1e3 * kind.slowness * factor * biases[each],
+                )
             )
         return experience(collected, len(table.columns))
+
+    def _exit_biases(self) -> Vector:
+        """Return how many times what is true each exit is measured to take, (exits,)."""
+        depth = np.arange(len(self._table.exit_ms)) / max(1, len(self._table.exit_ms) - 1)
+        biases: Vector = self._settings.exit_thermal * (1.0 + (self._settings.exit_bias - 1.0) * depth)
+        return biases
 
 
 class _Frames:
@@ -120,9 +136,20 @@ class _Frames:
         self._fixed_s = 2.0 * link.delay_s + settings.bus_ms / 1e3
         self._fallback_s = settings.deadline_ms / 1e3 * settings.fallback_at
         self._link = link
+        self._reply_loss = settings.channel.reply_loss
+        self._expected_hold_s = settings.noise.hiccups * settings.noise.hiccup_ms / 1e3
+
+    def means(self, at_s: float, now: Conditions) -> Vector:
+        """Return expected total seconds, (K,)."""
+        answered = self.costs(at_s, _NO_NOISE, self._expected_hold_s + now.wait_s, now)[0]
+        if self._reply_loss == 0.0:
+            return answered
+        lost = self.costs(at_s, _NO_NOISE, 0.0, now, reply_lost=True)[0]
+        means: Vector = (1.0 - self._reply_loss) * answered + self._reply_loss * lost
+        return means
 
     def costs(
-        self, at_s: float, factors: Vector, held_up_s: float, now: Conditions
+        self, at_s: float, factors: Vector, held_up_s: float, now: Conditions, *, reply_lost: bool = False
     ) -> tuple[Vector, Vector, Vector, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Return total, device and link seconds, and which totals are lower bounds only; each (K,)."""
         device_s = self._device_s * (factors[0] * now.device)
@@ -130,8 +157,8 @@ class _Frames:
         link_s = moving_s + self._fixed_s + held_up_s
         edge_s = self._edge_s * (factors[1] * now.edge)
         total_s = np.where(self._sends, device_s + link_s + edge_s, device_s)
-        given_up = self._sends & (total_s > np.maximum(self._fallback_s, device_s))
         until_s = np.maximum(self._fallback_s, device_s)
+        given_up = self._sends & ((total_s > until_s) | reply_lost)
         alone_s = until_s + self._finish_s * (factors[0] * now.device)
         between_s = np.where(given_up, until_s - device_s, np.where(self._sends, link_s, 0.0))
         return np.where(given_up, alone_s, total_s), device_s, between_s, given_up

@@ -103,12 +103,22 @@ class DeviceType(Section, frozen=True, kw_only=True):
         devices: how many.
         slowness: how many times slower than the machine that measured the network's table.
         link: between such a device and the edge; each device has its own.
+        declared: the type that they say they are of, and whose group they learn in; their own when empty.
+        fps: frames a second and device; the site's when not given.
+        join_at_s, join_after_frames: when they appear, in seconds or in frames that others have played by
+            then (at the site's fps); there from the beginning when neither is given.
+        leave_after_frames: frames of their own after which they hand in what they have learnt and go.
     """
 
     name: Name
     devices: Count = 1
     slowness: Positive = 1.0
     link: Link
+    declared: str = ""
+    fps: Positive | None = None
+    join_at_s: NotNegative | None = None
+    join_after_frames: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+    leave_after_frames: Count | None = None
 
 
 class Noise(Section, frozen=True, kw_only=True):
@@ -147,12 +157,38 @@ class Change(Section, frozen=True, kw_only=True):
     types: tuple[Name, ...] = ()
 
 
+class Channel(Section, frozen=True, kw_only=True):
+    """What happens to messages. Nothing is lost and nothing takes time unless it is said here.
+
+    Uploads that are not acknowledged are sent again as real devices do; replies belong to a frame and are
+    not. Delays are drawn for each copy of a message, so messages overtake each other.
+
+    Attributes:
+        upload_loss, ack_loss, broadcast_loss: shares that never arrive.
+        delay_s: mean of an exponential delay of each of these, cut at `delay_most_s`.
+        duplicated: share of them that is sent twice.
+        reply_loss: share of offloaded frames whose answer never comes.
+        broadcast_every_s: shortest time between two broadcasts of a group, the newest version wins
+            (0.1 s for a real aggregator); 0 sends every version.
+    """
+
+    upload_loss: Share = 0.0
+    ack_loss: Share = 0.0
+    broadcast_loss: Share = 0.0
+    delay_s: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.0
+    delay_most_s: Annotated[float, Meta(gt=0.0, le=3600.0)] = 10.0
+    duplicated: Share = 0.0
+    reply_loss: Share = 0.0
+    broadcast_every_s: NotNegative = 0.0
+
+
 class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     """Devices of several types around one edge worker, with a network's measured table.
 
     Attributes:
         network: a table of `lab/tables/`, by name, or a file made by `cans profile`.
-        frames: a device.
+        frames: a device that is there from the beginning to the end, at the site's fps.
+        devices_each: devices of each type, instead of what the types say.
         edge_slowness: of the edge worker, against the machine that measured.
         bus_ms: what broker and event loops add to an offloaded frame.
         fps: frames a second and device.
@@ -160,6 +196,11 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
             answer a device finishes by itself, from the activation that it kept.
         traces: folder of recorded links; --traces names another.
         changes: what gets slower for a while.
+        exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
+            place, and 1 at the first, so that exits lie about what deeper layers take.
+        exit_thermal: factor on the time of every early exit: below 1 the device was cool when it ran them
+            and is throttled since.
+        channel: what happens to messages.
     """
 
     network: str = "mobilenet_v2"
@@ -171,8 +212,12 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     deadline_ms: Positive = 1000.0
     fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
     traces: str = ""
+    devices_each: Count | None = None
+    exit_bias: Positive = 1.0
+    exit_thermal: Positive = 1.0
     noise: Noise = Noise()
     changes: tuple[Change, ...] = ()
+    channel: Channel = Channel()
 
 
 World = Synthetic | Site

@@ -11,11 +11,18 @@ from scipy import stats
 from lab.simulator import spec
 from lab.simulator.engine import Run
 from lab.simulator.jobs import Job, read
+from lab.simulator.schedule import stays_of
 
 Figures = dict[str, float]
 Report = dict[str, Any]
 
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+
+
+FIRST_FRAMES = 50
+"""Of a joiner, that are held against those of settled members."""
+FIRST = "first50_"
+"""How the figure of a joining type begins; its name follows."""
 
 
 def figures_of(run: Run, *, in_seconds: bool, settle_frames: int) -> Figures:
@@ -44,6 +51,47 @@ def _frame_of(device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return frames
 
 
+def joiners(run: Run, settings: spec.Site) -> Figures:
+    """Return what the first frames of joiners cost, as a multiple of what settled members paid meanwhile.
+
+    A joiner is of a type that joins later and declares another one, which is there from the beginning, as
+    fast and linked alike; its settled members are the devices of that other one. Named after the joiner's.
+    """
+    stays = stays_of(settings)
+    kinds = {kind.name: kind for kind in settings.types}
+    figures = {}
+    for joiner in settings.types:
+        settled = kinds.get(joiner.declared)
+        if settled is None or not _joins(joiner) or _joins(settled) or not _alike(joiner, settled):
+            continue
+        own = [device for device, stay in enumerate(stays) if stay.kind is joiner]
+        first = np.isin(run.device, own) & (_frame_of(run.device) < FIRST_FRAMES)
+        others = [device for device, stay in enumerate(stays) if stay.kind is settled]
+        begin_s, end_s = run.at_s[first].min(), run.at_s[first].max()
+        meanwhile = np.isin(run.device, others) & (run.at_s >= begin_s) & (run.at_s <= end_s)
+        if meanwhile.any():
+            figures[FIRST + joiner.name] = float(run.cost[first].mean() / run.cost[meanwhile].mean())
+    return figures
+
+
+def _joins(kind: spec.DeviceType) -> bool:
+    return kind.join_at_s is not None or kind.join_after_frames is not None
+
+
+def _alike(one: spec.DeviceType, other: spec.DeviceType) -> bool:
+    return (one.slowness, one.link, one.fps) == (other.slowness, other.link, other.fps)
+
+
+def per_device(figures: Figures, devices: int) -> Figures:
+    """Return what grows with the number of devices, for one of them."""
+    return {f"{name}_a_device": figures[name] / devices for name in ("regret", "messages", "bytes")}
+
+
+def devices_in(world: spec.World) -> int:
+    """Return how many devices play."""
+    return len(stays_of(world)) if isinstance(world, spec.Site) else world.devices
+
+
 def interval(values: Sequence[float]) -> dict[str, Any]:
     """Return mean and 95 % interval of the mean; no interval of a single value."""
     sample = np.asarray(values, dtype=np.float64)
@@ -61,15 +109,18 @@ def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapp
     """
     policies: dict[str, dict[str, Any]] = {}
     by_seed: dict[str, dict[str, Figures]] = {}
-    for policy in experiment.policies:
-        in_seconds = isinstance(experiment.worlds[policy], spec.Site)
-        each = {
-            str(job.seed): figures_of(
-                read(job), in_seconds=in_seconds, settle_frames=experiment.settle_frames
-            )
-            for job in jobs
-            if job.policy == policy
-        }
+    sizes = {policy: devices_in(world) for policy, world in experiment.worlds.items()}
+    for policy, world in experiment.worlds.items():
+        each = {}
+        for job in (job for job in jobs if job.policy == policy):
+            run = read(job)
+            in_seconds = isinstance(world, spec.Site)
+            figures = figures_of(run, in_seconds=in_seconds, settle_frames=experiment.settle_frames)
+            if isinstance(world, spec.Site):
+                figures |= joiners(run, world)
+                if len(set(sizes.values())) > 1:
+                    figures |= per_device(figures, sizes[policy])
+            each[str(job.seed)] = figures
         by_seed[policy] = each
         names = next(iter(each.values()))
         policies[policy] = {name: interval([one[name] for one in each.values()]) for name in names}

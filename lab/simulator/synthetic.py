@@ -1,5 +1,6 @@
 """Linear costs without a machine behind them: the setting of the literature's regret figures."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,11 +18,14 @@ class SyntheticWorld:
 
     in_seconds = False
     link_column: int | None = None
+    channel = spec.Channel()
 
     def __init__(self, settings: spec.Synthetic, seed: int) -> None:
         self._settings = settings
         self._seed = seed
         self.types = ("one",) * settings.devices
+        self.joins_s = (0.0,) * settings.devices
+        self.leaves_s = (math.inf,) * settings.devices
         self.arms: tuple[str, ...] = ()
         self.device_columns = np.zeros(settings.dimension, dtype=np.bool_)
         self.rounds = settings.rounds

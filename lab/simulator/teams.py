@@ -24,6 +24,7 @@ from bandits.windowed_linucb import WindowedLinUCB
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.async_team import AsyncTeam
+from lab.simulator.channel import require_instant
 from lab.simulator.dis_team import DisTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
@@ -123,12 +124,15 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
     devices = len(world.types)
     match learner:
         case spec.Family():
-            return FederatedTeam(learner, world)
+            return FederatedTeam(learner, world, seed)
         case spec.Async():
+            require_instant(world.channel, "async_linucb")
             return AsyncTeam(learner, world)
         case spec.DisLinUCB():
+            require_instant(world.channel, "dis_linucb")
             return DisTeam(learner, world)
         case spec.Central() | spec.Discounted() | spec.Windowed() | spec.Detector():
+            require_instant(world.channel, "a learner that all devices of a group share")
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
             return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)

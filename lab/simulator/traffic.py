@@ -1,8 +1,8 @@
 """What a team sends, counted as the real bus would send it.
 
 A message here is one that carries statistics, once for each node that receives it: an upload is one, a
-version that all members of a group receive is as many as they are. Bytes are those of the real wire form,
-acknowledgements included.
+version that all members of a group receive is as many as they are. What is lost on its way is counted too.
+Bytes are those of the real wire form, acknowledgements included.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,14 @@ class Traffic:
     messages: int = 0
     bytes: int = 0
 
-    def upload(self, dimension: int) -> None:
-        """Count one upload and its acknowledgement."""
+    def upload(self, dimension: int, *, acknowledged: bool = True) -> None:
+        """Count one upload, with its acknowledgement unless that is counted when it is sent."""
         self.messages += 1
-        self.bytes += _upload_bytes(dimension) + _ack_bytes()
+        self.bytes += _upload_bytes(dimension) + acknowledged * _ack_bytes()
+
+    def acknowledgement(self) -> None:
+        """Count one acknowledgement."""
+        self.bytes += _ack_bytes()
 
     def download(self, dimension: int, receivers: int = 1) -> None:
         """Count one set of parameters, or of rows, as often as it is received."""

@@ -124,7 +124,7 @@ def play(case: Case, rounds: int, seed: int) -> Played:
         seed,
     )
     beta_s = case.setting(rounds).beta_s
-    team = FederatedTeam(_learner(case, beta_s), world)
+    team = FederatedTeam(_learner(case, beta_s), world, seed)
     receivers = case.members if case.download == "members" else 1
     before = team.traffic.messages
     gram = REGULARISATION * np.eye(DIMENSION)
@@ -135,8 +135,9 @@ def play(case: Case, rounds: int, seed: int) -> Played:
     taken: list[tuple[float, float, float]] = []
     regret = distance = 0.0
     for done, turn in enumerate(world.turns(), start=1):
-        distance = max(distance, _distance(team.policies[turn.device], world.theta) / beta_s)
         arm = team.select(turn)
+        # After the choice: only then has the device adopted what it had heard of.
+        distance = max(distance, _distance(team.policies[turn.device], world.theta) / beta_s)
         team.update(turn, arm, turn.cost_of(arm))
         regret += float(turn.means[arm] - turn.means.min())
         gram += np.outer(turn.contexts[arm], turn.contexts[arm])

@@ -17,7 +17,12 @@ def figure(mean: float, half: float | None = 1.0) -> dict[str, Any]:
 
 
 def page(
-    folder: Path, means: dict[str, float], *, later: dict[str, float] | None = None, **more: object
+    folder: Path,
+    means: dict[str, float],
+    *,
+    later: dict[str, float] | None = None,
+    joiners: dict[str, float] | None = None,
+    **more: object,
 ) -> str:
     experiment = spec.Experiment(
         title="A test", asks="What?", world=WORLD, policies={}, worlds={}, **more  # type: ignore[arg-type]
@@ -26,6 +31,7 @@ def page(
     report: dict[str, Any] = {
         "policies": {
             name: {"regret": figure(1.5), "mean_ms": figure(mean), "messages": figure(1234.0, None)}
+            | {f"first50_{joiner}": figure(ratio, 0.01) for joiner, ratio in (joiners or {}).items()}
             for name, mean in means.items()
         },
         "provenance": {"experiment": "t.toml", "sha256": "f" * 64, "versions": versions},
@@ -80,3 +86,18 @@ def test_what_was_published_stands_beside_what_came_out(tmp_path: Path) -> None:
     assert "| linucb | mean_ms | 50 | 55.0 | +10.0 % |" in text
     assert "absent" not in text
     assert "later_mean_ms" not in text  # it was not played for so long
+
+
+@pytest.mark.parametrize(("worst", "loud"), [(1.099, False), (1.101, True)])
+def test_what_a_joiner_pays_at_first_is_said_and_loudly_if_it_is_much(
+    tmp_path: Path, worst: float, loud: bool
+) -> None:
+    text = page(
+        tmp_path, {"fedlinucb_dw": 50.0, "linucb": 60.0}, joiners={"late_10": worst, "late_100": 1.02}
+    )
+    assert f"| {worst:.3f} ({worst - 0.01:.3f} to {worst + 0.01:.3f}) | 1.020 (" in text
+    said = f"With `fedlinucb_dw` the first 50 frames of a joiner cost at most {worst:.3f} of"
+    assert (f"**{said}" in text) == loud
+    assert said in text
+    assert "With `linucb`" not in text
+    assert "joiner" not in page(tmp_path, {"fedlinucb_dw": 50.0})
