@@ -28,9 +28,10 @@ from lab.simulator.synthetic import SyntheticWorld
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
-_FORMAT = 1
-_AFTERWARDS = ("summary", "figures", "report", "pool", "cluster", "compare")
+_FORMAT = 2
+_AFTERWARDS = ("summary", "figures", "report", "pool", "units", "cluster", "compare")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
+_ENGINE = b"cans.engine"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +52,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def done(self) -> bool:
-        """Whether its file is there, whole, and of this very run."""
+        """Whether its file is there, here / "batch", whole, and of this very run."""
         try:
             metadata = pq.read_schema(self.path).metadata or {}
         except (OSError, pa.ArrowException):
             return False
         return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
+
+    @property
+    def engine(self) -> str:
+        """Which engine has played what its file holds."""
+        return str(pq.read_schema(self.path).metadata[_ENGINE].decode())
 
 
 def jobs_of(experiment: spec.Experiment, out: Path) -> list[Job]:
@@ -151,14 +157,16 @@ def _played(asked: Job) -> bytes:
         raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
-    return _parquet(play(world, team), asked)
+    return parquet(play(world, team), asked, engine="plain")
 
 
-def _parquet(run: Run, job: Job) -> bytes:
+def parquet(run: Run, job: Job, *, engine: str) -> bytes:
+    """Return what the file of a job holds: its run, and which engine has played it."""
     metadata = {
         _FINGERPRINT: job.fingerprint.encode(),
         _MESSAGES: str(run.messages).encode(),
         _BYTES: str(run.bytes).encode(),
+        _ENGINE: engine.encode(),
     }
     names = ("at_s", "device", "arm", "cost", "regret")
     table = pa.table({name: getattr(run, name) for name in names}).replace_schema_metadata(metadata)
