@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -38,32 +39,28 @@ def run(*, quick: bool) -> Iterator[Row]:
     frames = 30 if quick else _FRAMES
     with threadpool_limits(limits=1):
         for name, learner in _LEARNERS.items():
-            small, large = site(10, frames // 3), site(10, frames)
-            per_minute = _per_minute(lambda: _play_plain(learner, small), small)  # noqa: B023 - called at once
-            yield Row(f"simulator, {name}, plain: device-rounds a minute", per_minute, "1/min")
-            for seeds, batched in ((10, large), (1, site(1000, frames // 3))):
-                per_minute = seeds * _per_minute(
-                    lambda: play_many(learner, batched, range(seeds)),  # noqa: B023 - as above
-                    batched,
-                )
-                devices = sum(kind.devices for kind in batched.types)
-                label = f"simulator, {name}, batched, {seeds} x {devices} devices: device-rounds a minute"
-                yield Row(label, per_minute, "1/min", LIMIT_PER_MINUTE, "least")
+            few = site(10, frames // 3)
+            yield _row(f"{name}, plain", few, 1, partial(_play_plain, learner, few))
+            for seeds, world in ((10, site(10, frames)), (1, site(1000, frames // 3))):
+                label = f"{name}, batched, {seeds} x {sum(kind.devices for kind in world.types)} devices"
+                yield _row(label, world, seeds, partial(play_many, learner, world, range(seeds)))
     devices = 500 if quick else 10_000
     yield Row(f"simulator, batched: memory a device, of {devices}", _bytes(devices), "B", LIMIT_BYTES)
+
+
+def _row(label: str, world: spec.Site, seeds: int, played: Callable[[], object]) -> Row:
+    """Return device-rounds a minute of processor time, the making of the world included."""
+    before = time.process_time()
+    played()
+    rounds = seeds * world.frames * sum(kind.devices for kind in world.types)
+    per_minute = 60.0 * rounds / (time.process_time() - before)
+    limit = LIMIT_PER_MINUTE if "batched" in label else None
+    return Row(f"simulator, {label}: device-rounds", per_minute, "1/min", limit, "least")
 
 
 def _play_plain(learner: spec.Learner, settings: spec.Site) -> None:
     world = make_world(settings, 0)
     play(world, team_of(learner, world, 0))
-
-
-def _per_minute(played: Callable[[], object], settings: spec.Site) -> float:
-    """Device-rounds a minute of processor time, one seed's; all of it counts, the making of the world too."""
-    before = time.process_time()
-    played()
-    rounds = settings.frames * sum(kind.devices for kind in settings.types)
-    return 60.0 * rounds / (time.process_time() - before)
 
 
 def _bytes(devices: int) -> float:

@@ -77,6 +77,16 @@ def test_periods_are_to_the_bit_the_turns_of_the_plain_site() -> None:
     assert next(plain, None) is None
 
 
+def test_experience_is_that_of_the_plain_site() -> None:
+    plain = SiteWorld(SITE, 4)
+    gram, moments, squares = Site(SITE, 4).experience(7)
+    for device in range(len(plain.types)):
+        one = plain.experience(device, 7)
+        assert np.allclose(gram, one.gram, rtol=1e-13)
+        assert np.allclose(moments[device], one.moment, rtol=1e-13)
+        assert squares[device] == pytest.approx(one.sum_squares, rel=1e-13)
+
+
 def test_lanes_worked_out_in_parts_and_built_anew_often_play_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,7 +81,7 @@ class FamilyCrowd:
         )
         self._frames = 0
         self._uploads, self._downloads = np.zeros((2, len(sites)), dtype=np.int64)
-        for number, one in enumerate(sites):
+        for number, one in enumerate(sites if learner.warm_start else ()):
             self._join(one, number * site.order.size)
 
     @property
@@ -98,14 +98,16 @@ class FamilyCrowd:
 
     def _join(self, site: Site, first: int) -> None:
         """Give the groups the experience of each device of a site, whose lanes begin at `first`."""
-        order = site.order
-        for lane in first + np.argsort(order):
-            offline = site.world.experience(int(order[lane - first]), self._learner.warm_start)
-            if offline.count:
-                count, squares = np.array([offline.count]), np.array([offline.sum_squares])
-                at = self._group_of[[lane]]
-                self._groups.add(at, offline.gram[None], offline.moment[None], squares, count)
-                self._spread(np.array([lane]))
+        gram, moments, squares = site.experience(self._learner.warm_start)
+        count = np.array([float(self._learner.warm_start)])
+        lanes = first + np.argsort(site.order)
+        for device, lane in enumerate(lanes[:, None]):
+            group = self._group_of[lane]
+            self._groups.add(group, gram, moments[device], squares[device], count)
+            if not self._to_all:
+                self._known.copy_from(self._groups, lane, group)
+            self._count_messages(group)
+        self._stale[lanes] = True
 
     def play(self, period: Period) -> ArmIndices:
         """As `Crowd.play`."""
@@ -232,30 +234,27 @@ class FamilyCrowd:
         return gram, self._moment[lanes], self._squares[lanes], plays @ self._arms.counts
 
     def _upload(self, lanes: Indices) -> None:
-        """Merge what lanes of different groups have learnt since their last upload."""
-        self._groups.add(self._group_of[lanes], *self._own(lanes))
+        """Merge what lanes of different groups have learnt since their last upload, and tell the others."""
+        groups = self._group_of[lanes]
+        self._groups.add(groups, *self._own(lanes))
         self._plays[lanes], self._moment[lanes] = 0, 0.0
         self._squares[lanes], self._growth[lanes] = 0.0, 0.0
-        self._spread(lanes)
-
-    def _spread(self, uploaders: Indices) -> None:
-        """Tell whom it concerns of the new versions that uploads have made, and count the messages."""
-        groups = self._group_of[uploaders]
-        if self._learner.share == "device":
-            # What the group holds now is what the lane knew before; only early-exit rows are news to it.
-            self._stale[uploaders] |= self._frames == 0
-            return
-        seeds = self._seed_of_group[groups]
-        np.add.at(self._uploads, seeds, 1)
-        if self._to_all:
+        self._count_messages(groups)
+        if not self._to_all:
+            self._known.copy_from(self._groups, lanes, groups)
+            self._stale[lanes] = True
+        elif self._learner.share != "device":  # a group of one is the device itself: it knew all that before
             concerned = np.zeros(self._seed_of_group.size, dtype=np.bool_)
             concerned[groups] = True
             self._stale |= concerned[self._group_of]
-            np.add.at(self._downloads, seeds, self._members[groups])
-        else:
-            self._known.copy_from(self._groups, uploaders, groups)
-            self._stale[uploaders] = True
-            np.add.at(self._downloads, seeds, 1)
+
+    def _count_messages(self, groups: Indices) -> None:
+        """Count an upload to each of these groups, and how many hear of it."""
+        if self._learner.share == "device":
+            return
+        seeds = self._seed_of_group[groups]
+        np.add.at(self._uploads, seeds, 1)
+        np.add.at(self._downloads, seeds, self._members[groups] if self._to_all else 1)
 
     def _refresh(self, lanes: Lanes) -> None:
         """Build anew the regressions whose known statistics have changed."""

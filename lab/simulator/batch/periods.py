@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.arrays import Mask, Matrix, Vector
+from bandits.offline import next_exit
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.links import ManyLinks, MovingLink
-from lab.simulator.site import _NOISE, _START, SiteWorld
+from lab.simulator.site import _EXITS, _NOISE, _START, SiteWorld
 from lab.simulator.world import stream
 
 _ROWS_AT_ONCE = 256  # frames that are worked out together: enough to be fast, few enough for the cache
@@ -42,7 +43,7 @@ class Site:
     """One seed's devices.
 
     Attributes:
-        world: the plain one, which says what devices know when they join.
+        world: the plain one.
         contexts: shape (K, d), those of every turn.
         order: indices of the devices, as they follow each other in every period.
     """
@@ -56,6 +57,26 @@ class Site:
         devices = range(len(self.world.types))
         self._offsets_s = np.array([stream(seed, d, _START).random() * self._period_s for d in devices])
         self.order = np.argsort(self._offsets_s, kind="stable").astype(np.int32)
+
+    def experience(self, rows: int) -> tuple[Matrix, Matrix, Vector]:
+        """Return what `SiteWorld.experience` says of each device: gram (d, d), moments (D, d), squares (D,).
+
+        Exits follow each other in one order, so that all devices have the same rows at other costs.
+        """
+        table, sigma = self._table, self._settings.noise.sigma
+        done = [0] * len(table.exit_ms)
+        exits = []
+        for _ in range(rows):
+            exits.append(next_exit(done))
+            done[exits[-1]] += 1
+        X, exit_s = np.array(table.exit_contexts)[exits], np.array(table.exit_ms)[exits] / 1e3  # noqa: N806
+        kinds = [kind for kind in self._settings.types for _ in range(kind.devices)]
+        normals = np.stack(
+            [stream(self._seed, d, _EXITS).standard_normal((rows, 2))[:, 0] for d in range(len(kinds))]
+        )
+        slowness = np.array([kind.slowness for kind in kinds])[:, None]
+        costs = exit_s * slowness * np.exp(sigma * normals - 0.5 * sigma * sigma)
+        return X.T @ X, costs @ X, np.einsum("nr,nr->n", costs, costs)
 
     def periods(self) -> Iterator[Period]:
         """Return all frames; every call begins anew."""

@@ -20,7 +20,12 @@ class Sums:
         self.log_determinant = np.full(n, dimension * np.log(regularisation))
 
     def add(
-        self, at: npt.NDArray[np.int64], gram: Matrix, moment: Matrix, sum_squares: Vector, count: Vector
+        self,
+        at: npt.NDArray[np.int64],
+        gram: Matrix,
+        moment: Matrix,
+        sum_squares: Vector | float,
+        count: Vector,
     ) -> None:
         """Add statistics to the regressions at distinct indices."""
         self.gram[at] += gram
