@@ -44,8 +44,9 @@ def run(*, quick: bool) -> Iterator[Row]:
             for seeds, world in ((10, site(10, frames)), (1, site(1000, frames // 3))):
                 label = f"{name}, batched, {seeds} x {sum(kind.devices for kind in world.types)} devices"
                 yield _row(label, world, seeds, partial(play_many, learner, world, range(seeds)))
-    devices = 500 if quick else 10_000
-    yield Row(f"simulator, batched: memory a device, of {devices}", _bytes(devices), "B", LIMIT_BYTES)
+    devices = 500 if quick else 2000
+    label = f"simulator, batched: memory a device, of {devices} for {frames} frames"
+    yield Row(label, _bytes(devices, frames), "B", LIMIT_BYTES)
 
 
 def _row(label: str, world: spec.Site, seeds: int, played: Callable[[], object]) -> Row:
@@ -63,25 +64,25 @@ def _play_plain(learner: spec.Learner, settings: spec.Site) -> None:
     play(world, team_of(learner, world, 0))
 
 
-def _bytes(devices: int) -> float:
+def _bytes(devices: int, frames: int) -> float:
     """Return what a large site adds to a fresh process at its peak, by device."""
     done = subprocess.run(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "lab.bench.simulating", str(devices)],
+        [sys.executable, "-m", "lab.bench.simulating", str(devices), str(frames)],
         check=True, capture_output=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     return float(json.loads(done.stdout))
 
 
-def _main(devices: int) -> None:
+def _main(devices: int, frames: int) -> None:
     """Play a large site and print by how many bytes a device the process has grown."""
     import resource  # noqa: PLC0415 - only where a peak is looked for
 
     play_many(_LEARNERS["fedlinucb_dw"], site(10, 3), [0])  # what is loaded on first use
     before = psutil.Process().memory_info().rss
-    play_many(_LEARNERS["fedlinucb_dw"], site(devices, 20), [0])
+    play_many(_LEARNERS["fedlinucb_dw"], site(devices, frames), [0])
     unit = 1 if sys.platform == "darwin" else 1024
     print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before) / devices))
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(int(sys.argv[1]), int(sys.argv[2]))
