@@ -52,7 +52,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def done(self) -> bool:
-        """Whether its file is there, here / "batch", whole, and of this very run."""
+        """Whether its file is there, whole, and of this very run."""
         try:
             metadata = pq.read_schema(self.path).metadata or {}
         except (OSError, pa.ArrowException):
@@ -207,7 +207,7 @@ def _recordings(world: spec.Site) -> list[Path]:
 def _code() -> bytes:
     """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
     here = Path(__file__).parent
-    packages = (Path(bandits.__file__).parent, here, Path(bus.__file__).parent)
+    packages = (Path(bandits.__file__).parent, here, here / "batch", Path(bus.__file__).parent)
     sources = [path for package in packages for path in package.glob("*.py")]
     sources.append(Path(network_table.__file__))
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)
