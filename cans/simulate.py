@@ -21,6 +21,7 @@ from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
+from lab.simulator.units import units_of
 
 _SPREAD = ("regret", "mean_ms")  # shown with their intervals; summary.json has all
 
@@ -80,8 +81,8 @@ def _simulate(settings: SimulateSettings) -> Report:
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
     sweep(settings.out)
-    _run_missing(jobs, settings)
-    report = summarise(experiment, jobs, _provenance(experiment, settings))
+    _run_missing(jobs, settings, experiment.engine)
+    report = summarise(experiment, jobs, _provenance(experiment, settings) | {"engines": _engines(jobs)})
     unfinished = settings.out / "summary.json.part"
     unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(settings.out / "summary.json")
@@ -126,7 +127,7 @@ def _cell(value: dict[str, Any] | None, *, spread: bool) -> str:
     return f"{said} ± {ci95[1] - mean:.2g}" if spread and ci95 else said
 
 
-def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
+def _run_missing(jobs: list[Job], settings: SimulateSettings, engine: spec.Engine) -> None:
     """Run the jobs that have no file yet, with a bar on standard error."""
     missing = [job for job in jobs if not job.done]
     progress = Progress(
@@ -146,7 +147,16 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings) -> None:
         if settings.cluster:
             do_all_at(settings.cluster, missing, ended)
         else:
-            do_all(missing, min(settings.processes, max(1, len(missing))), ended)
+            processes = min(settings.processes, max(1, len(missing)))
+            do_all(units_of(missing, engine, processes), processes, ended)
+
+
+def _engines(jobs: list[Job]) -> dict[str, list[str]]:
+    """Return which engines have played each policy's runs."""
+    engines: dict[str, set[str]] = {}
+    for job in jobs:
+        engines.setdefault(job.policy, set()).add(job.engine)
+    return {policy: sorted(names) for policy, names in engines.items()}
 
 
 def _files(traces: Path | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ BENCHES = {
     "merging": "lab.bench.merging",
     "codecs": "lab.bench.codecs",
     "idle": "lab.bench.idle",
+    "simulating": "lab.bench.simulating",
 }
 
 

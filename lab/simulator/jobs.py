@@ -29,9 +29,10 @@ from lab.simulator.synthetic import SyntheticWorld
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
-_FORMAT = 1
-_AFTERWARDS = ("summary", "figures", "report", "pool", "cluster", "compare")
+_FORMAT = 2
+_AFTERWARDS = ("summary", "figures", "report", "pool", "units", "cluster", "compare")
 _FINGERPRINT, _MESSAGES, _BYTES = b"cans.fingerprint", b"cans.messages", b"cans.bytes"
+_ENGINE = b"cans.engine"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         except (OSError, pa.ArrowException):
             return False
         return metadata.get(_FINGERPRINT) == self.fingerprint.encode()
+
+    @property
+    def engine(self) -> str:
+        """Which engine has played what its file holds."""
+        return str(pq.read_schema(self.path).metadata[_ENGINE].decode())
 
 
 def jobs_of(experiment: spec.Experiment, out: Path) -> list[Job]:
@@ -152,14 +158,16 @@ def _played(asked: Job) -> bytes:
         raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
     except ValueError as error:
         raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
-    return _parquet(play(world, team), asked)
+    return parquet(play(world, team), asked, engine="plain")
 
 
-def _parquet(run: Run, job: Job) -> bytes:
+def parquet(run: Run, job: Job, *, engine: str) -> bytes:
+    """Return what the file of a job holds: its run, and which engine has played it."""
     metadata = {
         _FINGERPRINT: job.fingerprint.encode(),
         _MESSAGES: str(run.messages).encode(),
         _BYTES: str(run.bytes).encode(),
+        _ENGINE: engine.encode(),
     }
     names = ("at_s", "device", "arm", "cost", "regret")
     table = pa.table({name: getattr(run, name) for name in names}).replace_schema_metadata(metadata)
@@ -200,7 +208,7 @@ def _recordings(world: spec.Site) -> list[Path]:
 def _code() -> bytes:
     """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
     here = Path(__file__).parent
-    packages = (Path(bandits.__file__).parent, here, Path(bus.__file__).parent)
+    packages = (Path(bandits.__file__).parent, here, here / "batch", Path(bus.__file__).parent)
     sources = [path for package in packages for path in package.glob("*.py")]
     sources += [Path(network_table.__file__), Path(limits.__file__)]
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)

@@ -42,6 +42,66 @@ class MovingLink:
         seconds: Vector = end - begin_s
         return seconds
 
+    @property
+    def carried(self) -> Vector:
+        """What has been carried by the end of each second, in bits, from 0 on; shape (n + 1,)."""
+        return self._carried
+
+
+class ManyLinks:
+    """Uplinks of many devices at once, to the bit what each is alone.
+
+    Args:
+        links: of D devices.
+    """
+
+    def __init__(self, links: Sequence[MovingLink]) -> None:
+        sizes = np.array([link.mbit_s.size for link in links])
+        self._carried = np.concatenate([link.carried for link in links])
+        begins = np.concatenate([[0], np.cumsum(sizes + 1)[:-1]])
+        self._begins = begins[:, None]
+        self._period_s = _STEP_S * sizes[:, None]
+        self._per_period = self._carried[begins + sizes][:, None]
+
+    def transfer_s(self, begin_s: Vector, bits: Vector) -> Vector:
+        """Return how long it takes device i to push `bits` (K,) out, from `begin_s` (..., D, K) on."""
+        rounds, within = _divmod(begin_s, self._period_s)
+        second = within.astype(np.int64)  # samples lie one second apart
+        at = self._begins + second
+        before = self._carried[at]
+        target = (self._carried[at + 1] - before) * (within - second) + before + bits
+        more, rest = _divmod(target, self._per_period)
+        if more.any():
+            second[more > 0.0] = 0
+        second, at = self._second_of(rest, second)
+        before = self._carried[at]
+        within = _STEP_S / (self._carried[at + 1] - before) * (rest - before) + second
+        seconds: Vector = (rounds + more) * self._period_s + within - begin_s
+        return seconds
+
+    def _second_of(
+        self, bits: Vector, from_second: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return in which second, not before `from_second`, the link has carried `bits`, and its index.
+
+        Second by second, for those that are not there yet: most transfers end in the second they began in.
+        """
+        at = (self._begins + from_second).ravel()
+        wanted, first = bits.ravel(), at.copy()
+        on_way = np.flatnonzero(self._carried[at + 1] <= wanted)
+        while on_way.size:
+            at[on_way] += 1
+            on_way = on_way[self._carried[at[on_way] + 1] <= wanted[on_way]]
+        second = from_second + (at - first).reshape(bits.shape)
+        return second, at.reshape(bits.shape)
+
+
+def _divmod(values: Vector, by: Vector) -> tuple[Vector, Vector]:
+    """Return `np.divmod` of values that are not negative, without its cost where none reaches `by`."""
+    if (values < by).all():
+        return np.zeros_like(values), values
+    return np.divmod(values, by)
+
 
 def link_of(settings: spec.Link, seconds: float, random: np.random.Generator, traces: str) -> MovingLink:
     """Return one device's link, for at least so many seconds.

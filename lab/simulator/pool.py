@@ -10,35 +10,38 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 import msgspec
 from threadpoolctl import threadpool_limits
 
-from lab.simulator.jobs import Job, do
+from lab.simulator.jobs import Job
+from lab.simulator.units import Unit, do_unit
 
 
-def do_all(jobs: Sequence[Job], processes: int, ended: Callable[[Job], None]) -> None:
-    """Do all jobs; `ended` is called here after each.
+def do_all(units: Sequence[Unit], processes: int, ended: Callable[[Job], None]) -> None:
+    """Do all units; `ended` is called here after each, with every job of it.
 
-    On Ctrl-C, and when a job fails, no other is begun, and what runs is ended; so it is when this process is
+    On Ctrl-C, and when one fails, no other is begun, and what runs is ended; so it is when this process is
     killed. Files that are there stay.
 
     Raises:
-        Exception: what the first job that failed has raised.
+        Exception: what the first one that failed has raised.
     """
     if processes == 1:
         with threadpool_limits(limits=1):
-            for job in jobs:
-                do(msgspec.json.encode(job))
-                ended(job)
+            for unit in units:
+                do_unit(msgspec.json.encode(unit))
+                for job in unit.jobs:
+                    ended(job)
         return
     # spawn: a forked child would inherit locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
     through = False
     try:
-        waiting = {executor.submit(do, msgspec.json.encode(job)): job for job in jobs}
+        waiting = {executor.submit(do_unit, msgspec.json.encode(unit)): unit for unit in units}
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-                ended(waiting.pop(future))
+                for job in waiting.pop(future).jobs:
+                    ended(job)
         through = True
     finally:
         # Also where it ends before all are submitted.

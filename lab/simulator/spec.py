@@ -410,6 +410,8 @@ class Random(Section, frozen=True, kw_only=True, tag="random", tag_field="learne
     """Any arm."""
 
 
+Engine = Literal["auto", "plain", "batched"]
+
 Learner = (
     Family
     | Async
@@ -483,6 +485,8 @@ class Experiment(Section, frozen=True, kw_only=True):
         worlds: for each policy, what it has changed of the world.
         published: figures of others that should come out, by policy.
         settle_frames: `later_mean_ms` counts from this frame of each device on.
+        engine: "plain" plays a run at a time, "batched" many together with the same choices, "auto" batches
+            what has a batched form (`batch/scope.py`); over a cluster all is plain.
     """
 
     title: str
@@ -494,3 +498,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     worlds: dict[str, World]
     published: dict[str, dict[str, Positive]] = {}
     settle_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 200
+    engine: Engine = "auto"

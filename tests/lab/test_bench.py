@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import learning, merging
+from lab.bench import learning, merging, simulating
 from lab.bench.rows import Row, alternate, median_ratio
 
 
@@ -34,8 +34,8 @@ def test_alternating_calls_each_once_a_round_and_times_all_but_the_first() -> No
     assert median_ratio([2.0, 4.0, 100.0], [1.0, 2.0, 3.0]) == 2.0
 
 
-def test_learning_and_merging_give_rows() -> None:
-    for bench in (learning, merging):
+def test_benchmarks_without_a_network_give_rows() -> None:
+    for bench in (learning, merging, simulating):
         rows = list(bench.run(quick=True))
         assert any(row.limit is not None for row in rows)
         assert all(row.value > 0.0 for row in rows)

@@ -11,7 +11,7 @@ from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.engine import play
 from lab.simulator.jobs import make_world
-from lab.simulator.links import MovingLink, link_of
+from lab.simulator.links import ManyLinks, MovingLink, link_of
 from lab.simulator.teams import team_of
 
 
@@ -50,6 +50,20 @@ def test_two_transfers_in_a_row_take_as_long_as_one_of_both(
     assert once + takes(begin + once, second) == pytest.approx(
         takes(begin, first + second), rel=1e-6, abs=1e-3
     )
+
+
+def test_many_links_at_once_are_to_the_bit_what_each_is_alone() -> None:
+    """Of several lengths and rates, from moments before and after their ends, nothing sent included."""
+    random = rng()
+    links = [MovingLink(random.uniform(0.02, 9.0, size), 0.0) for size in (1, 3, 40, 700)]
+    begin_s = random.uniform(0.0, 60.0, (5, len(links), 6))
+    begin_s[0] = 2.0  # on a sample
+    bits = np.array([0.0, 1.0, 1e5, 1e6, 2e7, 3e8])
+    together = ManyLinks(links).transfer_s(begin_s, bits)
+    for frame in range(5):
+        for device, link in enumerate(links):
+            alone = link.transfer_s(begin_s[frame, device], bits)
+            assert np.array_equal(together[frame, device], alone)
 
 
 def test_generated_links_have_the_moments_they_are_asked_for() -> None:

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from lab.simulator.experiment import load
-from lab.simulator.jobs import Job, jobs_of, sweep
+from lab.simulator.jobs import jobs_of, sweep
 from lab.simulator.pool import do_all
+from lab.simulator.units import Unit, units_of
 
 REFERENCE = Path("lab/experiments/reference.toml")
 
@@ -38,14 +39,14 @@ LONG = load(REFERENCE, overrides=["world.rounds=10000000", "seeds=4"], only=["fe
 
 
 def test_ctrl_c_while_jobs_are_handed_out_does_not_wait_for_them(tmp_path: Path) -> None:
-    class Interrupted(list[Job]):
-        def __iter__(self) -> Iterator[Job]:
+    class Interrupted(list[Unit]):
+        def __iter__(self) -> Iterator[Unit]:
             yield from super().__iter__()
             raise KeyboardInterrupt
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        do_all(Interrupted(jobs_of(LONG, tmp_path)), 2, lambda job: None)
+        do_all(Interrupted(units_of(jobs_of(LONG, tmp_path), "auto", 2)), 2, lambda job: None)
     assert time.monotonic() - began < 60.0  # one job takes an hour
     assert not multiprocessing.active_children()
 

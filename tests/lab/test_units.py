@@ -1,0 +1,61 @@
+"""Which runs go together, and that their files do not depend on it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bus.errors import ConfigurationError
+from lab.simulator import units
+from lab.simulator.engine import Run
+from lab.simulator.experiment import load
+from lab.simulator.jobs import Job, jobs_of, read
+from lab.simulator.pool import do_all
+from lab.simulator.units import units_of
+
+ORDERING = Path("lab/experiments/ordering.toml")
+
+
+def jobs(out: Path, *overrides: str) -> list[Job]:
+    said = ["world.frames=12", "seeds=3", "policies.linucb_w.view=strict", *overrides]
+    return jobs_of(load(ORDERING, overrides=said, only=["linucb", "linucb_w", "oracle"]), out)
+
+
+def test_seeds_of_a_policy_go_together_where_they_can(tmp_path: Path) -> None:
+    def divided(engine: str, processes: int) -> list[tuple[str, str, list[int]]]:
+        found = units_of(jobs(tmp_path), engine, processes)  # type: ignore[arg-type]
+        return [(unit.jobs[0].policy, unit.engine, [job.seed for job in unit.jobs]) for unit in found]
+
+    assert divided("auto", 2) == [
+        ("linucb", "batched", [1000, 1001]),
+        ("linucb_w", "plain", [1000]),
+        ("oracle", "batched", [1000, 1001]),
+        ("linucb_w", "plain", [1001]),
+        ("linucb", "batched", [1002]),
+        ("linucb_w", "plain", [1002]),
+        ("oracle", "batched", [1002]),
+    ]
+    assert {(engine, len(seeds)) for _, engine, seeds in divided("plain", 1)} == {("plain", 1)}
+    with pytest.raises(ConfigurationError, match=r"policies.linucb_w: view = 'strict' has no batched form"):
+        units_of(jobs(tmp_path), "batched", 1)
+
+
+def test_long_runs_are_done_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_ROUNDS_AT_ONCE", 100)
+    assert all(len(unit.jobs) == 1 for unit in units_of(jobs(tmp_path), "auto", 1))
+
+
+def test_files_are_the_same_whichever_engine_plays(tmp_path: Path) -> None:
+    plain, auto = jobs(tmp_path / "plain"), jobs(tmp_path / "auto")
+    ended: list[Job] = []
+    do_all(units_of(plain, "plain", 1), 1, ended.append)
+    do_all(units_of(auto, "auto", 1), 1, ended.append)
+    assert {job.path for job in ended} == {job.path for job in (*plain, *auto)}
+    for one, other in zip(plain, auto, strict=True):
+        assert one.fingerprint == other.fingerprint
+        assert other.done
+        assert (one.engine, other.engine) == ("plain", "plain" if one.policy == "linucb_w" else "batched")
+        first, second = read(one), read(other)
+        for field in dataclasses.fields(Run):
+            assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
