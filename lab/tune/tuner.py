@@ -7,6 +7,7 @@ from typing import Any
 from lab.simulator.jobs import Job, jobs_of, read
 from lab.simulator.pool import do_all
 from lab.simulator.summary import figures_of, interval
+from lab.simulator.units import units_of
 from lab.tune.plan import Plan, experiment_at, settings_at
 from lab.tune.record import Record, entry_of
 from lab.tune.search import Point, descend
@@ -39,8 +40,13 @@ class Tuner:
     def step(self, processes: int, ended: Callable[[Job], None]) -> bool:
         """Play the next points; return whether there were any. `ended` is called after each run."""
         wanted = self.wanted()
-        missing = [job for _, _, jobs in wanted for job in jobs if not job.done]
-        do_all(missing, min(processes, max(1, len(missing))), ended)
+        # Point by point: what goes together is one learner's.
+        units = [
+            unit
+            for _, _, jobs in wanted
+            for unit in units_of([job for job in jobs if not job.done], "auto", processes)
+        ]
+        do_all(units, min(processes, max(1, len(units))), ended)
         for policy, point, jobs in wanted:
             each = [figures_of(read(job), in_seconds=True, settle_frames=self._plan.frames) for job in jobs]
             names = ("mean_ms", "messages")
