@@ -31,9 +31,9 @@ def table(pages: Path, prefix: str = "") -> str:
         parts = page.read_text(encoding="utf-8").split("\n\n")
         said = next((part for part in parts if part.startswith(IN_SHORT)), None)
         if said is not None:
-            title, asks = parts[0].removeprefix("# "), parts[1]
+            asks = parts[1]
             rows.append(
-                f"| [{title}]({prefix}{page.name}) | {asks} | {said.removeprefix(IN_SHORT).strip()} |"
+                f"| [{page.stem}]({prefix}{page.name}) | {asks} | {said.removeprefix(IN_SHORT).strip()} |"
             )
     if not rows:
         raise ValueError(f"no page in {pages} says what came out: run `make results`")

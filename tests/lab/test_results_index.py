@@ -19,7 +19,7 @@ def test_a_page_becomes_a_row_and_one_that_says_nothing_does_not(tmp_path: Path)
     (tmp_path / "links.md").write_text(PAGE)
     (tmp_path / "README.md").write_text("# Index\n\nNothing.\n")
     rows = table(tmp_path, "there/")
-    assert rows.splitlines()[-1] == "| [Links](there/links.md) | Who wins? | `a` by 3 %. |"
+    assert rows.splitlines()[-1] == "| [links](there/links.md) | Who wins? | `a` by 3 %. |"
     assert with_table(f"x\n{BEGIN}\nold\n{END}\ny", rows) == f"x\n{BEGIN}\n{rows}\n{END}\ny"
 
 
