@@ -144,6 +144,10 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings, engine: spec.Engin
         def ended(job: Job) -> None:
             progress.update(bar, advance=1, description=f"{job.policy}, seed {job.seed}")
 
+        if settings.cluster and engine == "batched":
+            raise ConfigurationError(
+                "engine = 'batched' plays on this machine only: say 'auto' with --cluster"
+            )
         if settings.cluster:
             do_all_at(settings.cluster, missing, ended)
         else:

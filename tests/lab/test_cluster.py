@@ -17,7 +17,10 @@ from lab.simulator.jobs import do_elsewhere, jobs_of
 
 distributed = pytest.importorskip("distributed")
 ORDERING = Path("lab/experiments/ordering.toml")
-SMALL = ["--set", "world.frames=20", "--seeds", "3", "--policies", "linucb,fedlinucb_dw,oracle", "--quiet"]
+SMALL = [
+    "--set", "world.frames=20", "--set", "engine=plain", "--seeds", "3",
+    "--policies", "linucb,fedlinucb_dw,oracle", "--quiet",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bus.errors import ConfigurationError
+from cans.simulate import SimulateSettings, simulate
 from lab.simulator import units
 from lab.simulator.engine import Run
 from lab.simulator.experiment import load
@@ -59,3 +60,18 @@ def test_files_are_the_same_whichever_engine_plays(tmp_path: Path) -> None:
         first, second = read(one), read(other)
         for field in dataclasses.fields(Run):
             assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
+
+
+def test_the_batched_engine_does_not_go_over_a_cluster(tmp_path: Path) -> None:
+    settings = SimulateSettings(
+        ORDERING, tmp_path, 1, ("oracle",), None, ("engine=batched",), cluster="tcp://127.0.0.1:1", quiet=True
+    )
+    with pytest.raises(ConfigurationError, match="say 'auto' with --cluster"):
+        simulate(settings)
+
+
+def test_a_summary_says_which_engine_played(tmp_path: Path) -> None:
+    overrides = ("world.frames=4", "policies.linucb_w.view=strict")
+    settings = SimulateSettings(ORDERING, tmp_path, 2, ("linucb", "linucb_w"), None, overrides, quiet=True)
+    engines = simulate(settings)["provenance"]["engines"]
+    assert engines == {"linucb": ["batched"], "linucb_w": ["plain"]}
