@@ -40,11 +40,11 @@ class LinkSettings:
     round_trip_s: float = 0.02
     unit_s: float = 0.15
     prior: float = 1.0
-    memory_frames: float = 20.0
+    memory_frames: float = 10.0
     usual_weight: float = 0.02
     drift_round_trip: float = 0.1
     drift_unit: float = 0.1
-    noise: float = 0.3
+    noise: float = 0.2
     floor_s: float = 0.002
 
     def __post_init__(self) -> None:

@@ -62,7 +62,7 @@ class Settings:
     view: View = "fresh"
     start: Start = "ridge"
     link: Link = "learned"
-    link_optimism: float = 0.3
+    link_optimism: float = 0.1
     link_settings: LinkSettings = DEFAULT_LINK
     slowness: Slowness = "shared"
     slowness_settings: SlownessSettings = DEFAULT_SLOWNESS

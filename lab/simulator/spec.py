@@ -250,12 +250,12 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     view: Literal["fresh", "strict"] = "fresh"
     start: Literal["ridge", "zero"] = "ridge"
     link: Literal["learned", "measured"] = "learned"
-    link_optimism: NotNegative = 0.3
+    link_optimism: NotNegative = 0.1
     drift_unit: NotNegative = 0.1
     drift_round_trip: NotNegative = 0.1
-    link_noise: Positive = 0.3
+    link_noise: Positive = 0.2
     link_prior: Positive = 1.0
-    link_memory_frames: Positive = 20.0
+    link_memory_frames: Positive = 10.0
     link_usual_weight: Share = 0.02
     slowness: Literal["shared", "measured"] = "shared"
     slowness_drift: NotNegative = 0.1
@@ -458,7 +458,24 @@ PRESETS: dict[str, dict[str, object]] = {
 """What a name stands for; an experiment may change any of its settings."""
 
 TUNED: dict[str, dict[str, object]] = {
-    "two_arm": {"probe_every_frames": 40, "smoothing": 1.0, "opening_frames": 1},
+    "two_arm": {"edge_arm": "0/jpeg", "probe_every_frames": 30, "smoothing": 1.0, "opening_frames": 1},
+    "neurosurgeon": {
+        "drift_unit": 0.2,
+        "link_noise": 0.5,
+        "link_memory_frames": 20.0,
+        "probe_after_frames": 32,
+    },
+    "ans": {"a_s": 0.1, "regularisation": 3.0},
+    "linucb": {"beta_prior": 1.0, "beta_noise": 1.0},
+    "linucb_w": {"beta_prior": 1.0, "beta_noise": 1.0},
+    "fedlinucb": {"beta_prior": 3.0, "beta_noise": 0.3, "alpha": 1.0},
+    "fedlinucb_w": {"beta_prior": 3.0, "beta_noise": 1.0, "alpha": 1.0},
+    "fedlinucb_d": {"beta_prior": 1.0, "beta_noise": 1.0, "alpha": 1.0},
+    "fedlinucb_dw": {"beta_prior": 1.0, "beta_noise": 1.0, "alpha": 1.0},
+    "lin_ts": {"spread_s": 0.02, "regularisation": 0.3},
+    "epsilon_greedy": {"epsilon": 0.01, "opening_frames": 15.0, "smoothing": 0.1},
+    "async_linucb": {"beta_s": 0.2, "gamma": 6.0, "estimate": "frame"},
+    "dis_linucb": {"beta_s": 0.2, "threshold": 100.0},
 }
 """Settings of policies at their best, by the same names: docs/results/tuning.md, which a test holds them to.
 
