@@ -29,6 +29,7 @@ class Plan:
         front: d booleans, true where a column describes the device's own work; for ANS.
         device_arm: index of the arm that runs all on the device.
         link: index of the context column of what is sent; None where nobody measures a link.
+        link_measured: whether statistics hold no link, so that every column means the same to all devices.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Plan:
     front: tuple[bool, ...]
     device_arm: int
     link: int | None = None
+    link_measured: bool = False
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
@@ -47,7 +49,12 @@ class Plan:
     def with_measured_link(self) -> "Plan":
         """Return this plan under a schema of its own: statistics without the link never meet others."""
         said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
-        return replace(self, schema=said[: len(self.schema)])
+        return replace(self, schema=said[: len(self.schema)], link_measured=True)
+
+    @property
+    def common(self) -> str:
+        """A 0 or 1 a column: 1 where it means the same for all devices of a type, as uploads say it."""
+        return "".join("1" if self.link_measured or own else "0" for own in self.front)
 
     @property
     def dimension(self) -> int:

@@ -124,11 +124,16 @@ class Uploads:
             raise RemoteProtocolError("foreign", f"an acknowledgement for model {ack.model}")
         if ack.install != self._identity.install:
             return []  # of a former life of this device
-        if not self._member.acknowledged(ack.boot, ack.seq, ack.origin, ack.version):
+        was_alone = self._member.alone
+        if not self._member.acknowledged(ack.boot, ack.seq, ack.origin, ack.version, parked=ack.parked):
             return []
         self.counts.merged += 1
         self._answered(now)
-        return [Note("debug", "upload_merged", (("seq", ack.seq), ("version", ack.version)))]
+        merged = Note("debug", "upload_merged", (("seq", ack.seq), ("version", ack.version)))
+        if was_alone or not self._member.alone:
+            return [merged]
+        why = "the group finds other costs than this device: it learns alone; look at its declared type"
+        return [merged, Note("warning", "parked_by_the_group", (("why", why),))]
 
     def refused(self, refusal: UploadRefusal, now: float) -> list[Command]:
         """Set the upload aside: its rows stay in this device's own view.
@@ -217,4 +222,5 @@ class Uploads:
             moment=buffer_of(statistics.moment.astype("<f8", copy=False)),
             count=statistics.count,
             sum_squares=statistics.sum_squares,
+            common=self._plan.common,
         )

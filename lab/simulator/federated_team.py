@@ -3,13 +3,14 @@
 Messages take no time here and none is lost.
 """
 
-from bandits.federation import Group
+from bandits.federation import Group, GuardSettings, Repeated
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.link_estimate import LinkSettings
 from bandits.policy import Cost
 from bandits.settings import Settings
 from bandits.slowness_estimate import SlownessSettings
 from lab.simulator import spec
+from lab.simulator.lies import lies_of
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
 from lab.simulator.world import Turn, World
@@ -32,7 +33,12 @@ class FederatedTeam:
         self._to_all = learner.download == "members"
         keys = groups_of(learner.share, world)
         self._groups = {
-            key: Group(self._dimension, f"origin-{key}", regularisation=learner.regularisation)
+            key: Group(
+                self._dimension,
+                f"origin-{key}",
+                regularisation=learner.regularisation,
+                guard=GuardSettings() if learner.guard else None,
+            )
             for key in keys
         }
         self._group_of = [self._groups[key] for key in keys]
@@ -40,6 +46,10 @@ class FederatedTeam:
             key: [device for device, other in enumerate(keys) if other == key] for key in self._groups
         }
         self._keys = keys
+        # What devices of a type have in common: all, once their links are measured.
+        measured = learner.link == "measured"
+        self._common = tuple(bool(measured or own) for own in world.device_columns)
+        self._lies = lies_of(world)
         settings = settings_of(learner)
         self.policies = [
             FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
@@ -63,13 +73,25 @@ class FederatedTeam:
         member, group = self.policies[device].member, self._group_of[device]
         while member.upload_due():
             upload = member.take_upload()
-            answer = group.merge(str(device), _INSTALL, upload.boot, upload.seq, upload.statistics)
-            member.acknowledged(upload.boot, upload.seq, group.origin, answer.version)
+            sent = upload.statistics
+            if device in self._lies:
+                sent = self._lies[device].alter(sent)
+            if self._share != "device":  # a group of one is the device itself
+                self.traffic.upload(self._dimension)
+            try:
+                answer = group.merge(
+                    str(device), _INSTALL, upload.boot, upload.seq, sent, columns=self._common
+                )
+            except Repeated:
+                member.refused(upload.boot, upload.seq)
+                continue
+            member.acknowledged(
+                upload.boot, upload.seq, group.origin, answer.version, parked=group.is_parked(str(device))
+            )
             receivers = self._members[self._keys[device]] if self._to_all else [device]
             for receiver in receivers:
                 self.policies[receiver].member.adopt(group.origin, group.version, group.statistics)
-            if self._share != "device":  # a group of one is the device itself
-                self.traffic.upload(self._dimension)
+            if self._share != "device":
                 self.traffic.download(self._dimension, len(receivers))
 
 

@@ -37,7 +37,8 @@ class SiteWorld:
         self._contexts = self._table.matrix()
         self._contexts.setflags(write=False)
         self._kinds = [kind for kind in settings.types for _ in range(kind.devices)]
-        self.types = tuple(kind.name for kind in self._kinds)
+        self.types = tuple(kind.declared or kind.name for kind in self._kinds)
+        self.lies = tuple(kind.lies for kind in self._kinds)
         self.arms = self._table.arms
         self.device_columns = np.array(self._table.front)
         self.link_column: int | None = self._table.columns.index("link.bits")

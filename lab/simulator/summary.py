@@ -18,13 +18,19 @@ Report = dict[str, Any]
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 
 
-def figures_of(run: Run, *, in_seconds: bool, settle_frames: int) -> Figures:
+def figures_of(
+    run: Run, *, in_seconds: bool, settle_frames: int, honest: Sequence[bool] = ()
+) -> Figures:
     """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations.
+
+    `honest` holds a boolean a device: where some are not, `honest_regret` is the regret of those who are.
 
     `later_mean_ms` is the mean over what devices play from their frame `settle_frames` on; it is there when
     any device gets so far.
     """
     figures = {"regret": float(run.regret.sum())}
+    if not all(honest):
+        figures["honest_regret"] = float(run.regret[np.array(honest)[run.device]].sum())
     if in_seconds:
         figures["mean_ms"] = 1e3 * float(run.cost.mean())
         later = run.cost[_frame_of(run.device) >= settle_frames]
@@ -42,6 +48,12 @@ def _frame_of(device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     frames[np.argsort(device, kind="stable")] = np.arange(device.size) - starts
     return frames
+
+
+def honest_devices(world: spec.World) -> list[bool]:
+    """Return for each device whether it is honest; nothing where all are by construction."""
+    types = world.types if isinstance(world, spec.Site) else ()
+    return [kind.honest for kind in types for _ in range(kind.devices)]
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
@@ -62,10 +74,11 @@ def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapp
     policies: dict[str, dict[str, Any]] = {}
     by_seed: dict[str, dict[str, Figures]] = {}
     for policy in experiment.policies:
-        in_seconds = isinstance(experiment.worlds[policy], spec.Site)
+        world = experiment.worlds[policy]
+        in_seconds, honest = isinstance(world, spec.Site), honest_devices(world)
         each = {
             str(job.seed): figures_of(
-                read(job), in_seconds=in_seconds, settle_frames=experiment.settle_frames
+                read(job), in_seconds=in_seconds, settle_frames=experiment.settle_frames, honest=honest
             )
             for job in jobs
             if job.policy == policy

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bandits.policy import Cost
 from bandits.statistics import Statistics
+from lab.simulator import spec
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -55,7 +56,8 @@ class World(Protocol):
     """Where devices play.
 
     Attributes:
-        types: name of the type of each device.
+        types: name of the type that each device declares.
+        lies: what each device does to its uploads, None for nothing.
         arms: labels of the arms, empty where they are drawn anew each round.
         device_columns: d booleans, the context columns of the device's own work.
         link_column: index of the context column of what is sent; None where nothing is.
@@ -64,6 +66,7 @@ class World(Protocol):
     """
 
     types: tuple[str, ...]
+    lies: tuple[spec.Lies | None, ...]
     arms: tuple[str, ...]
     device_columns: npt.NDArray[np.bool_]
     link_column: int | None
