@@ -9,8 +9,10 @@ Rules, each against a way to spoil the verdict:
 - a member weighs no more than the median member in a comparison, so one that claims many rows is outvoted;
 - each upload has its sender judged and one other in turn, so one that has fallen silent is judged too;
 - where somebody differs, it is not the one looked at who goes but the one that differs most, then the next;
-- never half of the members are parked: as many could be right as wrong. Then `trouble` says so, and all
-  are left in peace until each could have uploaded once more;
+- nobody goes on the word of one: more of the others, each by itself, must differ from it than agree with it,
+  and two at least, for what only two devices have rows of is between these two;
+- never half of the members are parked: as many could be right as wrong. Then `trouble` says so, whoever
+  was parked before stays so, and nobody is judged until each could have uploaded once more;
 - statistics that are equal to the bit to an earlier upload of the device are a repetition under another
   number: clocks never give the same seconds twice.
 
@@ -37,6 +39,9 @@ DIGEST_BYTES = 8
 
 MOST_AT_ONCE = 8
 """Members parked by one judgement; it bounds the time that one upload to a large group can take."""
+
+MOST_VOTERS = 32
+"""Others that a suspect is compared with one by one; bounds the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,32 +180,50 @@ class Watch:
         names = [name for name, member in self._members.items() if not member.parked]
         self._turn += 1
         for name in dict.fromkeys((device, names[self._turn % len(names)])):
-            if self._excess(name, rest)[0] > 0.0:
+            if self._excess(name, rest) > 0.0:
                 return self._park_the_worst(rest)
         return []
 
     def _park_the_worst(self, rest: "_Rest") -> list[Verdict]:
-        """Park whoever differs most, until nobody does; nobody at all if that were half of the members."""
+        """Park whoever differs most, until nobody does; nobody more if that were half of the members."""
         verdicts: list[Verdict] = []
         while len(verdicts) < MOST_AT_ONCE:
-            found = {name: self._excess(name, rest) for name in rest.names}
-            worst = max(found, key=lambda name: found[name][0])
-            excess, comparison = found[worst]
-            if excess <= 0.0:
+            worst = self._worst(rest)
+            if worst is None:
                 break
             if 2 * (len(self.parked) + 1) >= len(self._members):
                 for verdict in verdicts:
                     self._members[verdict.device].parked = False
                 self.trouble = (
                     f"half of the {len(self._members)} devices differ from the rest: nobody can tell who is "
-                    "right, so nobody is parked; look at the declared types"
+                    "right, so nobody more is parked; look at the declared types"
                 )
                 self._peace = len(self._members)
                 return []
+            verdicts.append(self._verdict(worst, rest.compare_without(worst), rest, parked=True))
             self._members[worst].parked = True
-            verdicts.append(self._verdict(worst, comparison, rest))
             rest = _Rest(self._summaries())
         return verdicts
+
+    def _worst(self, rest: "_Rest") -> str | None:
+        """Return who differs most from the rest of those whom the others vote out; None if nobody is."""
+        excess = {name: self._excess(name, rest) for name in rest.names}
+        suspects = sorted((name for name in excess if excess[name] > 0.0), key=lambda name: -excess[name])
+        return next((name for name in suspects[:MOST_AT_ONCE] if self._voted_out(name, rest)), None)
+
+    def _voted_out(self, name: str, rest: "_Rest") -> bool:
+        """Let each of the others, or so many of them as there is time for, be compared with it alone."""
+        settings, against, with_it = self._settings, 0, 0
+        level = level_at(self._members[name].looks, len(self._members), settings.level)
+        others = [other for other in rest.names if other != name]
+        step = -(-len(others) // MOST_VOTERS)
+        for other in others[self._turn % step :: step]:
+            comparison = rest.compare_pair(name, other)
+            if comparison.excess(settings.tolerance, rest.variance, level) > 0.0:
+                against += 1
+            elif comparison.could_tell(settings.tolerance, rest.variance, level):
+                with_it += 1
+        return against >= 2 and against > with_it
 
     def _take_back(self, device: str, rest: "_Rest") -> list[Verdict]:
         """Let a parked member return if it differs by no more than half of what is allowed."""
@@ -208,20 +231,18 @@ class Watch:
         if comparison.shared < 1 or comparison.difference > self._settings.tolerance / 2.0:
             return []
         self._members[device].parked = False
-        return [self._verdict(device, comparison, rest)]
+        return [self._verdict(device, comparison, rest, parked=False)]
 
-    def _verdict(self, device: str, comparison: Comparison, rest: "_Rest") -> Verdict:
-        parked = self._members[device].parked
+    def _verdict(self, device: str, comparison: Comparison, rest: "_Rest", *, parked: bool) -> Verdict:
         others = len(rest.names) - int(device in rest.names)
         return Verdict(device, parked, comparison.difference, self._settings.tolerance, others)
 
-    def _excess(self, name: str, rest: "_Rest") -> tuple[float, Comparison]:
+    def _excess(self, name: str, rest: "_Rest") -> float:
         """Judge one member that is not parked; each time counts as a look."""
         member = self._members[name]
         member.looks += 1
-        comparison = rest.compare_without(name)
         level = level_at(member.looks, len(self._members), self._settings.level)
-        return comparison.excess(self._settings.tolerance, rest.variance, level), comparison
+        return rest.compare_without(name).excess(self._settings.tolerance, rest.variance, level)
 
     def _agree_on_columns(self) -> bool:
         """Take the columns that most members name; whether anybody names some."""
@@ -304,6 +325,11 @@ class _Rest:
         """Compare one of them with all others."""
         part = self._parts[name]
         return compare(part.gram, part.moment, self._gram - part.gram, self._moment - part.moment)
+
+    def compare_pair(self, name: str, other: str) -> Comparison:
+        """Compare two of them."""
+        one, two = self._parts[name], self._parts[other]
+        return compare(one.gram, one.moment, two.gram, two.moment)
 
     def compare(self, summary: Summary) -> Comparison:
         """Compare somebody else with them."""
