@@ -129,14 +129,8 @@ class Comparison:
         """Return by how much `distance` is more than tolerance and noise explain; not positive if they do."""
         if self.shared < 1:
             return -math.inf
-        return self.distance - tolerance * self.size - self._noise(variance, level)
-
-    def could_tell(self, tolerance: float, variance: float, level: float) -> bool:
-        """Whether there are rows enough for a difference of twice the tolerance to be seen."""
-        return self.shared >= 1 and self._noise(variance, level) < tolerance * self.size
-
-    def _noise(self, variance: float, level: float) -> float:
-        return math.sqrt(variance * float(chdtri(self.shared, level)))
+        noise = math.sqrt(variance * float(chdtri(self.shared, level)))
+        return self.distance - tolerance * self.size - noise
 
 
 def compare(gram: Matrix, moment: Vector, rest_gram: Matrix, rest_moment: Vector) -> Comparison:

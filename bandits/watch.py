@@ -8,9 +8,10 @@ every moment the group holds
 Rules, each against a way to spoil the verdict:
 - a member weighs no more than the median member in a comparison, so one that claims many rows is outvoted;
 - each upload has its sender judged and one other in turn, so one that has fallen silent is judged too;
-- where somebody differs, it is not the one looked at who goes but the one that differs most, then the next;
-- nobody goes on the word of one: more of the others, each by itself, must differ from it than agree with it,
-  and two at least, for what only two devices have rows of is between these two;
+- where somebody differs, it is not the one looked at who goes but the one without whom the others agree best,
+  which is the one farthest from them, then the next;
+- nobody goes on the word of one: it must differ from the others whichever single one of them is left out, for
+  what only two devices have rows of is between these two;
 - never half of the members are parked: as many could be right as wrong. Then `trouble` says so, whoever
   was parked before stays so, and nobody is judged until each could have uploaded once more;
 - statistics that are equal to the bit to an earlier upload of the device are a repetition under another
@@ -40,8 +41,8 @@ DIGEST_BYTES = 8
 MOST_AT_ONCE = 8
 """Members parked by one judgement; it bounds the time that one upload to a large group can take."""
 
-MOST_VOTERS = 32
-"""Others that a suspect is compared with one by one; bounds the same."""
+MOST_WITNESSES = 32
+"""Others, those who differ most themselves, without whom a suspect is looked at again; bounds the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,24 +207,19 @@ class Watch:
         return verdicts
 
     def _worst(self, rest: "_Rest") -> str | None:
-        """Return who differs most from the rest of those whom the others vote out; None if nobody is."""
+        """Return who is farthest from the others of those whom no single one accuses; None if nobody is."""
         excess = {name: self._excess(name, rest) for name in rest.names}
-        suspects = sorted((name for name in excess if excess[name] > 0.0), key=lambda name: -excess[name])
-        return next((name for name in suspects[:MOST_AT_ONCE] if self._voted_out(name, rest)), None)
+        by_distance = sorted(rest.names, key=lambda name: -rest.compare_without(name).distance)
+        suspects = [name for name in by_distance if excess[name] > 0.0][:MOST_AT_ONCE]
+        return next((name for name in suspects if self._differs_from_all(name, by_distance, rest)), None)
 
-    def _voted_out(self, name: str, rest: "_Rest") -> bool:
-        """Let each of the others, or so many of them as there is time for, be compared with it alone."""
-        settings, against, with_it = self._settings, 0, 0
+    def _differs_from_all(self, name: str, witnesses: list[str], rest: "_Rest") -> bool:
+        """Whether it still differs, whichever single witness is left out."""
+        settings = self._settings
         level = level_at(self._members[name].looks, len(self._members), settings.level)
-        others = [other for other in rest.names if other != name]
-        step = -(-len(others) // MOST_VOTERS)
-        for other in others[self._turn % step :: step]:
-            comparison = rest.compare_pair(name, other)
-            if comparison.excess(settings.tolerance, rest.variance, level) > 0.0:
-                against += 1
-            elif comparison.could_tell(settings.tolerance, rest.variance, level):
-                with_it += 1
-        return against >= 2 and against > with_it
+        others = [other for other in witnesses if other != name][:MOST_WITNESSES]
+        without = (rest.compare_without(name, other) for other in others)
+        return all(one.excess(settings.tolerance, rest.variance, level) > 0.0 for one in without)
 
     def _take_back(self, device: str, rest: "_Rest") -> list[Verdict]:
         """Let a parked member return if it differs by no more than half of what is allowed."""
@@ -321,15 +317,14 @@ class _Rest:
         self._moment: Vector = np.sum([part.moment for part in self._parts.values()], axis=0)
         self.variance = _median(one.variance for one in summaries.values())
 
-    def compare_without(self, name: str) -> Comparison:
-        """Compare one of them with all others."""
+    def compare_without(self, name: str, left_out: str | None = None) -> Comparison:
+        """Compare one of them with all others, or all but one."""
         part = self._parts[name]
-        return compare(part.gram, part.moment, self._gram - part.gram, self._moment - part.moment)
-
-    def compare_pair(self, name: str, other: str) -> Comparison:
-        """Compare two of them."""
-        one, two = self._parts[name], self._parts[other]
-        return compare(one.gram, one.moment, two.gram, two.moment)
+        gram, moment = self._gram - part.gram, self._moment - part.moment
+        if left_out is not None:
+            other = self._parts[left_out]
+            gram, moment = gram - other.gram, moment - other.moment
+        return compare(part.gram, part.moment, gram, moment)
 
     def compare(self, summary: Summary) -> Comparison:
         """Compare somebody else with them."""

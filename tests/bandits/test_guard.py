@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from bandits.federation import Duplicate, Group, GuardSettings, Member, Merged, Repeated, Verdict
 from bandits.guard import Comparison, Summary, compare, level_at
@@ -18,6 +19,13 @@ KIND = make_type(3)
 D = KIND.contexts.shape[1]
 OWN = tuple(bool(own) for own in KIND.device_columns)
 ALL = (True,) * D
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_blas_thread() -> Iterator[None]:
+    """As in a role's process (`cans/running.py`): a second one only spins here."""
+    with threadpool_limits(1, "blas"):
+        yield
 
 
 def rows_of(
