@@ -181,7 +181,7 @@ class Watch:
         names = [name for name, member in self._members.items() if not member.parked]
         self._turn += 1
         for name in dict.fromkeys((device, names[self._turn % len(names)])):
-            if self._excess(name, rest) > 0.0:
+            if self._excess(name, rest, rest.compare_without(name)) > 0.0:
                 return self._park_the_worst(rest)
         return []
 
@@ -208,9 +208,10 @@ class Watch:
 
     def _worst(self, rest: "_Rest") -> str | None:
         """Return who is farthest from the others of those whom no single one accuses; None if nobody is."""
-        excess = {name: self._excess(name, rest) for name in rest.names}
-        by_distance = sorted(rest.names, key=lambda name: -rest.compare_without(name).distance)
-        suspects = [name for name in by_distance if excess[name] > 0.0][:MOST_AT_ONCE]
+        found = {name: rest.compare_without(name) for name in rest.names}
+        by_distance = sorted(rest.names, key=lambda name: -found[name].distance)
+        suspects = [name for name in by_distance if self._excess(name, rest, found[name]) > 0.0]
+        suspects = suspects[:MOST_AT_ONCE]
         return next((name for name in suspects if self._differs_from_all(name, by_distance, rest)), None)
 
     def _differs_from_all(self, name: str, witnesses: list[str], rest: "_Rest") -> bool:
@@ -233,12 +234,12 @@ class Watch:
         others = len(rest.names) - int(device in rest.names)
         return Verdict(device, parked, comparison.difference, self._settings.tolerance, others)
 
-    def _excess(self, name: str, rest: "_Rest") -> float:
-        """Judge one member that is not parked; each time counts as a look."""
+    def _excess(self, name: str, rest: "_Rest", comparison: Comparison) -> float:
+        """Judge one member that is not parked by its comparison with the rest; each time counts as a look."""
         member = self._members[name]
         member.looks += 1
         level = level_at(member.looks, len(self._members), self._settings.level)
-        return rest.compare_without(name).excess(self._settings.tolerance, rest.variance, level)
+        return comparison.excess(self._settings.tolerance, rest.variance, level)
 
     def _agree_on_columns(self) -> bool:
         """Take the columns that most members name; whether anybody names some."""

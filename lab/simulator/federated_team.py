@@ -68,6 +68,10 @@ class FederatedTeam:
         self.policies[turn.device].update(arm, cost)
         self._exchange(turn.device)
 
+    def group_of(self, device: int) -> Group:
+        """Return the group of a device, for looking at."""
+        return self._group_of[device]
+
     def _exchange(self, device: int) -> None:
         """Carry what is due to the group, and the group's new version back."""
         member, group = self.policies[device].member, self._group_of[device]
