@@ -1,9 +1,10 @@
 """The aggregator's decisions: what is merged, when that is durable, who hears of it.
 
 It does for you: merge each upload into its group exactly once, whoever repeats it and across restarts of
-anyone; keep devices that the guard parks out of their group, and say so; acknowledge and broadcast only what a snapshot on the disk holds; commit in groups (while one
-snapshot is written, further merges collect and go into the next); refuse with a reason; keep trying when
-the disk is full, acknowledging nothing meanwhile; send every group again after a reconnect.
+anyone; keep devices that the guard parks out of their group, and say so; acknowledge and broadcast only what
+a snapshot on the disk holds; commit in groups (while one snapshot is written, further merges collect and go
+into the next); refuse with a reason; keep trying when the disk is full, acknowledging nothing meanwhile; send
+every group again after a reconnect.
 It will not: decode bytes, touch a disk, publish, read a clock, or forget anything to make room. A lost
 acknowledgement is not sent again by itself: the device repeats its upload and is acknowledged again.
 A shell must: write one snapshot at a time and post `SnapshotSaved` or `SnapshotFailed` for each, post one

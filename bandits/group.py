@@ -140,8 +140,10 @@ class Group:
         install is enough to recognise every repetition.
 
         Args:
-            device: name of the sender. install: its state folder's id.
-            boot: start of that install. seq: upload of that start.
+            device: name of the sender.
+            install: id of its state folder.
+            boot: start of that install.
+            seq: upload of that start.
             statistics: the delta.
             columns: which mean the same for all devices of the group, as the sender says; for the guard.
             named: whether the guard may keep a sum of this sender; without one it cannot be parked.

@@ -9,7 +9,7 @@ Every row is in exactly one place, and the view V is the sum of those places:
     adopted    the group's statistics, including lambda I
 
 A member that the group has parked (it reports something else than the rest) is *alone*: its view is lambda I
-and every row that it ever had, and no broadcast is adopted until an acknowledgement says that it belongs again.
+and every row that it ever had, and no broadcast is adopted until an acknowledgement says that it is back.
 
 An acknowledgement names the first version that contains the upload, so it stays in the view until such a
 version is adopted and leaves it at that moment. While an upload is in flight a newer broadcast of the
@@ -209,9 +209,7 @@ class Member:
         self._known_log_determinant = None
         return self.in_flight
 
-    def acknowledged(
-        self, boot: int, seq: int, origin: str, version: int, *, parked: bool = False
-    ) -> bool:
+    def acknowledged(self, boot: int, seq: int, origin: str, version: int, *, parked: bool = False) -> bool:
         """The upload is in the group of `origin` from `version` on, or this member is parked.
 
         Returns:

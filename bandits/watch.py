@@ -34,7 +34,7 @@ from bandits.guard import DEFAULT, Comparison, GuardSettings, Summary, compare, 
 from bandits.statistics import Statistics
 
 Columns = tuple[bool, ...]
-"""d booleans, which columns mean the same for all devices of a type; empty from a device that does not say."""
+"""d booleans, which columns mean the same for all devices of a type; empty where a device does not say."""
 
 DIGEST_BYTES = 8
 
@@ -69,7 +69,9 @@ class Verdict:
                 f"{self.device} is parked: its costs differ by {percent} % from those of the {self.others} "
                 f"others, {allowed} % is allowed; look at its declared type and its clock"
             )
-        return f"{self.device} is back: its costs differ by {percent} % from those of the {self.others} others"
+        return (
+            f"{self.device} is back: its costs differ by {percent} % from those of the {self.others} others"
+        )
 
 
 @dataclass(slots=True)

@@ -209,7 +209,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
         warm_start: rows of early-exit experience a device joins with.
         download: who receives a new version: all members, or only the device whose upload made it, as in
             FedLinUCB.
-        guard: whether a device that differs from the rest of its group is kept out of it (`bandits/watch.py`).
+        guard: whether a device that differs from the rest of its group is kept out (`bandits/watch.py`).
         link: "learned" by theta, or "measured" by each device for itself.
         link_optimism, drift_unit, drift_round_trip, link_noise, link_prior: see `bandits/link_estimate.py`.
         offsets, probes: whether arms have offsets of their own, and whether a device that stays alone probes.

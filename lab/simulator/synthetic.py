@@ -22,7 +22,7 @@ class SyntheticWorld:
         self._settings = settings
         self._seed = seed
         self.types = ("one",) * settings.devices
-        self.lies = (None,) * settings.devices
+        self.lies: tuple[spec.Lies | None, ...] = (None,) * settings.devices
         self.arms: tuple[str, ...] = ()
         self.device_columns = np.zeros(settings.dimension, dtype=np.bool_)
         self.rounds = settings.rounds

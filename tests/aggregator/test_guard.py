@@ -26,8 +26,8 @@ GUARDED = Limits(guard=GuardSettings())
 def upload(device: str, seq: int, scale: float = 1.0, **changes: Any) -> StatisticsUpload:
     """Return 20 rows of a device whose costs are `scale` times those of its type."""
     random = np.random.default_rng([sum(device.encode()), seq])
-    X = random.uniform(0.0, 1.0, (20, 2))
-    y = scale * (X @ np.array([0.1, 0.05]) + 0.002 * random.standard_normal(20))
+    rows = random.uniform(0.0, 1.0, (20, 2))
+    y = scale * (rows @ np.array([0.1, 0.05]) + 0.002 * random.standard_normal(20))
     fields: dict[str, Any] = {
         "device": device,
         "type": "pi4",
@@ -38,8 +38,8 @@ def upload(device: str, seq: int, scale: float = 1.0, **changes: Any) -> Statist
         "seq": seq,
         "phase": "online",
         "dimension": 2,
-        "gram": pack_symmetric(X.T @ X),
-        "moment": buffer_of(y @ X),
+        "gram": pack_symmetric(rows.T @ rows),
+        "moment": buffer_of(y @ rows),
         "count": 20,
         "sum_squares": float(y @ y),
         "common": "11",
