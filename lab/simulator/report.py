@@ -13,7 +13,7 @@ IN_SHORT = "In short:"
 LIMIT = 1.02
 """How far `default` may lie above the best of the simple ones before the page says so in bold."""
 _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
-_DECIMALS = {"regret": 2, "messages": 0, "bytes": 0}
+_DECIMALS = {"regret": 2, "honest_regret": 2, "messages": 0, "bytes": 0}
 
 
 def write_page(

@@ -18,9 +18,7 @@ Report = dict[str, Any]
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 
 
-def figures_of(
-    run: Run, *, in_seconds: bool, settle_frames: int, honest: Sequence[bool] = ()
-) -> Figures:
+def figures_of(run: Run, *, in_seconds: bool, settle_frames: int, honest: Sequence[bool] = ()) -> Figures:
     """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations.
 
     `honest` holds a boolean a device: where some are not, `honest_regret` is the regret of those who are.

@@ -413,4 +413,6 @@ def test_the_regret_of_the_honest_stands_beside_that_of_all_where_somebody_lies(
     figures = figures_of(run, in_seconds=True, settle_frames=5, honest=honest_devices(site))
     assert figures["honest_regret"] == pytest.approx(run.regret[run.device < 2].sum())
     assert figures["honest_regret"] < figures["regret"]
-    assert "honest_regret" not in figures_of(run, in_seconds=True, settle_frames=5, honest=honest_devices(SITE))
+    assert "honest_regret" not in figures_of(
+        run, in_seconds=True, settle_frames=5, honest=honest_devices(SITE)
+    )
