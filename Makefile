@@ -46,7 +46,7 @@ bench: env ## Benchmarks: out/bench.json and a table
 	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
 
 results: env ## Every experiment: figures and pages of docs/results (SEEDS=2 for a quick look, into out/)
-	set -e; for each in reference ordering traces drift scaling joining channel warmstart; do \
+	set -e; for each in reference ordering traces drift scaling joining channel warmstart adversary; do \
 	    $(BIN)/cans simulate lab/experiments/$$each.toml --out $(OUT)/results/$$each \
 	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \
 	done

@@ -32,6 +32,20 @@ class PublishGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportVerdict:
+    """Log that the guard parked a device, or took it back.
+
+    Attributes:
+        sentence: which, and why.
+    """
+
+    key: GroupKey
+    device: str
+    parked: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnnounceState:
     """Publish this as the retained state, now and after every reconnect."""
 
@@ -51,4 +65,4 @@ class Stop:
     """What can be durable is durable: publish what is under way, close and end."""
 
 
-Command = SaveSnapshot | PublishAck | PublishGroup | AnnounceState | PublishMetrics | Stop
+Command = SaveSnapshot | PublishAck | PublishGroup | ReportVerdict | AnnounceState | PublishMetrics | Stop

@@ -4,6 +4,7 @@ Policy of the bounds. No bound ever pushes something out: forgetting an install 
 in twice, and forgetting a group would lose what its devices have dropped. So what is over a bound is
 refused as `overloaded`, for good: a new group beyond `groups`, a new install beyond `installs` of its
 group, and rows of a device beyond `device_rows`, which caps the weight that any one device can have.
+The guard keeps a sum of each device; beyond `guard_bytes` of them further devices are merged unwatched.
 A repetition of what is in the sum is recognised before any bound is looked at, so it is never refused.
 
 This file must never publish or save; it says what the state is and whoever holds it makes it durable.
@@ -21,11 +22,12 @@ from aggregator.record import (
     decode_record,
     dump_of,
     encode_record,
+    member_bytes,
     record_of,
 )
-from bandits.federation import Duplicate, Group, GroupFull, Merged
+from bandits.federation import Duplicate, Group, GroupFull, GuardSettings, Merged
 from bandits.statistics import Statistics
-from bus.errors import ConfigurationError, RemoteFault
+from bus.errors import ConfigurationError, RemoteFault, RemoteProtocolError
 from bus.messages import Columns, GroupParameters, Refusal, StatisticsUpload
 from bus.statistics import Bounds, pack_symmetric, require_plausible, unpack_symmetric
 from bus.tensors import buffer_of, view
@@ -58,6 +60,8 @@ class Limits:
         device_rows: rows of one device in one group, over its whole life.
         upload: what one upload may claim.
         regularisation: lambda of a new group.
+        guard: how devices are held against the rest of their group, None for not at all.
+        guard_bytes: for the sums of single devices, of all groups.
         snapshot_bytes: largest snapshot that can be read back.
     """
 
@@ -66,11 +70,14 @@ class Limits:
     device_rows: int = 10_000_000_000  # 15 years at ten frames a second, two rows each
     upload: Bounds = DEFAULT_BOUNDS
     regularisation: float = 0.1
+    guard: GuardSettings | None = None
+    guard_bytes: int = 32 * 1024 * 1024
     snapshot_bytes: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
         """Refuse bounds whose snapshot could not be read back."""
         largest = self.groups * (GROUP_BYTES + self.installs * INSTALL_BYTES)
+        largest += 0 if self.guard is None else self.guard_bytes
         if self.groups < 1 or self.installs < 1 or largest > self.snapshot_bytes:
             raise ConfigurationError(
                 f"{self.groups} groups of {self.installs} installs make a snapshot of up to {largest} bytes, "
@@ -112,6 +119,25 @@ class Ledger:
         """Rows in all sums."""
         return sum(group.statistics.count for group in self._groups.values())
 
+    @property
+    def parked(self) -> list[str]:
+        """Names of the devices that are kept out of their groups."""
+        return [name for group in self._groups.values() if group.watch for name in group.watch.parked]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps the guard from judging, a sentence a group."""
+        return [
+            f"group {key.group}: {group.watch.trouble}"
+            for key, group in self._groups.items()
+            if group.watch is not None and group.watch.trouble
+        ]
+
+    @property
+    def _watched_bytes(self) -> int:
+        watches = ((key, group.watch) for key, group in self._groups.items())
+        return sum(len(watch) * member_bytes(key.dimension) for key, watch in watches if watch is not None)
+
     def merge(self, key: GroupKey, upload: StatisticsUpload) -> Merged | Duplicate:
         """Add an upload to its group, once.
 
@@ -133,12 +159,15 @@ class Ledger:
                 self.origin,
                 regularisation=self._limits.regularisation,
                 max_installs=self._limits.installs,
+                guard=self._limits.guard,
             )
         device_rows = self._rows.get(key, {}).get(upload.device, 0) + upload.count
         if device_rows > self._limits.device_rows:
             raise Refused("overloaded", f"a device may weigh {self._limits.device_rows} rows in its group")
+        columns = tuple(column == "1" for column in upload.common)
+        room = self._watched_bytes + member_bytes(key.dimension) <= self._limits.guard_bytes
         try:
-            merged = group.merge(*name, statistics)
+            merged = group.merge(*name, statistics, columns=columns, named=room)
         except GroupFull as full:
             raise Refused("overloaded", str(full)) from None
         except ValueError as error:
@@ -159,6 +188,8 @@ class Ledger:
 
     def _statistics_of(self, upload: StatisticsUpload) -> Statistics:
         """Return what an upload holds, if honest rows can have it."""
+        if len(upload.common) not in {0, upload.dimension}:
+            raise RemoteProtocolError("tensor", f"{len(upload.common)} columns are named common or not")
         gram = unpack_symmetric(upload.gram, upload.dimension)
         moment = view(upload.moment, "float64", (upload.dimension,))
         require_plausible(gram, moment, upload.count, upload.sum_squares, self._limits.upload)
@@ -202,7 +233,7 @@ class Ledger:
         ledger = cls(record.origin, limits)
         for saved in record.groups:
             try:
-                group = Group.load(dump_of(saved, record.origin, limits.installs))
+                group = Group.load(dump_of(saved, record.origin, limits.installs), limits.guard)
             except ValueError as error:
                 raise ConfigurationError(
                     f"group {saved.group} of the aggregator's snapshot is damaged ({error}): "

@@ -13,10 +13,46 @@ from msgspec import Meta
 from aggregator.keys import GroupKey
 from bus.errors import ConfigurationError
 from bus.messages import Columns, Hash, Name
+from bus.statistics import pack_symmetric, packed_length, unpack_symmetric
 
 FORMAT = 1
 INSTALL_BYTES = 160  # largest record of one install and its device: two names, a hash, four integers
 GROUP_BYTES = 40_000  # largest record of one group without its installs: d = 64
+
+
+def member_bytes(dimension: int) -> int:
+    """Return the size of the largest record of one device that the guard watches."""
+    return 8 * (packed_length(dimension) + dimension) + 10 * dimension + 512
+
+
+class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The sum of one device, for the guard.
+
+    Attributes:
+        gram: packed upper triangle. moment: as the group's. columns: 0 or 1 each, which are common.
+        digests, looks, parked: of `bandits.watch`.
+    """
+
+    device: Name
+    gram: bytes
+    moment: bytes
+    count: int
+    sum_squares: float
+    columns: list[bool]
+    digests: bytes
+    looks: int
+    parked: bool
+
+
+class WatchRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a group's guard must not forget: what no device is named for, and the sum of each that is."""
+
+    gram: bytes
+    moment: bytes
+    count: int
+    sum_squares: float
+    turn: int
+    members: list[MemberRecord]
 
 
 class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +63,7 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
         last: (device, install, boot, seq, version).
         rows: rows merged of each device.
         columns: what the columns mean, if a member has said so.
+        watch: the guard's; None in snapshots made without one.
     """
 
     group: Name
@@ -42,6 +79,7 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
     last: list[tuple[str, str, int, int, int]]
     rows: dict[str, int]
     columns: Columns | None = None
+    watch: WatchRecord | None = None
 
     @property
     def key(self) -> GroupKey:
@@ -80,14 +118,34 @@ def record_of(
         dimension=key.dimension,
         regularisation=dump["regularisation"],
         version=dump["version"],
-        gram=statistics["gram"].astype("<f8").tobytes(),
-        moment=statistics["moment"].astype("<f8").tobytes(),
-        count=statistics["count"],
-        sum_squares=statistics["sum_squares"],
+        **_sums(statistics),
         last=[tuple(entry) for entry in dump["last"]],
         rows=dict(rows),
         columns=columns,
+        watch=None if dump["watch"] is None else _watch_record(dump["watch"]),
     )
+
+
+def _sums(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of whole statistics."""
+    return {
+        "gram": statistics["gram"].astype("<f8").tobytes(),
+        "moment": statistics["moment"].astype("<f8").tobytes(),
+        "count": statistics["count"],
+        "sum_squares": statistics["sum_squares"],
+    }
+
+
+def _watch_record(dump: Mapping[str, Any]) -> WatchRecord:
+    members = [
+        MemberRecord(**{**member, **_sums(total), "gram": bytes(pack_symmetric(total["gram"]))})
+        for member, total in ((_without(one, "total"), one["total"]) for one in dump["members"])
+    ]
+    return WatchRecord(**_sums(dump["base"]), turn=dump["turn"], members=members)
+
+
+def _without(mapping: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key != name}
 
 
 def dump_of(record: GroupRecord, origin: str, max_installs: int) -> dict[str, Any]:
@@ -102,14 +160,33 @@ def dump_of(record: GroupRecord, origin: str, max_installs: int) -> dict[str, An
         "regularisation": record.regularisation,
         "max_installs": max_installs,
         "version": record.version,
-        "statistics": {
-            "gram": np.frombuffer(record.gram, "<f8").reshape(d, d),
-            "moment": np.frombuffer(record.moment, "<f8").reshape(d),
-            "count": record.count,
-            "sum_squares": record.sum_squares,
-        },
+        "statistics": _whole(record, d),
+        "watch": None if record.watch is None else _watch_dump(record.watch, d),
         "last": record.last,
     }
+
+
+def _whole(record: GroupRecord | WatchRecord, dimension: int) -> dict[str, Any]:
+    return {
+        "gram": np.frombuffer(record.gram, "<f8").reshape(dimension, dimension),
+        "moment": np.frombuffer(record.moment, "<f8").reshape(dimension),
+        "count": record.count,
+        "sum_squares": record.sum_squares,
+    }
+
+
+def _watch_dump(record: WatchRecord, dimension: int) -> dict[str, Any]:
+    members = []
+    for member in record.members:
+        total = {
+            "gram": unpack_symmetric(member.gram, dimension),
+            "moment": np.frombuffer(member.moment, "<f8").reshape(dimension),
+            "count": member.count,
+            "sum_squares": member.sum_squares,
+        }
+        kept = {name: getattr(member, name) for name in ("device", "columns", "digests", "looks", "parked")}
+        members.append({**kept, "total": total})
+    return {"base": _whole(record, dimension), "turn": record.turn, "members": members}
 
 
 def encode_record(record: Record) -> bytes:

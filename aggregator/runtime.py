@@ -209,6 +209,10 @@ class _Aggregator:
                 self._acks.put(Outgoing(topic, encode(ACK, message), qos=ACK.qos))
             case do.PublishGroup():
                 self._broadcast(command)
+            case do.ReportVerdict(key, device, parked, sentence):
+                self._log.warning(
+                    "parked" if parked else "back", group=key.group, device=device, why=sentence
+                )
             case do.AnnounceState(state, detail):
                 self._log.info("state", state=state, detail=detail)
                 for topic, text in self._endpoint.announce():

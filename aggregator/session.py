@@ -1,9 +1,10 @@
 """The aggregator's decisions: what is merged, when that is durable, who hears of it.
 
 It does for you: merge each upload into its group exactly once, whoever repeats it and across restarts of
-anyone; acknowledge and broadcast only what a snapshot on the disk holds; commit in groups (while one
-snapshot is written, further merges collect and go into the next); refuse with a reason; keep trying when
-the disk is full, acknowledging nothing meanwhile; send every group again after a reconnect.
+anyone; keep devices that the guard parks out of their group, and say so; acknowledge and broadcast only what
+a snapshot on the disk holds; commit in groups (while one snapshot is written, further merges collect and go
+into the next); refuse with a reason; keep trying when the disk is full, acknowledging nothing meanwhile; send
+every group again after a reconnect.
 It will not: decode bytes, touch a disk, publish, read a clock, or forget anything to make room. A lost
 acknowledgement is not sent again by itself: the device repeats its upload and is acknowledged again.
 A shell must: write one snapshot at a time and post `SnapshotSaved` or `SnapshotFailed` for each, post one
@@ -29,7 +30,7 @@ from aggregator.keys import Grouping, GroupKey
 from aggregator.ledger import Ledger, Limits, Refused
 from aggregator.tally import Tally
 from aggregator.words import describe
-from bandits.federation import Duplicate
+from bandits.federation import Duplicate, Verdict
 from bus.errors import RemoteFault, RemoteProtocolError
 from bus.messages import (
     GroupParameters,
@@ -42,6 +43,7 @@ from bus.messages import (
 )
 
 DEFAULT_LIMITS = Limits()
+LONGEST_DETAIL = 200  # of the 256 characters of a state's sentence; the rest is for what the runtime adds
 
 # What the device is told for each fault; several faults are one to somebody who cannot look inside.
 _REFUSALS: dict[RemoteFault, Refusal] = {
@@ -221,6 +223,7 @@ class AggregatorSession:
             model=upload.model,
             origin=self._ledger.origin,
             version=result.version,
+            parked=self._ledger[key].is_parked(upload.device),
         )
         command = do.PublishAck(upload.device, upload.type, ack)
         if isinstance(result, Duplicate):
@@ -230,8 +233,18 @@ class AggregatorSession:
                 self._acknowledge(command)
             return
         self.tally.merged += 1
+        self._report(key, result.verdicts)
         self._acks[key, upload.device, upload.install] = command
         self._touched[key] = None
+
+    def _report(self, key: GroupKey, verdicts: tuple[Verdict, ...]) -> None:
+        """Tell people whom the guard parked or took back; the device learns it from its acknowledgements."""
+        for verdict in verdicts:
+            if verdict.parked:
+                self.tally.parkings += 1
+            else:
+                self.tally.returns += 1
+            self._out.append(do.ReportVerdict(key, verdict.device, verdict.parked, str(verdict)))
 
     def _on_broken(self, event: ev.UploadBroken) -> None:
         """Refuse what cannot be understood, if it can be told which upload that is."""
@@ -282,7 +295,7 @@ class AggregatorSession:
     def _say(self, now: float) -> None:
         """Publish what is due: state when it changed, broadcasts, metrics."""
         state: NodeState = "ready" if self._drained_s is None else "disconnected"
-        announcement = do.AnnounceState(state, self._trouble)
+        announcement = do.AnnounceState(state, self._detail())
         if announcement != self._announced:
             self._announced = announcement
             self._out.append(announcement)
@@ -292,6 +305,12 @@ class AggregatorSession:
         if self._link_up and now >= self._metrics_s:
             self._metrics_s = now + self._periods.metrics_s
             self._out.append(do.PublishMetrics(self._metrics()))
+
+    def _detail(self) -> str:
+        """Return what people should know, as one sentence within the reader's limit."""
+        parked = self._ledger.parked
+        said = [self._trouble, f"parked: {', '.join(parked)}" if parked else "", *self._ledger.troubles]
+        return "; ".join(filter(None, said))[:LONGEST_DETAIL]
 
     def _end_drain(self, now: float) -> None:
         """Stop once everything merged is durable, or when the drain time is over."""
@@ -331,6 +350,7 @@ class AggregatorSession:
             "groups": len(self._ledger),
             "installs": self._ledger.installs,
             "rows": self._ledger.rows,
+            "parked": len(self._ledger.parked),
             "acks_waiting": len(self._acks) + saving,
         }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from aggregator.keys import Grouping
 from aggregator.ledger import Limits
 from aggregator.session import Periods
+from bandits.federation import GuardSettings
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.names import require_name
@@ -28,6 +29,7 @@ class AggregatorSettings:
         regularisation: lambda of a new group; the devices' must be the same.
         largest_groups, largest_installs: groups held, and devices (installs) of one group.
         device_rows: rows that one device may ever add to a group.
+        guard: whether a device whose costs differ from those of its group is kept out of it.
         broadcast_s: shortest time between two broadcasts of a group.
         wait_for_broker: go on trying if the broker cannot be reached at the start, instead of ending.
         metrics_s: time between metrics.
@@ -49,6 +51,7 @@ class AggregatorSettings:
     largest_groups: int = 64
     largest_installs: int = 1_000
     device_rows: int = 10_000_000
+    guard: bool = True
     broadcast_s: float = 0.1
     wait_for_broker: bool = False
     metrics_s: float = 5.0
@@ -78,6 +81,7 @@ class AggregatorSettings:
             installs=self.largest_installs,
             device_rows=self.device_rows,
             regularisation=self.regularisation,
+            guard=GuardSettings() if self.guard else None,
         )
 
     @property

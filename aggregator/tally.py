@@ -24,6 +24,8 @@ class Tally:
         self.snapshot_failures = 0
         self.snapshot_bytes = 0
         self.broadcasts = 0
+        self.parkings = 0
+        self.returns = 0
         self.refused: dict[Refusal, int] = dict.fromkeys(REASONS, 0)
         self.faults = Faults()
 
@@ -43,6 +45,8 @@ class Tally:
             "snapshot_failures": self.snapshot_failures,
             "snapshot_bytes": self.snapshot_bytes,
             "broadcasts": self.broadcasts,
+            "parkings": self.parkings,
+            "returns": self.returns,
             **{f"refused_{reason}": count for reason, count in self.refused.items()},
             **self.faults.metrics(),
         }

@@ -8,6 +8,9 @@ Every row is in exactly one place, and the view V is the sum of those places:
     kept       rows that the group will never hold (refused, or merged by a group that is gone)
     adopted    the group's statistics, including lambda I
 
+A member that the group has parked (it reports something else than the rest) is *alone*: its view is lambda I
+and every row that it ever had, and no broadcast is adopted until an acknowledgement says that it is back.
+
 An acknowledgement names the first version that contains the upload, so it stays in the view until such a
 version is adopted and leaves it at that moment. While an upload is in flight a newer broadcast of the
 same origin may or may not contain it: it is held back until the answer says which. A broadcast of another
@@ -89,6 +92,9 @@ class Member:
         self._shared: list[Shared] = []
         self._kept = Statistics.zeros(dimension)
         self._local = Statistics.zeros(dimension)
+        self._answered_rows = Statistics.zeros(dimension)  # all uploads that were answered for good
+        self._alone = False
+        self._back: tuple[str, int] | None = None  # while alone: where the group has this member's rows again
         self._known_log_determinant: float | None = None
 
     @property
@@ -105,6 +111,11 @@ class Member:
     def joined(self) -> bool:
         """Whether `join` has happened in the life of this install."""
         return self._joined
+
+    @property
+    def alone(self) -> bool:
+        """Whether the group has parked this member, so that it learns by itself."""
+        return self._alone
 
     @property
     def local(self) -> Statistics:
@@ -136,6 +147,8 @@ class Member:
 
     def view(self) -> Statistics:
         """Return V and b, as the policy sees them."""
+        if self._alone:
+            return self._view_alone()
         total = self._ridge if self._adopted is None else self._adopted.statistics
         if self._offline is not None:
             total += self._offline
@@ -144,6 +157,16 @@ class Member:
             if upload.kind == "offline" or not strict:
                 total += upload.statistics
         return total if strict else total + self._kept + self._local
+
+    def _view_alone(self) -> Statistics:
+        """Return lambda I and every row of this member; the strict view waits for answers as ever."""
+        total = self._ridge + self._answered_rows
+        if self._offline is not None:
+            total += self._offline
+        strict = self.view_kind == "strict"
+        if self.in_flight is not None and (self.in_flight.kind == "offline" or not strict):
+            total += self.in_flight.statistics
+        return total if strict else total + self._local
 
     def upload_due(self) -> bool:
         """Whether `take_upload` should be called now.
@@ -186,8 +209,8 @@ class Member:
         self._known_log_determinant = None
         return self.in_flight
 
-    def acknowledged(self, boot: int, seq: int, origin: str, version: int) -> bool:
-        """The upload is in the group of `origin` from `version` on.
+    def acknowledged(self, boot: int, seq: int, origin: str, version: int, *, parked: bool = False) -> bool:
+        """The upload is in the group of `origin` from `version` on, or this member is parked.
 
         Returns:
             Whether this answered the upload in flight; a late repetition changes nothing.
@@ -195,10 +218,25 @@ class Member:
         upload = self._answered(boot, seq)
         if upload is None:
             return False
+        self._answered_rows += upload.statistics
+        if parked:
+            self._leave()
+            return True
+        if self._alone and (self._held is None or self._held.origin != origin):
+            self._held, self._back = None, (origin, version)
+            self._changed()
+            return True
         self._shared.append(Shared(origin, version, upload))
         self._adopt_held()
         self._drop_contained()
         return True
+
+    def _leave(self) -> None:
+        """Be alone: what the group has of this member, and what it says, counts no more."""
+        self._alone, self._back = True, None
+        self._adopted = self._held = None
+        self._shared = []
+        self._changed()
 
     def refused(self, boot: int, seq: int, *, again: bool = False) -> bool:
         """The upload will never be merged under this number.
@@ -216,6 +254,7 @@ class Member:
         if upload is None:
             return False
         if not again:
+            self._answered_rows += upload.statistics
             self._kept += upload.statistics
         elif upload.kind == "offline":
             self._offline = upload.statistics
@@ -243,6 +282,8 @@ class Member:
         except np.linalg.LinAlgError:
             raise ValueError("the group's gram is not positive definite") from None
         broadcast = Broadcast(origin, version, statistics)
+        if self._alone and (self._back is None or self._back[0] != origin or version < self._back[1]):
+            return False
         current = self._adopted
         if current is not None and current.origin == origin and version <= current.version:
             return False
@@ -265,6 +306,7 @@ class Member:
                 self._shared.remove(shared)
                 self._kept += shared.upload.statistics
         self._adopted = broadcast
+        self._alone, self._back = False, None
         self._changed()
 
     def _adopt_held(self) -> None:
@@ -294,7 +336,9 @@ class Member:
         """Sigma_m of the trigger: the adopted group and own uploads that are on their way into it."""
         zero = self._start == "zero" and self._adopted is None
         known = np.zeros_like(self._ridge.gram) if zero else self._ridge.gram
-        if self._adopted is not None:
+        if self._alone:
+            known = self._ridge.gram + self._answered_rows.gram
+        elif self._adopted is not None:
             known = self._adopted.statistics.gram
         for upload in self._own_uploads():
             known = known + upload.statistics.gram
@@ -323,6 +367,9 @@ class Member:
             "shared": [s.dump() for s in self._shared],
             "kept": self._kept.dump(),
             "local": self._local.dump(),
+            "answered": self._answered_rows.dump(),
+            "alone": self._alone,
+            "back": None if self._back is None else list(self._back),
         }
 
     def load(self, state: Dump) -> None:
@@ -341,12 +388,16 @@ class Member:
         adopted, held = Broadcast.load(state["adopted"]), Broadcast.load(state["held"])
         loaded_offline = None if offline is None else Statistics.load(offline)
         loaded_in_flight = None if in_flight is None else Upload.load(in_flight)
+        answered, back = state.get("answered"), state.get("back")  # not in states of 0.1
+        rows = Statistics.zeros(self.dimension) if answered is None else Statistics.load(answered)
         # Nothing below can fail: a bad state leaves this member as it was.
         self._seq = int(state["seq"]) if boot == self._boot else 0
         self._joined = bool(state["joined"])
         self._offline, self.in_flight = loaded_offline, loaded_in_flight
         self._adopted, self._held, self._shared = adopted, held, shared
         self._kept, self._local = kept, local
+        self._answered_rows, self._alone = rows, bool(state.get("alone", False))
+        self._back = None if back is None else (str(back[0]), int(back[1]))
         self._changed()
 
 

@@ -156,6 +156,8 @@ class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
         dimension: d. gram: packed upper triangle, moment: d values, both float64 little endian.
         count: rows. sum_squares: of costs, seconds squared.
         columns: what they mean; left out by older devices, and once the aggregator was told.
+        common: a 0 or 1 a column, 1 where it means the same for every device of the type: the device's own
+            work, and all of them when its link is measured; empty from a device that does not say.
     """
 
     device: Name
@@ -172,6 +174,7 @@ class StatisticsUpload(Message, frozen=True, kw_only=True, tag="stats"):
     count: Count
     sum_squares: Ratio
     columns: Columns | UnsetType = UNSET
+    common: Annotated[str, Meta(pattern=r"\A[01]{0,64}\Z")] = ""
 
 
 class UploadAck(Message, frozen=True, kw_only=True, tag="merged"):
@@ -180,6 +183,8 @@ class UploadAck(Message, frozen=True, kw_only=True, tag="merged"):
     Attributes:
         origin: random id made with the aggregator's state; another origin has never seen the upload.
         version: the first group version that contains it.
+        parked: the group keeps this device's rows apart, because they differ from the others': learn alone,
+            adopt nothing, until an acknowledgement says otherwise.
     """
 
     device: Name
@@ -189,6 +194,7 @@ class UploadAck(Message, frozen=True, kw_only=True, tag="merged"):
     model: Hash
     origin: Hash
     version: Count
+    parked: bool = False
 
 
 class UploadRefusal(Message, frozen=True, kw_only=True, tag="refused"):

@@ -32,6 +32,7 @@ class Plan:
         device_arm: index of the arm that runs all on the device.
         link: index of the context column of what is sent; None where nobody measures a link.
         columns: what the context columns mean, for people; None where nobody asks.
+        link_measured: whether statistics hold no link, so that every column means the same to all devices.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Plan:
     device_arm: int
     link: int | None = None
     columns: Columns | None = None
+    link_measured: bool = False
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
@@ -52,7 +54,12 @@ class Plan:
         """Return this plan under a schema of its own: statistics without the link never meet others."""
         said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
         columns = None if self.columns is None else msgspec.structs.replace(self.columns, link="measured")
-        return replace(self, schema=said[: len(self.schema)], columns=columns)
+        return replace(self, schema=said[: len(self.schema)], columns=columns, link_measured=True)
+
+    @property
+    def common(self) -> str:
+        """A 0 or 1 a column: 1 where it means the same for all devices of a type, as uploads say it."""
+        return "".join("1" if self.link_measured or own else "0" for own in self.front)
 
     @property
     def dimension(self) -> int:

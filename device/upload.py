@@ -127,14 +127,19 @@ class Uploads:
             raise RemoteProtocolError("foreign", f"an acknowledgement for model {ack.model}")
         if ack.install != self._identity.install:
             return []  # of a former life of this device
-        if not self._member.acknowledged(ack.boot, ack.seq, ack.origin, ack.version):
+        was_alone = self._member.alone
+        if not self._member.acknowledged(ack.boot, ack.seq, ack.origin, ack.version, parked=ack.parked):
             return []
         self.counts.merged += 1
         if self._saying_columns:
             self._told = ack.origin
         self._saying_columns = ack.origin != self._told
         self._answered(now)
-        return [Note("debug", "upload_merged", (("seq", ack.seq), ("version", ack.version)))]
+        merged = Note("debug", "upload_merged", (("seq", ack.seq), ("version", ack.version)))
+        if was_alone or not self._member.alone:
+            return [merged]
+        why = "the group finds other costs than this device: it learns alone; look at its declared type"
+        return [merged, Note("warning", "parked_by_the_group", (("why", why),))]
 
     def refused(self, refusal: UploadRefusal, now: float) -> list[Command]:
         """Set the upload aside: its rows stay in this device's own view.
@@ -224,4 +229,5 @@ class Uploads:
             count=statistics.count,
             sum_squares=statistics.sum_squares,
             columns=(self._plan.columns or UNSET) if self._saying_columns else UNSET,
+            common=self._plan.common,
         )

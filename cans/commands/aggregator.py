@@ -31,6 +31,11 @@ from cans.shared_options import broker_address, broker_options, log_options
 @click.option("--largest-groups", default=64, help="Groups held.")
 @click.option("--largest-installs", default=1000, help="Devices of one group.")
 @click.option("--device-rows", default=10_000_000, help="Rows that one device may ever add to a group.")
+@click.option(
+    "--guard/--no-guard",
+    default=True,
+    help="Keep a device out of its group whose costs differ from the others' (wrong type, false numbers).",
+)
 @click.option("--broadcast-s", default=0.1, help="Least seconds between two broadcasts of a group.")
 @click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
 @click.option("--drain-s", default=5.0, help="Seconds that a snapshot may take when told to stop.")

@@ -180,7 +180,7 @@ def _nested_fields() -> list[str]:
     """Names of the keys of sections inside a world."""
     from lab.simulator import spec  # noqa: PLC0415 - only to list what it holds
 
-    kinds = (*get_args(spec.World), spec.DeviceType, spec.Noise, spec.Channel, spec.Constant)
+    kinds = (*get_args(spec.World), spec.DeviceType, spec.Lies, spec.Noise, spec.Channel, spec.Constant)
     return sorted({name for kind in kinds for name in _fields(kind)})
 
 

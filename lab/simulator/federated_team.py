@@ -6,7 +6,7 @@ the moment of its capture.
 
 from functools import partial
 
-from bandits.federation import Group
+from bandits.federation import Group, GuardSettings
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.link_estimate import LinkSettings
 from bandits.policy import Cost
@@ -14,6 +14,7 @@ from bandits.settings import Settings
 from bandits.slowness_estimate import SlownessSettings
 from lab.simulator import spec
 from lab.simulator.channel import Channel
+from lab.simulator.lies import lies_of
 from lab.simulator.post import DevicePost, GroupPost
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
@@ -38,21 +39,31 @@ class FederatedTeam:
         self._channel = Channel(spec.Channel() if alone else world.channel, stream(seed, 0, _MESSAGES))
         dimension = world.device_columns.shape[0]
         keys = groups_of(learner.share, world)
-        groups = {
+        # What devices of a type have in common: all, once their links are measured.
+        measured = learner.link == "measured"
+        self._groups = {
             key: GroupPost(
-                Group(dimension, f"origin-{key}", regularisation=learner.regularisation),
+                Group(
+                    dimension,
+                    f"origin-{key}",
+                    regularisation=learner.regularisation,
+                    guard=GuardSettings() if learner.guard else None,
+                ),
                 self._channel,
                 Traffic() if alone else self.traffic,
                 to_all=learner.download == "members",
+                common=tuple(bool(measured or own) for own in world.device_columns),
             )
             for key in keys
         }
+        self._keys = keys
+        lies = lies_of(world)
         settings = settings_of(learner)
         self.policies = [
             FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
         ]
         self._posts = [
-            DevicePost(str(device), policy.member, groups[keys[device]])
+            DevicePost(str(device), policy.member, self._groups[keys[device]], lies.get(device))
             for device, policy in enumerate(self.policies)
         ]
         self._plan_stays(world, learner.warm_start)
@@ -86,6 +97,10 @@ class FederatedTeam:
         self.policies[turn.device].update(arm, cost)
         self._posts[turn.device].send_due(turn.at_s)
         self._channel.play(turn.at_s)
+
+    def group_of(self, device: int) -> Group:
+        """Return the group of a device, for looking at."""
+        return self._groups[self._keys[device]].group
 
 
 def settings_of(learner: spec.Family) -> Settings:

@@ -8,11 +8,12 @@ change nothing that it would see, so they are never adopted.
 
 from functools import partial
 
-from bandits.federation import Group, Member, Merged, Upload
+from bandits.federation import Group, Member, Merged, Repeated, Upload
 from bandits.statistics import Statistics
 from bandits.uploads import Broadcast
 from device.limits import Limits
 from lab.simulator.channel import Channel
+from lab.simulator.lies import Liar
 from lab.simulator.traffic import Traffic
 
 _INSTALL = "install"
@@ -28,13 +29,23 @@ class GroupPost:
         traffic: counts what is sent, lost or not.
         to_all: whether every member hears of every version, the newest of them as soon as it joins; else
             only the device whose upload made it does.
+        common: d booleans, the columns that mean the same for all devices of the group; for its guard.
     """
 
-    def __init__(self, group: Group, channel: Channel, traffic: Traffic, *, to_all: bool) -> None:
+    def __init__(
+        self,
+        group: Group,
+        channel: Channel,
+        traffic: Traffic,
+        *,
+        to_all: bool,
+        common: tuple[bool, ...] = (),
+    ) -> None:
         self.group = group
         self.channel = channel
         self.traffic = traffic
         self._to_all = to_all
+        self._common = common
         self._members: dict[DevicePost, None] = {}  # a set that keeps its order
         self._broadcast_waits = False
         self._earliest_s = 0.0
@@ -50,12 +61,25 @@ class GroupPost:
         self._members.pop(device, None)
 
     def uploaded(self, device: "DevicePost", upload: Upload, now_s: float) -> None:
-        """Merge an upload, acknowledge it, and tell whom it concerns."""
-        group = self.group
-        answer = group.merge(device.name, _INSTALL, upload.boot, upload.seq, upload.statistics)
+        """Merge an upload, acknowledge it, and tell whom it concerns; refuse one that repeats old rows."""
+        group, loss = self.group, self.channel.settings.ack_loss
         self.traffic.acknowledgement()
-        acknowledge = partial(device.acknowledged, upload.boot, upload.seq, group.origin, answer.version)
-        self.channel.send(acknowledge, now_s, self.channel.settings.ack_loss)
+        try:
+            answer = group.merge(
+                device.name, _INSTALL, upload.boot, upload.seq, upload.statistics, columns=self._common
+            )
+        except Repeated:
+            self.channel.send(partial(device.refused, upload.boot, upload.seq), now_s, loss)
+            return
+        acknowledge = partial(
+            device.acknowledged,
+            upload.boot,
+            upload.seq,
+            group.origin,
+            answer.version,
+            parked=group.is_parked(device.name),
+        )
+        self.channel.send(acknowledge, now_s, loss)
         if not self._to_all:
             self._tell([device], now_s)
         elif isinstance(answer, Merged) and not self._broadcast_waits:
@@ -82,12 +106,14 @@ class DevicePost:
         name: of the device.
         member: decides what is due.
         group: where it learns.
+        liar: alters what it uploads, None for an honest device.
     """
 
-    def __init__(self, name: str, member: Member, group: GroupPost) -> None:
+    def __init__(self, name: str, member: Member, group: GroupPost, liar: Liar | None = None) -> None:
         self.name = name
         self._member = member
         self._group = group
+        self._liar = liar
         self._heard: Broadcast | None = None
         self._leaving = False
         self._gone_s = float("inf")
@@ -119,27 +145,37 @@ class DevicePost:
         self.catch_up()
         member = self._member
         if member.upload_due() or (self._leaving and member.in_flight is None and member.local.count > 0):
-            self._send(member.take_upload(), 0, now_s)
+            upload = member.take_upload()
+            told = upload if self._liar is None else self._liar.altered(upload)
+            self._send(upload, told, 0, now_s)
 
     def heard(self, broadcast: Broadcast, now_s: float) -> None:  # noqa: ARG002 - it is a `Delivery`
         """Keep a version until it is needed, unless a newer one overtook it."""
         if self._heard is None or self._heard.version < broadcast.version:
             self._heard = broadcast
 
-    def acknowledged(self, boot: int, seq: int, origin: str, version: int, now_s: float) -> None:
+    def acknowledged(
+        self, boot: int, seq: int, origin: str, version: int, now_s: float, *, parked: bool
+    ) -> None:
         """The group has an upload; the next may be due."""
-        if self._member.acknowledged(boot, seq, origin, version):
+        if self._member.acknowledged(boot, seq, origin, version, parked=parked):
             self.send_due(now_s)
             self._go_when_drained()
 
-    def _send(self, upload: Upload, attempts: int, now_s: float) -> None:
-        """Send an upload, and again later, until it is answered or the device has gone."""
+    def refused(self, boot: int, seq: int, now_s: float) -> None:
+        """The group will not have an upload; the next may be due."""
+        if self._member.refused(boot, seq):
+            self.send_due(now_s)
+            self._go_when_drained()
+
+    def _send(self, upload: Upload, told: Upload, attempts: int, now_s: float) -> None:
+        """Send what is told of an upload, and again later, until it is answered or the device has gone."""
         if self._member.in_flight is not upload or now_s > self._gone_s:
             return
         channel = self._group.channel
         self._group.traffic.upload(upload.statistics.dimension, acknowledged=False)
-        channel.send(partial(self._group.uploaded, self, upload), now_s, channel.settings.upload_loss)
-        again = partial(self._send, upload, attempts + 1)
+        channel.send(partial(self._group.uploaded, self, told), now_s, channel.settings.upload_loss)
+        again = partial(self._send, upload, told, attempts + 1)
         channel.at(now_s + _LIMITS.resend_after_s(attempts), again)
 
     def _go_when_drained(self) -> None:

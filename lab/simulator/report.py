@@ -16,7 +16,14 @@ _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
 JOINER_LIMIT = 1.1
 """How much more than a settled member a joiner may pay at first before the page says so in bold."""
 _JOINERS = ("default", "fedlinucb_dw")
-_DECIMALS = {"regret": 2, "messages": 0, "bytes": 0, "regret_a_device": 3, "bytes_a_device": 0}
+_DECIMALS = {
+    "regret": 2,
+    "honest_regret": 2,
+    "messages": 0,
+    "bytes": 0,
+    "regret_a_device": 3,
+    "bytes_a_device": 0,
+}
 
 
 def write_page(

@@ -43,6 +43,7 @@ class SiteWorld:
         self.joins_s = tuple(stay.joins_s for stay in self._stays)
         self.leaves_s = tuple(stay.leaves_s for stay in self._stays)
         self.channel = settings.channel
+        self.lies = tuple(kind.lies for kind in self._kinds)
         self.arms = self._table.arms
         self.device_columns = np.array(self._table.front)
         self.link_column: int | None = self._table.columns.index("link.bits")

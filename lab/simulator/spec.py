@@ -96,11 +96,25 @@ class Trace(Section, frozen=True, kw_only=True, tag="trace", tag_field="kind"):
 Link = Constant | TwoState | Lte | Trace
 
 
+class Lies(Section, frozen=True, kw_only=True):
+    """What devices do to the statistics that they upload.
+
+    Attributes:
+        kind: costs with their sign turned; costs times `factor`; the first upload again under every new
+            number; costs times `factor` to the power of the uploads so far.
+        factor: see there; without meaning for the others.
+    """
+
+    kind: Literal["sign_flip", "scale", "replay", "slow_drift"]
+    factor: Positive = 3.0
+
+
 class DeviceType(Section, frozen=True, kw_only=True):
     """Devices that are alike.
 
     Attributes:
         devices: how many.
+        lies: what they do to their uploads, None for nothing.
         slowness: how many times slower than the machine that measured the network's table.
         link: between such a device and the edge; each device has its own.
         declared: the type that they say they are of, and whose group they learn in; their own when empty.
@@ -119,6 +133,12 @@ class DeviceType(Section, frozen=True, kw_only=True):
     join_at_s: NotNegative | None = None
     join_after_frames: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
     leave_after_frames: Count | None = None
+    lies: Lies | None = None
+
+    @property
+    def honest(self) -> bool:
+        """Whether they say what they are and what they have measured."""
+        return self.lies is None and not self.declared
 
 
 class Noise(Section, frozen=True, kw_only=True):
@@ -232,6 +252,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
         warm_start: rows of early-exit experience a device joins with.
         download: who receives a new version: all members, or only the device whose upload made it, as in
             FedLinUCB.
+        guard: whether a device that differs from the rest of its group is kept out (`bandits/watch.py`).
         link: "learned" by theta, or "measured" by each device for itself.
         link_optimism, drift_unit, drift_round_trip, link_noise, link_prior: see `bandits/link_estimate.py`.
         offsets, probes: whether arms have offsets of their own, and whether a device that stays alone probes.
@@ -241,6 +262,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     share: Sharing = "type"
     warm_start: Annotated[int, Meta(ge=0, le=100_000)] = 0
     download: Literal["members", "uploader"] = "members"
+    guard: bool = False
     regularisation: Positive = 0.1
     alpha: NotNegative = 1.0
     beta_s: NotNegative | None = None

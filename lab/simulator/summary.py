@@ -25,13 +25,17 @@ FIRST = "first50_"
 """How the figure of a joining type begins; its name follows."""
 
 
-def figures_of(run: Run, *, in_seconds: bool, settle_frames: int) -> Figures:
+def figures_of(run: Run, *, in_seconds: bool, settle_frames: int, honest: Sequence[bool] = ()) -> Figures:
     """Return what one run comes to: regret in the cost's unit, latencies in ms where costs are durations.
+
+    `honest` holds a boolean a device: where some are not, `honest_regret` is the regret of those who are.
 
     `later_mean_ms` is the mean over what devices play from their frame `settle_frames` on; it is there when
     any device gets so far.
     """
     figures = {"regret": float(run.regret.sum())}
+    if not all(honest):
+        figures["honest_regret"] = float(run.regret[np.array(honest)[run.device]].sum())
     if in_seconds:
         figures["mean_ms"] = 1e3 * float(run.cost.mean())
         later = run.cost[_frame_of(run.device) >= settle_frames]
@@ -92,6 +96,11 @@ def devices_in(world: spec.World) -> int:
     return len(stays_of(world)) if isinstance(world, spec.Site) else world.devices
 
 
+def honest_devices(world: spec.World) -> list[bool]:
+    """Return for each device whether it is honest; nothing where all are by construction."""
+    return [stay.kind.honest for stay in stays_of(world)] if isinstance(world, spec.Site) else []
+
+
 def interval(values: Sequence[float]) -> dict[str, Any]:
     """Return mean and 95 % interval of the mean; no interval of a single value."""
     sample = np.asarray(values, dtype=np.float64)
@@ -115,7 +124,12 @@ def summarise(experiment: spec.Experiment, jobs: Sequence[Job], provenance: Mapp
         for job in (job for job in jobs if job.policy == policy):
             run = read(job)
             in_seconds = isinstance(world, spec.Site)
-            figures = figures_of(run, in_seconds=in_seconds, settle_frames=experiment.settle_frames)
+            figures = figures_of(
+                run,
+                in_seconds=in_seconds,
+                settle_frames=experiment.settle_frames,
+                honest=honest_devices(world),
+            )
             if isinstance(world, spec.Site):
                 figures |= joiners(run, world)
                 if len(set(sizes.values())) > 1:

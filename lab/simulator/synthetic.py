@@ -26,6 +26,7 @@ class SyntheticWorld:
         self.types = ("one",) * settings.devices
         self.joins_s = (0.0,) * settings.devices
         self.leaves_s = (math.inf,) * settings.devices
+        self.lies: tuple[spec.Lies | None, ...] = (None,) * settings.devices
         self.arms: tuple[str, ...] = ()
         self.device_columns = np.zeros(settings.dimension, dtype=np.bool_)
         self.rounds = settings.rounds

@@ -59,6 +59,7 @@ class World(Protocol):
         types: name of the type that each device says it is of.
         joins_s, leaves_s: when each device appears, and when it has played its last frame; infinite if never.
         channel: what happens to messages.
+        lies: what each device does to its uploads, None for nothing.
         arms: labels of the arms, empty where they are drawn anew each round.
         device_columns: d booleans, the context columns of the device's own work.
         link_column: index of the context column of what is sent; None where nothing is.
@@ -70,6 +71,7 @@ class World(Protocol):
     joins_s: tuple[float, ...]
     leaves_s: tuple[float, ...]
     channel: spec.Channel
+    lies: tuple[spec.Lies | None, ...]
     arms: tuple[str, ...]
     device_columns: npt.NDArray[np.bool_]
     link_column: int | None

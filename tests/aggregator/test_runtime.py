@@ -36,6 +36,8 @@ X = np.array([1.0, 0.5])
 
 
 def upload(seq: int, *, device: str = "cam-1") -> bytes:
+    """One row, its cost a different one each time: the same sums twice are refused as a replay."""
+    cost_s = 1.0 / seq
     message = StatisticsUpload(
         device=device,
         type="pi4",
@@ -47,9 +49,9 @@ def upload(seq: int, *, device: str = "cam-1") -> bytes:
         phase="online",
         dimension=2,
         gram=pack_symmetric(np.outer(X, X)),
-        moment=buffer_of(X),
+        moment=buffer_of(cost_s * X),
         count=1,
-        sum_squares=1.0,
+        sum_squares=cost_s**2,
     )
     return encode(STATS, message)
 

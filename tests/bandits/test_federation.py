@@ -298,8 +298,8 @@ def test_a_bad_state_is_refused_whole() -> None:
         assert fresh.in_flight is None
 
 
-def group(**settings: int) -> Group:
-    return Group(D, "a", regularisation=LAMBDA, **settings)
+def group(max_installs: int = 10_000) -> Group:
+    return Group(D, "a", regularisation=LAMBDA, max_installs=max_installs)
 
 
 def test_a_group_adds_each_number_once() -> None:

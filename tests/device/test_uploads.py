@@ -150,6 +150,19 @@ def test_answers_meant_for_others_answer_nothing() -> None:
     assert made.metrics()["uploads_merged"] == 1
 
 
+def test_a_device_that_is_parked_says_so_once_and_adopts_nothing_until_it_is_back() -> None:
+    one = in_flight()
+    assert notes(one.handle(ack(parked=True), 0.2)) == ["upload_merged", "parked_by_the_group"]
+    assert "group_adopted" not in notes(one.handle(group(9), 0.3))
+    assert one.handle(ack(parked=True), 0.4) == []
+
+
+def test_uploads_say_which_columns_all_devices_of_a_type_have_in_common() -> None:
+    assert PLAN.common == "1000"
+    measured = PLAN.with_measured_link()
+    assert (measured.common, measured.schema != PLAN.schema) == ("1111", True)
+
+
 def test_an_overloaded_aggregator_is_given_time_and_then_the_upload_is_set_aside() -> None:
     made = in_flight(replace(LIMITS, resend_most_s=10.0, overloaded_tries=3))
     now = 0.5

@@ -233,5 +233,6 @@ def test_a_leaver_whose_answers_are_lost_goes_all_the_same() -> None:
     assert post._group._members == {}
     assert team.policies[0].member.in_flight is not None
     sent = team.traffic.messages
-    post._send(team.policies[0].member.in_flight, 0, 30.0)
+    waiting = team.policies[0].member.in_flight
+    post._send(waiting, waiting, 0, 30.0)
     assert team.traffic.messages == sent

@@ -15,13 +15,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from bandits.statistics import Statistics
 from bus.errors import ConfigurationError
 from lab.network_table import TABLES, load_table
 from lab.simulator import spec
 from lab.simulator.engine import Run, play
 from lab.simulator.experiment import load
+from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.jobs import do, jobs_of, make_world, read, world_fingerprint
-from lab.simulator.summary import figures_of, interval
+from lab.simulator.lies import Liar
+from lab.simulator.summary import figures_of, honest_devices, interval
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
@@ -366,3 +369,53 @@ def test_a_bad_experiment_is_one_sentence_and_code_2(tmp_path: Path) -> None:
     assert bad.returncode == 2
     assert bad.stderr.count("\n") == 1
     assert "did you mean 'frames'" in bad.stderr
+
+
+LIAR = spec.DeviceType(
+    name="liar", declared="phone", slowness=8.0, link=PHONE.link, lies=spec.Lies(kind="sign_flip")
+)
+
+
+def test_liars_alter_what_they_upload_and_nothing_else() -> None:
+    truth = Statistics.zeros(2).add_rows(np.array([[1.0, 0.5], [0.2, 1.0]]), np.array([1.0, 2.0]))
+    more = truth.add_row(np.ones(2), 3.0)
+    for kind, factors in (("sign_flip", (-1.0, -1.0)), ("scale", (2.0, 2.0)), ("slow_drift", (2.0, 4.0))):
+        liar = Liar(spec.Lies(kind=kind, factor=2.0))  # type: ignore[arg-type]
+        for told, factor in zip((truth, more), factors, strict=True):
+            altered = liar.alter(told)
+            altered.require_valid()
+            assert altered.gram is told.gram
+            assert np.array_equal(altered.moment, factor * told.moment)
+    replay = Liar(spec.Lies(kind="replay"))
+    assert replay.alter(truth) is replay.alter(more) is truth
+
+
+def test_a_guarded_team_parks_the_liar_and_the_replay_changes_nothing() -> None:
+    phones = msgspec.structs.replace(PHONE, devices=4)
+    for lies, parked in ((LIAR.lies, ["4"]), (spec.Lies(kind="replay"), [])):
+        site = msgspec.structs.replace(SITE, types=(phones, msgspec.structs.replace(LIAR, lies=lies)))
+        world = make_world(site, 3)
+        assert world.types == ("phone",) * 5
+        team = FederatedTeam(spec.Family(warm_start=8, guard=True), world, 3)
+        play(world, team)
+        watch = team.group_of(4).watch
+        assert watch is not None
+        assert watch.parked == parked
+        assert team.policies[4].member.alone == bool(parked)
+
+
+def test_without_liars_the_guard_changes_no_round() -> None:
+    plain, guarded = (run_of(spec.Family(warm_start=8, guard=guard)) for guard in (False, True))
+    assert np.array_equal(plain.arm, guarded.arm)
+    assert plain.bytes == guarded.bytes
+
+
+def test_the_regret_of_the_honest_stands_beside_that_of_all_where_somebody_lies() -> None:
+    site = msgspec.structs.replace(SITE, types=(PHONE, LIAR))
+    run = run_of(spec.Random(), site)
+    figures = figures_of(run, in_seconds=True, settle_frames=5, honest=honest_devices(site))
+    assert figures["honest_regret"] == pytest.approx(run.regret[run.device < 2].sum())
+    assert figures["honest_regret"] < figures["regret"]
+    assert "honest_regret" not in figures_of(
+        run, in_seconds=True, settle_frames=5, honest=honest_devices(SITE)
+    )

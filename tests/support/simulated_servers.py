@@ -157,7 +157,7 @@ class AggregatorNode(Node[merge_ev.Event, merge_do.Command]):
                 self._acknowledge(command)
             case merge_do.PublishGroup():
                 self._broadcast(command)
-            case merge_do.AnnounceState():
+            case merge_do.AnnounceState() | merge_do.ReportVerdict():
                 pass  # nobody reads it but people
             case merge_do.PublishMetrics(values):
                 encode_metrics(values)
