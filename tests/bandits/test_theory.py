@@ -334,6 +334,35 @@ def test_the_confidence_set_of_fresh_views(everybody_hears: bool) -> None:
     assert (met > 0.2).mean() > delta
 
 
+def test_the_small_radius_is_false_where_activity_reacts_to_noise() -> None:
+    """A device goes on only while what its buffer holds is not negative noise: the world of section 10."""
+    M, rows = 200, 4
+    for seed in range(2):
+        rng, T = np.random.default_rng(seed), 0
+        group, x = Group(1, "o", regularisation=1.0), math.sqrt(1 / M / (rows + 0.5))
+        for n in range(M):
+            member = Member(1, regularisation=1.0, alpha=1 / M, view="strict")
+            for _ in range(rows):
+                member.observe(np.array([[x]]), rng.standard_normal(1))
+            T += rows
+            assert not member.upload_due()
+            if member.local.moment[0] < 0.0:
+                continue
+            member.observe(np.array([[x]]), rng.standard_normal(1))
+            T += 1
+            assert member.upload_due()
+            upload = member.take_upload()
+            answer = group.merge(str(n), "i", upload.boot, upload.seq, upload.statistics)
+            member.acknowledged(upload.boot, upload.seq, "o", answer.version)
+            member.adopt("o", group.version, group.statistics)
+            last = member.view()
+        same: dict[str, Any] = {"regularisation": 1.0, "noise_s": 1.0, "parameter_norm_s": 0.0}
+        same["information"] = information(dimension=1, rows=T, regularisation=1.0, context_norm=x)
+        error = abs(last.moment[0]) / math.sqrt(last.gram[0, 0])  # theta is 0
+        assert error > server_radius(**same)
+        assert error <= group_radius(members=M, rounds=T, alpha=1 / M, everybody_hears=False, **same)
+
+
 # Late messages.
 
 
