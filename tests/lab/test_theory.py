@@ -62,7 +62,7 @@ def test_a_curve_above_its_bound_is_said(tmp_path: Path) -> None:
     assert not Outcome(case, 100, [good, bad]).holds
     assert summary([Outcome(case, 100, [bad])]) == {f"{case.name}, T = 100": False}
     write([Outcome(case, 100, [bad])], tmp_path / "page.md", 1)
-    assert "**A measured curve lies above its bound**" in (tmp_path / "page.md").read_text()
+    assert "In short: **a measured curve lies above its bound**" in (tmp_path / "page.md").read_text()
 
 
 def test_the_command_writes_page_and_figure(tmp_path: Path) -> None:
@@ -70,7 +70,9 @@ def test_the_command_writes_page_and_figure(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lab.theory", "--seeds", "1", "--rounds", "80", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Every measured curve lies below both bounds" in out.read_text()
+    asked, said = out.read_text().split("\n\n")[1:3]
+    assert asked.endswith("?")
+    assert said.startswith("In short: every measured curve lies below both bounds")
     assert out.with_name("page-regret.png").stat().st_size > 10_000
 
 
