@@ -50,6 +50,7 @@ results: env ## Every experiment: figures and pages of docs/results (SEEDS=2 for
 	    $(BIN)/cans simulate lab/experiments/$$each.toml --out $(OUT)/results/$$each \
 	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \
 	done
+	$(if $(SEEDS),,$(BIN)/python -m lab.theory --seeds 10 --rounds 1000 --rounds 3000 --out docs/results/theory.md)
 	$(if $(SEEDS),,$(BIN)/python -m lab.results_index)
 
 clean: ## Remove what the targets above have made

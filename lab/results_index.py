@@ -6,6 +6,7 @@ two comments, so that no figure there is typed by hand; a test holds both files 
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from lab.simulator.report import IN_SHORT
@@ -31,7 +32,8 @@ def table(pages: Path, prefix: str = "") -> str:
         parts = page.read_text(encoding="utf-8").split("\n\n")
         said = next((part for part in parts if part.startswith(IN_SHORT)), None)
         if said is not None:
-            asks = parts[1]
+            # Links of a page lead elsewhere from where the table stands.
+            asks = re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", parts[1])
             rows.append(
                 f"| [{page.stem}]({prefix}{page.name}) | {asks} | {said.removeprefix(IN_SHORT).strip()} |"
             )

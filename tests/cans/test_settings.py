@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bandits.settings import PRACTICE
 from bandits.settings import Settings as LearnerSettings
 from cans.__main__ import main
 from cans.shared_options import broker_address
@@ -143,12 +144,13 @@ def _learner(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> LearnerSetting
 
 
 def test_the_learners_switches_are_the_learners_own_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _learner(monkeypatch) == LearnerSettings()
+    assert _learner(monkeypatch) == PRACTICE
+    assert _learner(monkeypatch, "--link", "learned") == LearnerSettings()
 
 
 def test_each_switch_of_the_learner_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = ("--alpha", "0", "--beta", "0.02", "--regularisation", "2.5")
-    learner = _learner(monkeypatch, *numbers, "--view", "strict", "--feedback", "total")
+    learner = _learner(monkeypatch, *numbers, "--view", "strict", "--feedback", "total", "--link", "learned")
     wanted = LearnerSettings(alpha=0.0, beta_s=0.02, regularisation=2.5, view="strict", feedback="total")
     assert learner == wanted
 
@@ -160,6 +162,7 @@ def test_each_switch_of_the_learner_can_be_set(monkeypatch: pytest.MonkeyPatch) 
         (("--alpha", "nan"), "alpha is nan, expected"),
         (("--beta", "-0.1"), "beta_s is -0.1, expected"),
         (("--regularisation", "0"), "regularisation is 0.0, expected"),
+        (("--feedback", "total"), "it needs link 'learned'"),
         (("--policy", "best"), "there is no policy 'best': choose from fedlinucb_dw"),
         (("--source", ""), "--source is empty: give crops"),
     ],
