@@ -97,6 +97,8 @@ def test_offline_rows_save_a_bounded_part_of_the_information(seed: int, front: i
     rest_most = max(norm2(x[front:], ridge[front:, front:]) for x in X)
     bound = front * math.log1p(T * front_most / front) + rest * math.log1p(T * rest_most / rest)
     assert with_rows <= bound + ROUNDING
+    most_bias = math.sqrt(without / with_rows) - 1.0  # B* in units of beta^0, where beta^W = beta^0
+    assert most_bias <= gained / (2 * with_rows) + ROUNDING
 
 
 @examples(max_examples=25)
@@ -112,6 +114,20 @@ def test_the_bias_of_offline_rows_moves_the_estimate_by_no_more_than_its_norm(
     assert norm2(bias, V0 + positive(rng, d)) <= most * (1 + ROUNDING)
     shift = rng.standard_normal(d)
     assert float(w @ (X @ shift) ** 2) == pytest.approx(shift @ ((w[:, None] * X).T @ X) @ shift)
+
+
+def test_misfits_move_the_estimate_by_no_more_than_their_size_and_the_root_of_rounds() -> None:
+    # Costs <theta, x> + e(x), e of the sign that hurts most and everywhere epsilon; no noise.
+    rng, epsilon, T = np.random.default_rng(4), 0.3, 400
+    theta, V, moment, farthest = np.array([0.6, -0.8]), np.eye(2), np.zeros(2), 0.0
+    for t in range(1, T + 1):
+        x = rng.uniform(0.2, 1.0, 2)
+        V, moment = V + np.outer(x, x), moment + x * (x @ theta + epsilon)
+        off = np.linalg.solve(V, moment) - theta
+        distance = math.sqrt(off @ V @ off)
+        assert distance <= 1.0 + epsilon * math.sqrt(t)  # sqrt(lambda) S and the misfit
+        farthest = max(farthest, distance / (epsilon * math.sqrt(t)))
+    assert farthest > 0.9  # nearly all of it can happen: the factor is no smaller, and grows with t
 
 
 @examples(max_examples=25)
@@ -513,13 +529,15 @@ def test_split_feedback_keeps_two_separate_regressions() -> None:
     warm_start(policy, kind, rng)
     exchange([policy], group, 0)
     start = U = policy.member.view().gram
-    potential = 0.0
+    potential, of_block = 0.0, {True: 0.0, False: 0.0}
     for _ in range(60):
         arm = policy.select(kind.contexts)
         policy.update(arm, draw(kind, arm, rng))
         x = kind.contexts[arm]
         for part in (x * device, x * ~device):
             U = U + np.outer(part, part)
+        for kept, block in ((True, device), (False, ~device)):
+            of_block[kept] += norm2(x[block], U[np.ix_(block, block)])
         whole = norm2(x, U)
         assert whole == pytest.approx(norm2(x * device, U) + norm2(x * ~device, U))
         potential += whole
@@ -528,6 +546,54 @@ def test_split_feedback_keeps_two_separate_regressions() -> None:
     assert np.allclose(V, U)
     assert not V[np.ix_(device, ~device)].any()
     assert potential <= log_det(U) - log_det(start)
+    for kept, block in ((True, device), (False, ~device)):
+        own = np.ix_(block, block)
+        assert 0.0 < of_block[kept] <= log_det(U[own]) - log_det(start[own])
+
+
+def split_distance(seed: int, delta: float, T: int = 40) -> float:
+    """Farthest estimate, in beta_split, of one device whose two noises are one and the same."""
+    rng, noises = np.random.default_rng(seed), (0.1, 0.4)
+    device, theta = np.array([True, True, False, False]), np.array([0.6, 0.8, 0.6, 0.8])
+    settings = Settings(
+        regularisation=1.0,
+        alpha=0.5,
+        beta_s=0.3,
+        view="strict",
+        offset_pseudo_rows=None,
+        probe_after_frames=None,
+    )
+    policy, group, farthest = FedLinUCBDW(device, settings), Group(4, "o", regularisation=1.0), 0.0
+    for _ in range(T):
+        contexts = rng.uniform(0.2, 0.7, (5, 4))
+        contexts[0, ~device] = 0.0
+        arm = policy.select(contexts)
+        gram, off = policy.member.view().gram, policy.theta - theta
+        radii2 = [
+            server_radius(
+                information=log_det(gram[np.ix_(block, block)]),
+                regularisation=1.0,
+                noise_s=noise,
+                parameter_norm_s=1.0,
+                delta=delta / 2,
+            )
+            ** 2
+            for block, noise in zip((device, ~device), noises, strict=True)
+        ]
+        farthest = max(farthest, math.sqrt(off @ gram @ off / sum(radii2)))
+        x, z = contexts[arm], float(rng.choice([-1.0, 1.0]))
+        device_s = max(0.0, float(x[device] @ theta[device]) + noises[0] * z)
+        rest_s = float(x[~device] @ theta[~device]) + noises[1] * z
+        total_s = device_s + rest_s if x[~device].any() else device_s
+        policy.update(arm, Cost(total_s, device_s))
+        exchange([policy], group, 0)
+    return farthest
+
+
+def test_the_confidence_set_of_split_feedback_holds_where_both_noises_are_one() -> None:
+    met = np.array([split_distance(seed, 0.5) for seed in range(10)])
+    assert (met > 1.0).mean() <= 0.5
+    assert (met > 0.4).mean() > 0.5
 
 
 @examples(max_examples=25)
@@ -550,3 +616,35 @@ def test_discounted_potential_and_what_drift_moves(seed: int, gamma: float, d: i
         drifted = gamma * drifted + X[t] * (X[t] @ theta[t])
     most = math.log1p(1 / (d * ridge * (1 - gamma))) + T * math.log(1 / gamma)
     assert potential <= (1 / ridge) / math.log1p(1 / ridge) * d * most + ROUNDING
+
+
+def discounted_noise(seed: int, gamma: float, T: int, d: int, ridge: float, delta: float) -> float:
+    """Largest ||Z - lambda theta||_{V^-1} over beta_gamma, rows chosen by what was seen."""
+    rng, A, Z, farthest = np.random.default_rng(seed), np.zeros((d, d)), np.zeros(d), 0.0
+    theta = np.full(d, 1.0 / math.sqrt(d))
+    radius = math.sqrt(ridge) + math.sqrt(
+        2 * math.log(T / delta) + d * math.log1p(1 / (d * ridge * (1 - gamma**2)))
+    )
+    for _ in range(T):
+        V = ridge * np.eye(d) + A
+        farthest = max(farthest, math.sqrt(norm2(Z - ridge * theta, V)) / radius)
+        X = rng.standard_normal((5, d))
+        X /= np.linalg.norm(X, axis=1)[:, None]
+        x = X[int((X @ np.linalg.solve(V, Z)).argmax())]
+        A, Z = gamma * A + np.outer(x, x), gamma * Z + x * rng.standard_normal()
+    return farthest
+
+
+@pytest.mark.parametrize("gamma", [0.8, 0.98])
+def test_discounted_noise_stays_in_its_radius(gamma: float) -> None:
+    met = np.array([discounted_noise(seed, gamma, 80, 3, 0.5, 0.5) for seed in range(20)])
+    assert (met > 1.0).mean() <= 0.5
+    assert (met > 0.3).mean() > 0.5
+
+
+def test_the_step_behind_the_better_exponent_fails() -> None:
+    gamma, angle = 0.9, 0.2
+    X = np.array([[1.0, 0.0]] * 20 + [[math.cos(angle), math.sin(angle)]] * 20)
+    weighted = gamma ** np.arange(39, -1, -1)[:, None] * X
+    V, A = 1e-3 * np.eye(2) + weighted.T @ X, weighted[:20].T @ X[:20]
+    assert np.linalg.norm(np.linalg.solve(V, A), 2) > 3.0  # of an operator that was held to be at most 1
