@@ -306,12 +306,10 @@ class Turns:
 
 def _cost_of(turn: Turn, by: AnsweredBy, spent_s: float, device_s: float, stages: RemoteStages) -> Cost:
     """Return what a turn has cost, in the parts that policies tell apart."""
-    match by:
-        case "device":
-            return Cost(spent_s, device_s)
-        case "edge":
-            return Cost(spent_s, device_s, (stages.link_ms + stages.queue_ms) / 1000.0)
-        case "fallback":
-            # Not a missing row: the frame has cost that much at least. Finishing here was no waiting.
-            waited_s = max(0.0, spent_s - device_s - stages.fallback_ms / 1000.0)
-            return Cost(spent_s, device_s, waited_s, censored=True, refused=turn.refused)
+    if by == "device":
+        return Cost(spent_s, device_s)
+    if by == "edge":
+        return Cost(spent_s, device_s, (stages.link_ms + stages.queue_ms) / 1000.0)
+    # Not a missing row: the frame has cost that much at least. Finishing here was no waiting.
+    waited_s = max(0.0, spent_s - device_s - stages.fallback_ms / 1000.0)
+    return Cost(spent_s, device_s, waited_s, censored=True, refused=turn.refused)

@@ -422,6 +422,16 @@ def test_a_parked_member_learns_alone_from_all_its_rows_and_adopts_nothing() -> 
     assert np.allclose(strict.view().gram, ridge_and(9, 1, 2))
 
 
+def test_a_parked_member_goes_on_handing_in_by_what_it_knows_itself() -> None:
+    """The group that it left is no measure of what is news: the aggregator needs rows to let it back."""
+    m = parked_member()
+    m.refused(0, m.take_upload().seq)
+    assert not m.upload_due()
+    for cost in range(40):
+        observe(m, float(cost))
+    assert m.upload_due()
+
+
 def test_parked_before_its_early_exit_rows_are_answered() -> None:
     m = member()
     observe(m, 1)
