@@ -124,7 +124,7 @@ def play(case: Case, rounds: int, seed: int) -> Played:
         seed,
     )
     beta_s = case.setting(rounds).beta_s
-    team = FederatedTeam(_learner(case, beta_s), world, seed)
+    team = FederatedTeam(learner(case, beta_s), world, seed)
     receivers = case.members if case.download == "members" else 1
     before = team.traffic.messages
     gram = REGULARISATION * np.eye(DIMENSION)
@@ -156,7 +156,7 @@ def _distance(policy: FedLinUCBDW, theta: Vector) -> float:
     return math.sqrt(max(0.0, float(off @ policy.member.view().gram @ off)))
 
 
-def _learner(case: Case, beta_s: float) -> spec.Family:
+def learner(case: Case, beta_s: float) -> spec.Family:
     """Return the learner as it is analysed: no offsets, no probes, a fixed radius, totals."""
     return spec.Family(
         share="all",

@@ -618,6 +618,14 @@ def test_discounted_potential_and_what_drift_moves(seed: int, gamma: float, d: i
     assert potential <= (1 / ridge) / math.log1p(1 / ridge) * d * most + ROUNDING
 
 
+def test_what_drift_is_said_to_move_it_can_move() -> None:
+    # One row again and again, and theta jumps at the very end: v_t is not too large.
+    gamma, rounds, ridge = 0.9, 200, 0.5
+    gram = float(np.sum(gamma ** np.arange(rounds)))
+    moved = gram / math.sqrt(ridge + gram)  # of a jump of 1, in the norm of V^-1
+    assert 0.9 / math.sqrt(1 - gamma) < moved <= 1 / math.sqrt(1 - gamma)
+
+
 def discounted_noise(seed: int, gamma: float, T: int, d: int, ridge: float, delta: float) -> float:
     """Largest ||Z - lambda theta||_{V^-1} over beta_gamma, rows chosen by what was seen."""
     rng, A, Z, farthest = np.random.default_rng(seed), np.zeros((d, d)), np.zeros(d), 0.0
