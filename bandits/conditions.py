@@ -39,12 +39,9 @@ class Conditions:
 
     def seen(self, X: Matrix) -> Matrix:
         """Return contexts (K, d) as theta sees them: without the link, each stage as slow as it is now."""
-        scale = np.ones(X.shape[-1])
-        if self._device is not None and self._edge is not None:
-            scale[self._device_columns] = self._device.factor
-            scale[self._edge_columns] = self._edge.factor
-        scale[self._link_column] = 0.0
-        return X * scale
+        return X * (
+            self._device_columns * self._slow(self._device) + self._edge_columns * self._slow(self._edge)
+        )
 
     def between(self, X: Matrix, offloads: npt.NDArray[np.bool_]) -> tuple[Vector, Vector]:
         """Return mean and standard deviation, each (K,), of the seconds between device and edge."""
@@ -60,7 +57,7 @@ class Conditions:
         """
         self._pass_time()
         device, rest = x * self._device_columns, x * self._edge_columns
-        if not x[~self._device_columns].any():
+        if not rest.any() and x[self._link_column] == 0.0:
             return device[None, :], np.array([self._usual(self._device, device, cost.total_s, factor)])
         device_s = cost.total_s if cost.device_s is None else cost.device_s
         rest_s = max(0.0, cost.total_s - device_s)
@@ -69,8 +66,7 @@ class Conditions:
         if cost.censored:
             self._learn_bound(units, rest_s, self._slow(self._edge) * max(0.0, factor.mean(rest)), cost)
             return device[None, :], np.array([usual_device_s])
-        believed_s = float(self._link.predict(np.array([units]))[0][0])
-        link_s = min(believed_s if cost.link_s is None else cost.link_s, rest_s)
+        link_s = min(self._link.expected_s(units) if cost.link_s is None else cost.link_s, rest_s)
         if cost.link_s is None:
             return np.stack([device, rest]), np.array([usual_device_s, rest_s - link_s])
         self._link.observe(units, link_s)

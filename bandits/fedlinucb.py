@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bandits.arrays import Dump, Matrix, Vector, require_mask
+from bandits.arrays import Dump, Mask, Matrix, Vector, require_mask
 from bandits.conditions import Conditions
 from bandits.factor import Factor
 from bandits.member import Member
@@ -74,6 +74,9 @@ class FedLinUCBDW:
         self._device_columns = require_mask(device_columns, d, "device_columns")
         self._rest_columns = np.flatnonzero(~self._device_columns)
         self._contexts = Contexts(d)
+        # Of the latest contexts: which arms use link and edge, and what each was expected to cost.
+        self._offloading: Mask = np.zeros(0, dtype=np.bool_)
+        self._expected_s: Vector = np.zeros(0)
         self._offsets = (
             None
             if settings.offset_pseudo_rows is None
@@ -130,24 +133,30 @@ class FedLinUCBDW:
             ValueError: contexts of another shape, NaN or infinity.
         """
         X = self._contexts.remember(contexts)
-        mean, width, spread_s = self._predict(X)
+        self._offloading = self._offloads(X)
+        self._expected_s, width, spread_s = self._predict(X)
         own_s = self.beta_s * width
-        arm, self.forced = self._choose(X, mean - own_s - self.settings.link_optimism * spread_s)
-        if self._safety is not None and self._offloads(X[arm]):
-            alone = np.flatnonzero(~self._offloads(X))
-            upper_s = float(mean[arm] + own_s[arm] + spread_s[arm])
-            if alone.size and not self._safety.allows(upper_s, float(mean[alone[0]])):
-                arm, self.forced = int(alone[0]), False
+        arm, self.forced = self._choose(self._expected_s - own_s - self.settings.link_optimism * spread_s)
+        alone = self._alone_arm()
+        if self._safety is not None and alone is not None and self._offloading[arm]:
+            upper_s = float(self._expected_s[arm] + own_s[arm] + spread_s[arm])
+            if not self._safety.allows(upper_s, float(self._expected_s[alone])):
+                arm, self.forced = alone, False
         return arm
 
-    def _choose(self, X: Matrix, score: Vector) -> tuple[int, bool]:
+    def _choose(self, score: Vector) -> tuple[int, bool]:
         """Return the arm of the lowest score, and whether it was forced off the device."""
         arm = int(score.argmin())
-        if self._probes is None or not self._probes.due() or self._offloads(X[arm]):
+        if self._probes is None or not self._probes.due() or self._offloading[arm]:
             return arm, False
-        others = np.where(self._offloads(X), score, np.inf)
+        others = np.where(self._offloading, score, np.inf)
         best = int(others.argmin())
         return (best, True) if others[best] < np.inf else (arm, False)
+
+    def _alone_arm(self) -> int | None:
+        """Return the first arm of the latest contexts that uses neither link nor edge."""
+        arm = int(self._offloading.argmin())
+        return None if self._offloading[arm] else arm
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add the rows of one frame.
@@ -160,7 +169,7 @@ class FedLinUCBDW:
         """
         x = self._contexts.row(arm)
         if self._probes is not None:
-            self._note_probe(self._probes, arm, x, cost)
+            self._note_probe(self._probes, arm, cost)
         if self._safety is not None:
             self._note_debt(self._safety, cost)
         factor = self._current_factor()
@@ -172,20 +181,19 @@ class FedLinUCBDW:
         if self._offsets is not None and not (self._conditions is not None and cost.censored):
             self._offsets.observe(arm, X.sum(axis=0), float(y.sum()))
 
-    def _note_probe(self, probes: ProbeSchedule, arm: int, x: Vector, cost: Cost) -> None:
+    def _note_probe(self, probes: ProbeSchedule, arm: int, cost: Cost) -> None:
         """Count the frame as it was played: where nobody could be offloaded to, a probe stays due."""
-        offloads = bool(self._offloads(x))
+        offloads = bool(self._offloading[arm])
         forced = self.forced and offloads
         probes.played(offloads=offloads, forced=forced)
         if forced:
-            probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s(arm))
+            probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s[arm])
 
     def _note_debt(self, safety: Safety, cost: Cost) -> None:
         """Count what the frame cost beyond the device-only arm, where there is one."""
-        X = self._contexts.rows
-        alone = np.flatnonzero(~self._offloads(X))
-        if alone.size:
-            safety.played(cost.total_s, float(self._predict(X)[0][alone[0]]))
+        alone = self._alone_arm()
+        if alone is not None:
+            safety.played(cost.total_s, float(self._expected_s[alone]))
 
     def _rows_of(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
         """Return the regression rows of one frame: one, or the device part and the rest."""
@@ -203,13 +211,9 @@ class FedLinUCBDW:
             return observed_s
         return max(observed_s, self._current_factor().mean(x))
 
-    def _expected_s(self, arm: int) -> float:
-        """What `arm` of the latest contexts is believed to cost."""
-        return float(self._predict(self._contexts.rows)[0][arm])
-
-    def _offloads(self, X: Matrix | Vector) -> npt.NDArray[np.bool_]:
-        """Which arms, rows of X (..., d), use link and edge."""
-        return np.asarray(X[..., self._rest_columns].any(axis=-1), dtype=np.bool_)
+    def _offloads(self, X: Matrix) -> Mask:
+        """Which arms, rows of X (K, d), use link and edge."""
+        return np.asarray(X[:, self._rest_columns].any(axis=1), dtype=np.bool_)
 
     def _current_factor(self) -> Factor:
         """The factor of the member's view, rebuilt by Cholesky when a broadcast changed it."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandits.arrays import Dump, Matrix, Vector, require_finite
+from bandits.arrays import Dump, Vector, require_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +60,42 @@ DEFAULT = LinkSettings()
 
 
 class LinkEstimate:
-    """Mean and spread of the link's time for any amount sent."""
+    """Mean and spread of the link's time for any amount sent.
+
+    Two numbers and their covariance are kept as plain floats: arrays of two cost ten times as much a frame.
+    """
 
     def __init__(self, settings: LinkSettings = DEFAULT) -> None:
         self._settings = settings
-        self._mean = np.array([settings.round_trip_s, settings.unit_s])
-        self._least = 0.01 * self._mean
-        self._covariance = np.diag((settings.prior * self._mean) ** 2)
-        self._usual = self._mean.copy()
+        self._r, self._s = settings.round_trip_s, settings.unit_s
+        self._least_r, self._least_s = 0.01 * self._r, 0.01 * self._s
+        self._rr, self._rs, self._ss = (settings.prior * self._r) ** 2, 0.0, (settings.prior * self._s) ** 2
+        self._usual_r, self._usual_s = self._r, self._s
         self._seen = 1.0
 
     @property
     def mean(self) -> Vector:
         """Round trip in seconds, and seconds a unit."""
-        return self._mean.copy()
+        return np.array([self._r, self._s])
+
+    def expected_s(self, units: float) -> float:
+        """Return what a transfer of `units` is expected to take, seconds."""
+        return self._r + self._s * units
 
     def predict(self, units: Vector) -> tuple[Vector, Vector]:
         """Return expected seconds and their standard deviation for transfers of `units` (K,)."""
-        r, s = self._mean
-        (rr, rs), (_, ss) = self._covariance
-        variance = rr + units * (2.0 * rs + units * ss)
-        return r + s * units, np.sqrt(np.maximum(variance, 0.0))
+        variance = self._rr + units * (2.0 * self._rs + units * self._ss)
+        return self._r + self._s * units, np.sqrt(np.maximum(variance, 0.0))
 
     def pass_time(self, frames: float = 1.0) -> None:
         """Let what is known grow old."""
         settings = self._settings
-        drift = np.array([settings.drift_round_trip, settings.drift_unit])
         keep = math.exp(-frames / settings.memory_frames)
-        self._mean = self._usual + keep * (self._mean - self._usual)
-        self._covariance = keep * keep * self._covariance + np.diag(frames * (drift * self._mean) ** 2)
+        self._r = self._usual_r + keep * (self._r - self._usual_r)
+        self._s = self._usual_s + keep * (self._s - self._usual_s)
+        self._rr = keep * keep * self._rr + frames * (settings.drift_round_trip * self._r) ** 2
+        self._rs *= keep * keep
+        self._ss = keep * keep * self._ss + frames * (settings.drift_unit * self._s) ** 2
         self._bound()
 
     def observe(self, units: float, seconds: float) -> None:
@@ -100,17 +107,18 @@ class LinkEstimate:
         if not (0.0 <= units < math.inf and 0.0 <= seconds < math.inf):
             raise ValueError(f"a transfer of {units} units in {seconds} s is none")
         settings = self._settings
-        h = np.array([1.0, units])
-        expected = float(h @ self._mean)
+        expected_s = self.expected_s(units)
         # What holds a transfer up only ever lengthens it, so one that was fast is hardly noise.
-        noise = settings.floor_s + settings.noise * min(expected, seconds)
-        spread = self._covariance @ h
-        gain = spread / (float(h @ spread) + noise * noise)
-        self._mean = np.maximum(self._mean + gain * (seconds - expected), self._least)
-        self._covariance = self._covariance - np.outer(gain, spread)
-        self._seen += 1.0
-        weight = max(1.0 / self._seen, settings.usual_weight)
-        self._usual = np.exp((1.0 - weight) * np.log(self._usual) + weight * np.log(self._mean))
+        noise = settings.floor_s + settings.noise * min(expected_s, seconds)
+        spread_r, spread_s = self._rr + units * self._rs, self._rs + units * self._ss
+        variance = spread_r + units * spread_s + noise * noise
+        gain_r, gain_s = spread_r / variance, spread_s / variance
+        self._r = max(self._r + gain_r * (seconds - expected_s), self._least_r)
+        self._s = max(self._s + gain_s * (seconds - expected_s), self._least_s)
+        self._rr -= gain_r * spread_r
+        self._rs -= gain_r * spread_s
+        self._ss -= gain_s * spread_s
+        self._note_usual()
         self._bound()
 
     def observe_at_least(self, units: float, seconds: float) -> None:
@@ -119,23 +127,31 @@ class LinkEstimate:
         Raises:
             ValueError: not finite or negative.
         """
-        if not seconds <= float(self._mean @ (1.0, units)):
+        if not seconds <= self.expected_s(units):
             self.observe(units, seconds)
 
+    def _note_usual(self) -> None:
+        """Count the present mean among what is usual."""
+        self._seen += 1.0
+        weight = max(1.0 / self._seen, self._settings.usual_weight)
+        self._usual_r *= (self._r / self._usual_r) ** weight
+        self._usual_s *= (self._s / self._usual_s) ** weight
+
     def _bound(self) -> None:
-        """Keep the covariance symmetric, and no wider than not knowing, relative to the present mean."""
-        most = self._settings.prior * np.maximum(self._mean, self._least)
-        deviations = np.sqrt(np.maximum(self._covariance.diagonal(), 1e-18))
-        shrink = np.minimum(1.0, most / deviations)
-        bounded: Matrix = self._covariance * np.outer(shrink, shrink)
-        self._covariance = 0.5 * (bounded + bounded.T)
+        """Keep what is known no wider than not knowing, relative to the present mean."""
+        prior = self._settings.prior
+        shrink_r = min(1.0, prior * max(self._r, self._least_r) / math.sqrt(max(self._rr, 1e-18)))
+        shrink_s = min(1.0, prior * max(self._s, self._least_s) / math.sqrt(max(self._ss, 1e-18)))
+        self._rr *= shrink_r * shrink_r
+        self._rs *= shrink_r * shrink_s
+        self._ss *= shrink_s * shrink_s
 
     def dump(self) -> Dump:
         """Return mean, covariance and what is usual."""
         return {
-            "mean": self._mean.copy(),
-            "covariance": self._covariance.copy(),
-            "usual": self._usual.copy(),
+            "mean": self.mean,
+            "covariance": np.array([[self._rr, self._rs], [self._rs, self._ss]]),
+            "usual": np.array([self._usual_r, self._usual_s]),
             "seen": self._seen,
         }
 
@@ -145,10 +161,11 @@ class LinkEstimate:
         Raises:
             ValueError: another shape, NaN or infinity.
         """
-        mean = require_finite(state["mean"], (2,), "mean")
-        covariance = require_finite(state["covariance"], (2, 2), "covariance")
-        usual = require_finite(state["usual"], (2,), "usual")
+        mean = require_finite(state["mean"], (2,), "mean").tolist()
+        covariance = require_finite(state["covariance"], (2, 2), "covariance").tolist()
+        usual = require_finite(state["usual"], (2,), "usual").tolist()
         self._seen = max(1.0, float(state["seen"]))
-        self._mean, self._covariance = np.maximum(mean, self._least), covariance.copy()
-        self._usual = np.maximum(usual, self._least)
+        self._r, self._s = max(mean[0], self._least_r), max(mean[1], self._least_s)
+        (self._rr, self._rs), (_, self._ss) = covariance
+        self._usual_r, self._usual_s = max(usual[0], self._least_r), max(usual[1], self._least_s)
         self._bound()
