@@ -1,5 +1,6 @@
 """How long a device waits for what. One frozen value, so that a test or a person sees all of it at once."""
 
+import math
 from dataclasses import dataclass
 
 from bus.errors import ConfigurationError
@@ -13,6 +14,8 @@ class Limits:
         deadline_ms: capture to answer, what is promised.
         fallback_at: part of the deadline after which the wait for an edge worker ends, so that finishing
             locally still has the rest of it.
+        patience: the wait ends sooner, after so many times what finishing locally takes (`patience.py`); 0
+            for no such end.
         frame_period_s: time between captures; 0 is a closed loop, the next when the last is answered.
         wait_edge_s: before the first frame only: how long to wait for an edge worker to announce itself.
         resend_s, resend_most_s: first and longest wait for an upload's acknowledgement, doubling.
@@ -23,6 +26,7 @@ class Limits:
 
     deadline_ms: float = 1000.0
     fallback_at: float = 0.7
+    patience: float = 0.0
     frame_period_s: float = 0.0
     wait_edge_s: float = 10.0
     resend_s: float = 1.0
@@ -39,6 +43,11 @@ class Limits:
         if not 0.0 < self.fallback_at <= 1.0:
             raise ConfigurationError(
                 f"the fallback may start after a part of the deadline in (0, 1], not {self.fallback_at:g}"
+            )
+        if not 0.0 <= self.patience < math.inf:
+            raise ConfigurationError(
+                f"a patience of {self.patience:g} will not do: give how many times what finishing here takes "
+                "an answer is worth waiting for, such as 2, or 0 to wait for the deadline's sake only"
             )
         if min(self.frame_period_s, self.wait_edge_s, self.flush_s) < 0.0:
             raise ConfigurationError(

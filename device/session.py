@@ -260,6 +260,7 @@ class DeviceSession:
         if not event.rows:
             return [Note("warning", "no_warm_start", (("reason", event.reason),))]
         rows = [(np.array(row.context), row.latency_s) for row in event.rows]
+        self.turns.warmed(event.rows)
         self.uploads.join(experience(rows, self._plan.dimension, weight=event.weight), now)
         return [Note("info", "warm_start_done", (("rows", len(rows)),))]
 

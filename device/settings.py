@@ -30,6 +30,7 @@ class DeviceSettings:
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
+        patience: it does so sooner, after so many times what that takes.
         warm_start: rows of early-exit experience, taken once in the life of an install; 0 for none.
         state_dir: what was learnt is kept there over restarts; None forgets it at the end.
         source: "crops", "camera[:device]", a folder of images, an image or a video file.
@@ -61,6 +62,7 @@ class DeviceSettings:
     learner: LearnerSettings = PRACTICE
     deadline_ms: float = 1000.0
     fallback_at: float = 0.7
+    patience: float = 0.0
     warm_start: int = 40
     state_dir: Path | None = None
     source: str = "crops"
@@ -98,6 +100,7 @@ class DeviceSettings:
         return Limits(
             deadline_ms=self.deadline_ms,
             fallback_at=self.fallback_at,
+            patience=self.patience,
             frame_period_s=1.0 / self.fps if self.fps else 0.0,
             wait_edge_s=self.wait_edge_s,
             flush_s=self.flush_s,

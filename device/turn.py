@@ -29,6 +29,7 @@ class Turn:
     head: Head | None = None
     edge: str = ""
     sent_at: float = 0.0
+    give_up_at: float = 0.0
     sent_bytes: int = 0
     reason: str = ""
     refused: bool = False

@@ -11,6 +11,7 @@ the one in play; a newer one takes its place and the older is rejected as `dropp
 This file must never let one policy see what another's turn cost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bandits.policy import Cost, Policy
@@ -18,9 +19,10 @@ from bus.messages import AnsweredBy, InferenceReply, Rejection
 from bus.statistics import DEFAULT_BOUNDS
 from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
 from device.edges import Edges
-from device.events import FallbackFinished, Head
+from device.events import ExitRow, FallbackFinished, Head
 from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
+from device.patience import Patience
 from device.plan import Identity, Plan
 from device.rotation import Rotation
 from device.tally import LATENCIES_KEPT, Tally
@@ -55,6 +57,7 @@ class Turns:
         self._order = Rotation(list(self._policies))
         self._edges = edges
         self._limits = limits
+        self._patience = Patience(limits.patience)
         self._last_turn = 0
         self._turn: Turn | None = None
         self._frame: _Frame | None = None
@@ -80,7 +83,18 @@ class Turns:
         """When the wait for an edge worker ends, None while nobody is waited for."""
         if self._turn is None or self._turn.stage != "waiting":
             return None
-        return self._turn.captured_at + self._limits.wait_s
+        return self._turn.give_up_at
+
+    def warmed(self, rows: Sequence[ExitRow]) -> None:
+        """Learn from the deepest early exits what the whole network takes at most."""
+        depths = [sum(row.context) for row in rows]
+        for row, depth in zip(rows, depths, strict=True):
+            if depth == max(depths):
+                self._patience.played(row.latency_s)
+
+    def wait_s(self, head_s: float) -> float:
+        """Return how long an answer would be waited for after a head that took `head_s`."""
+        return self._patience.wait_s(head_s)
 
     def capture(self, frame: object, now: float, *, key_frame: bool = True) -> list[Command]:
         """Take a frame in: play it, let it wait, or let it replace the one that waits."""
@@ -107,9 +121,13 @@ class Turns:
             return []
         turn.head = head
         if head.top is not None:
+            self._patience.played(head.head_ms / 1000.0)
             return self._answer(turn, "device", *head.top, now=now)
         edge = self._edges.choose(now) if self.link_up else None
-        budget_s = turn.captured_at + self._limits.wait_s - now
+        turn.give_up_at = min(
+            turn.captured_at + self._limits.wait_s, now + self.wait_s(head.head_ms / 1000.0)
+        )
+        budget_s = turn.give_up_at - now
         if edge is None:
             return self._fall_back(turn, "no_edge" if self.link_up else "link_lost")
         if budget_s <= 0.0:
@@ -179,6 +197,8 @@ class Turns:
         turn = self._expect(event.turn, "fallback")
         if turn is None:
             return []
+        assert turn.head is not None
+        self._patience.played((turn.head.head_ms + event.fallback_ms) / 1000.0)
         stages = RemoteStages(fallback_ms=event.fallback_ms)
         return self._answer(turn, "fallback", event.top, event.confidence, now=now, stages=stages)
 

@@ -89,6 +89,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--fallback-at", default=0.7, help="Part of the deadline after which the device finishes by itself."
 )
 @click.option(
+    "--patience",
+    default=0.0,
+    help="Finish by itself sooner, once an answer was waited for so many times as long as that takes; 0: "
+    "wait for as long as --fallback-at lets.",
+)
+@click.option(
     "--warm-start", default=40, help="Rows of early-exit experience before the first frame; 0 for none."
 )
 @click.option(

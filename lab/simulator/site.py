@@ -136,6 +136,7 @@ class _Frames:
         self._sends = self._bits > 0.0
         self._fixed_s = 2.0 * link.delay_s + settings.bus_ms / 1e3
         self._fallback_s = settings.deadline_ms / 1e3 * settings.fallback_at
+        self._patience_s = settings.patience * self._finish_s if settings.patience else np.inf
         self._link = link
         self._reply_loss = settings.channel.reply_loss
         self._expected_hold_s = settings.noise.hiccups * settings.noise.hiccup_ms / 1e3
@@ -158,7 +159,9 @@ class _Frames:
         link_s = moving_s + self._fixed_s + held_up_s
         edge_s = self._edge_s * (factors[1] * now.edge)
         total_s = np.where(self._sends, device_s + link_s + edge_s, device_s)
-        until_s = np.maximum(self._fallback_s, device_s)
+        # What finishing takes at present a device knows (`device/patience.py`).
+        patient_s = device_s + self._patience_s * now.device
+        until_s = np.maximum(np.minimum(self._fallback_s, patient_s), device_s)
         given_up = self._sends & ((total_s > until_s) | reply_lost)
         alone_s = until_s + self._finish_s * (factors[0] * now.device)
         between_s = np.where(given_up, until_s - device_s, np.where(self._sends, link_s, 0.0))

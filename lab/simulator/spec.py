@@ -214,6 +214,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         fps: frames a second and device.
         deadline_ms, fallback_at: as `cans device` has them: after that part of the deadline without an
             answer a device finishes by itself, from the activation that it kept.
+        patience: it does so sooner, after so many times what finishing takes; 0 for no such end.
         traces: folder of recorded links; --traces names another.
         changes: what gets slower for a while.
         exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
@@ -231,6 +232,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     fps: Positive = 1.0
     deadline_ms: Positive = 1000.0
     fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
+    patience: NotNegative = 0.0
     traces: str = ""
     devices_each: Count | None = None
     exit_bias: Positive = 1.0

@@ -28,6 +28,7 @@ from device.events import ExitRow, Head
 from device.frames import VideoFrames, open_source
 from device.inbound import event_of
 from device.limits import Limits
+from device.patience import Patience
 from device.plan import Plan
 from device.policies import BUILDERS, build_policy, require_names
 from device.policy_names import NAMES
@@ -193,6 +194,8 @@ def test_a_flood_of_strangers_fills_neither_memory_nor_the_log() -> None:
         ({"deadline_ms": float("nan")}, "deadline of nan"),
         ({"fallback_at": 0.0}, "part of the deadline"),
         ({"fallback_at": 1.1}, "part of the deadline"),
+        ({"patience": -1.0}, "patience of -1"),
+        ({"patience": float("inf")}, "patience of inf"),
         ({"frame_period_s": -1.0}, "cannot be negative"),
         ({"wait_edge_s": -1.0}, "cannot be negative"),
         ({"flush_s": -1.0}, "cannot be negative"),
@@ -204,6 +207,23 @@ def test_a_flood_of_strangers_fills_neither_memory_nor_the_log() -> None:
 def test_times_that_cannot_work_are_told(change: dict[str, float], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         Limits(**change)  # type: ignore[arg-type]
+
+
+def test_patience_is_a_multiple_of_what_is_left_to_do_here_and_follows_a_device_that_throttles() -> None:
+    patience = Patience(2.0)
+    assert patience.wait_s(0.01) == float("inf")
+    patience.played(0.1)
+    assert patience.wait_s(0.04) == pytest.approx(2.0 * 0.06)
+    assert patience.wait_s(0.2) == 0.0
+    for _ in range(40):
+        patience.played(0.3)
+    assert patience.wait_s(0.04) == pytest.approx(2.0 * 0.26, rel=0.01)
+    endless = Patience(0.0)
+    endless.played(0.1)
+    assert endless.wait_s(0.0) == float("inf")
+    for times in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="is none"):
+            Patience(times)
 
 
 def settings_of(**changes: Any) -> DeviceSettings:

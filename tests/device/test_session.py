@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ from bus import messages as m
 from device import commands as c
 from device import events as e
 from device.session import DeviceSession
-from tests.support.device_parts import LOCAL_HEAD, MODEL, PLAN, REMOTE_HEAD, edge_state, reply, session
+from tests.support.device_parts import (
+    LIMITS,
+    LOCAL_HEAD,
+    MODEL,
+    PLAN,
+    REMOTE_HEAD,
+    edge_state,
+    reply,
+    session,
+)
 
 FOUND = c.Note("info", "edge_worker_found", (("edge", "edge-1"), ("model", MODEL)))
 BACK = c.Note("info", "edge_worker_back", (("edge", "edge-1"), ("model", MODEL)))
@@ -179,6 +189,31 @@ def test_the_wait_ends_at_the_part_of_the_deadline_that_leaves_time_to_finish() 
     made, _ = waiting("edge_only_jpeg")
     assert made.next_deadline() == 1.5
     assert made.handle(e.DeadlinePassed(), 1.4) == []
+
+
+def test_a_patient_device_waits_for_a_multiple_of_what_finishing_takes_it() -> None:
+    made = begun("edge_only_jpeg", limits=dataclasses.replace(LIMITS, patience=2.0))
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    (send,) = made.handle(e.HeadFinished(1, REMOTE_HEAD), 1.003)
+    # Nobody knows yet what finishing takes: the deadline alone ends the wait.
+    assert made.next_deadline() == 1.5
+    made.handle(e.DeadlinePassed(), 1.5)
+    made.handle(e.FallbackFinished(1, 3, 0.25, 40.0), 1.54)
+    made.handle(e.FrameCaptured("f1"), 2.0)
+    (send,) = made.handle(e.HeadFinished(2, REMOTE_HEAD), 2.003)
+    assert isinstance(send, c.SendRequest)
+    assert made.next_deadline() == pytest.approx(2.003 + 2 * 0.04)
+    assert send.request.budget_ms == pytest.approx(80.0)
+    assert made.handle(e.DeadlinePassed(), 2.084) == [c.RunFallback(2, "kept")]
+    made.check()
+
+
+def test_the_deepest_early_exit_says_what_finishing_takes() -> None:
+    made = session("fedlinucb_dw", warm_start=2, limits=dataclasses.replace(LIMITS, patience=2.0))
+    made.handle(e.Started(), 0.0)
+    rows = (e.ExitRow((0.5, 0.0, 0.0, 0.0), 0.1), e.ExitRow((1.1, 0.0, 0.0, 0.0), 0.2))
+    made.handle(e.WarmStartFinished(rows), 0.1)
+    assert made.turns.wait_s(0.05) == pytest.approx(2.0 * 0.15)
 
 
 def test_a_frame_whose_way_out_closed_while_its_head_ran_is_finished_locally() -> None:

@@ -65,9 +65,11 @@ def test_it_plays_what_the_plain_engine_plays(name: str) -> None:
         assert (run.messages, run.bytes) == (plain.messages, plain.bytes)
 
 
-def test_periods_are_to_the_bit_the_turns_of_the_plain_site() -> None:
-    plain = SiteWorld(SITE, 4).turns()
-    site = Site(SITE, 4)
+@pytest.mark.parametrize("patience", [0.0, 1.5])
+def test_periods_are_to_the_bit_the_turns_of_the_plain_site(patience: float) -> None:
+    settings = msgspec.structs.replace(SITE, patience=patience)
+    plain = SiteWorld(settings, 4).turns()
+    site = Site(settings, 4)
     for period in site.periods():
         for place, device in enumerate(site.order):
             turn = next(plain)

@@ -159,6 +159,17 @@ def test_a_device_gives_up_on_a_dead_link_and_finishes_what_it_kept() -> None:
     assert turn.costs[alone] < 0.3
 
 
+def test_a_patient_device_gives_up_after_a_multiple_of_what_finishing_takes() -> None:
+    settings = spec.Site(frames=5, types=(DEAD,), noise=spec.Noise(sigma=0.0, hiccups=0.0), patience=2.0)
+    world = make_world(settings, 1)
+    turn = next(world.turns())
+    jpeg, alone = world.arms.index("0/jpeg"), world.arms.index("end/none")
+    cost = turn.cost_of(jpeg)
+    assert cost.censored
+    assert cost.link_s == pytest.approx(2.0 * turn.costs[alone], rel=0.01)
+    assert cost.total_s == pytest.approx(3.0 * turn.costs[alone], rel=0.05)
+
+
 def test_ours_follows_a_link_that_moves_and_leaves_one_that_dies() -> None:
     def mean(learner: spec.Learner, link: spec.Link, seed: int) -> float:
         site = spec.Site(

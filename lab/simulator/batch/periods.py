@@ -121,6 +121,7 @@ class _Frames:
         self._sends = self._bits > 0.0
         self._fixed_s = np.array([2.0 * link.delay_s + settings.bus_ms / 1e3 for link in links])[:, None]
         self._fallback_s = settings.deadline_ms / 1e3 * settings.fallback_at
+        self._patience_s = settings.patience * self._finish_s if settings.patience else np.inf
         self._links = ManyLinks(links)
 
     def costs(
@@ -136,7 +137,7 @@ class _Frames:
         device_s = self._device_s * factors[..., :1]
         link_s = self._links.transfer_s(at_s[..., None] + device_s, self._bits) + self._fixed_s + held_up_s
         total_s = np.where(self._sends, device_s + link_s + self._edge_s * factors[..., 1:], device_s)
-        until_s = np.maximum(self._fallback_s, device_s)
+        until_s = np.maximum(np.minimum(self._fallback_s, device_s + self._patience_s), device_s)
         given_up = self._sends & (total_s > until_s)
         alone_s = until_s + self._finish_s * factors[..., :1]
         return np.where(given_up, alone_s, total_s), device_s, given_up

@@ -10,7 +10,18 @@ from lab.simulator import spec
 
 _LARGEST_GROUP = 10_000  # installs that `bandits.group.Group` remembers
 _SITE = frozenset(
-    ("network", "frames", "types", "edge_slowness", "bus_ms", "fps", "deadline_ms", "fallback_at", "traces")
+    (
+        "network",
+        "frames",
+        "types",
+        "edge_slowness",
+        "bus_ms",
+        "fps",
+        "deadline_ms",
+        "fallback_at",
+        "patience",
+        "traces",
+    )
 )
 _TYPE = frozenset(("name", "devices", "slowness", "link"))
 _NOISE = frozenset(("sigma", "hiccups", "hiccup_ms"))
