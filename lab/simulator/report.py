@@ -16,6 +16,9 @@ _SIMPLE = ("device_only", "edge_only_uint8", "edge_only_jpeg", "two_arm")
 JOINER_LIMIT = 1.1
 """How much more than a settled member a joiner may pay at first before the page says so in bold."""
 _JOINERS = ("default", "fedlinucb_dw")
+_HONEST, _GUARDED = "honest", "_guard"
+GUARD_LIMIT = 1.1
+"""How many times what they lose where nobody lies honest devices may lose behind the guard, likewise."""
 _DECIMALS = {
     "regret": 2,
     "honest_regret": 2,
@@ -104,16 +107,36 @@ def _in_short(experiment: spec.Experiment, report: Report) -> str:
     said = [
         *_worst_published(experiment, report),
         *_joiners(report),
+        *_guarded(report),
         *_comparison(_where_default_plays(experiment, report), experiment.settle_frames),
     ]
-    if not said:
-        # Teams of several sizes are compared by what one device loses.
-        regret_of = _means(report, "regret_a_device") or _means(report, "regret")
-        regrets = sorted(regret_of.items(), key=lambda pair: pair[1])
-        said = [
-            "regret, least first: " + ", ".join(f"`{name}` {regret:.3g}" for name, regret in regrets) + "."
-        ]
-    return " ".join(said)
+    return " ".join(said or [_least_first(report)])
+
+
+def _least_first(report: Report) -> str:
+    """Return everybody's regret; of teams of several sizes what one device loses."""
+    regret_of = _means(report, "regret_a_device") or _means(report, "regret")
+    regrets = sorted(regret_of.items(), key=lambda pair: pair[1])
+    return "regret, least first: " + ", ".join(f"`{name}` {regret:.3g}" for name, regret in regrets) + "."
+
+
+def _guarded(report: Report) -> list[str]:
+    """Return what lies cost honest devices at worst, without the guard and with it, against nobody lying."""
+    regrets = _means(report, "honest_regret")
+    if not regrets.get(_HONEST):
+        return []
+    ratios = {name: regret / regrets[_HONEST] for name, regret in regrets.items()}
+    said = []
+    for which, guarded in (("Without the guard", False), ("With the guard", True)):
+        some = {name: ratio for name, ratio in ratios.items() if name.endswith(_GUARDED) == guarded}
+        worst = max(some, key=some.__getitem__, default="")
+        if worst:
+            sentence = (
+                f"{which} the regret of honest devices is at most {some[worst]:.2f} times what it is where "
+                f"nobody lies (`{worst}`)."
+            )
+            said.append(f"**{sentence}**" if guarded and some[worst] > GUARD_LIMIT else sentence)
+    return [" ".join(said)]
 
 
 def _where_default_plays(experiment: spec.Experiment, report: Report) -> Report:

@@ -22,6 +22,7 @@ def page(
     *,
     later: dict[str, float] | None = None,
     joiners: dict[str, float] | None = None,
+    honest: dict[str, float] | None = None,
     **more: object,
 ) -> str:
     experiment = spec.Experiment(
@@ -38,6 +39,8 @@ def page(
     }
     for name, mean in (later or {}).items():
         report["policies"][name]["later_mean_ms"] = figure(mean)
+    for name, regret in (honest or {}).items():
+        report["policies"][name]["honest_regret"] = figure(regret)
     (folder / "figures").mkdir(exist_ok=True)
     drawn = [folder / "figures" / f"regret.{kind}" for kind in ("svg", "png")]
     for path in drawn:
@@ -101,3 +104,18 @@ def test_what_a_joiner_pays_at_first_is_said_and_loudly_if_it_is_much(
     assert said in text
     assert "With `linucb`" not in text
     assert "joiner" not in page(tmp_path, {"fedlinucb_dw": 50.0})
+
+
+@pytest.mark.parametrize(("worst", "loud"), [(2.19, False), (2.21, True)])
+def test_what_lies_cost_the_honest_is_said_and_loudly_if_the_guard_lets_them(
+    tmp_path: Path, worst: float, loud: bool
+) -> None:
+    honest = {"honest": 2.0, "sign_flip": 8.0, "sign_flip_guard": worst, "scale_guard": 1.0}
+    text = page(tmp_path, dict.fromkeys(honest, 50.0), honest=honest)
+    said = f"With the guard the regret of honest devices is at most {worst / 2.0:.2f} times"
+    assert "Without the guard the regret of honest devices is at most 4.00 times" in text
+    assert (f"**{said}" in text) == loud
+    assert said in text
+    assert "least first" not in text
+    assert "honest devices" not in page(tmp_path, {"honest": 50.0})
+    assert "with the guard" not in page(tmp_path, {"honest": 50.0}, honest={"honest": 2.0}).lower()
