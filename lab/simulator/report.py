@@ -128,7 +128,9 @@ def _guarded(report: Report) -> list[str]:
     ratios = {name: regret / regrets[_HONEST] for name, regret in regrets.items()}
     said = []
     for which, guarded in (("Without the guard", False), ("With the guard", True)):
-        some = {name: ratio for name, ratio in ratios.items() if name.endswith(_GUARDED) == guarded}
+        # Who plays with no guard beside is no liar's company, but a rival.
+        names = [name for name in ratios if f"{name}{_GUARDED}" in ratios]
+        some = {name: ratios[name] for each in names for name in [f"{each}{_GUARDED}" if guarded else each]}
         worst = max(some, key=some.__getitem__, default="")
         if worst:
             sentence = (

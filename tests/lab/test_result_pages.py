@@ -110,7 +110,7 @@ def test_what_a_joiner_pays_at_first_is_said_and_loudly_if_it_is_much(
 def test_what_lies_cost_the_honest_is_said_and_loudly_if_the_guard_lets_them(
     tmp_path: Path, worst: float, loud: bool
 ) -> None:
-    honest = {"honest": 2.0, "sign_flip": 8.0, "sign_flip_guard": worst, "scale_guard": 1.0}
+    honest = {"honest": 2.0, "sign_flip": 8.0, "sign_flip_guard": worst, "device_only": 99.0}
     text = page(tmp_path, dict.fromkeys(honest, 50.0), honest=honest)
     said = f"With the guard the regret of honest devices is at most {worst / 2.0:.2f} times"
     assert "Without the guard the regret of honest devices is at most 4.00 times" in text
