@@ -62,7 +62,7 @@ DEFAULT = LinkSettings()
 class LinkEstimate:
     """Mean and spread of the link's time for any amount sent.
 
-    Two numbers and their covariance are kept as plain floats: arrays of two cost ten times as much a frame.
+    Two numbers and their covariance are kept as plain floats: on arrays of two, numpy's overhead is the cost.
     """
 
     def __init__(self, settings: LinkSettings = DEFAULT) -> None:

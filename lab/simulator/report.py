@@ -127,17 +127,16 @@ def _guarded(report: Report) -> list[str]:
         return []
     ratios = {name: regret / regrets[_HONEST] for name, regret in regrets.items()}
     said = []
-    for which, guarded in (("Without the guard", False), ("With the guard", True)):
+    for which, guarded in (("Without the guard", ""), ("With the guard", _GUARDED)):
         # Who plays with no guard beside is no liar's company, but a rival.
-        names = [name for name in ratios if f"{name}{_GUARDED}" in ratios]
-        some = {name: ratios[name] for each in names for name in [f"{each}{_GUARDED}" if guarded else each]}
-        worst = max(some, key=some.__getitem__, default="")
+        some = [f"{name}{guarded}" for name in ratios if f"{name}{_GUARDED}" in ratios]
+        worst = max(some, key=ratios.__getitem__, default="")
         if worst:
             sentence = (
-                f"{which} the regret of honest devices is at most {some[worst]:.2f} times what it is where "
+                f"{which} the regret of honest devices is at most {ratios[worst]:.2f} times what it is where "
                 f"nobody lies (`{worst}`)."
             )
-            said.append(f"**{sentence}**" if guarded and some[worst] > GUARD_LIMIT else sentence)
+            said.append(f"**{sentence}**" if guarded and ratios[worst] > GUARD_LIMIT else sentence)
     return [" ".join(said)]
 
 
