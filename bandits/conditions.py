@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.arrays import Dump, Matrix, Vector
+from bandits.between import Between
 from bandits.factor import Factor
-from bandits.link_estimate import LinkEstimate
-from bandits.policy import Cost
+from bandits.policy import Cost, LinkCheck
 from bandits.settings import Settings
 from bandits.slowness_estimate import SlownessEstimate
 
@@ -32,7 +32,7 @@ class Conditions:
         self._edge_columns[link_column] = False
         self._link_column = link_column
         self._regularisation = settings.regularisation
-        self._link = LinkEstimate(settings.link_settings)
+        self._between = Between(settings.link_settings)
         measured = settings.slowness == "measured"
         self._device = SlownessEstimate(settings.slowness_settings) if measured else None
         self._edge = SlownessEstimate(settings.slowness_settings) if measured else None
@@ -45,19 +45,20 @@ class Conditions:
 
     def between(self, X: Matrix, offloads: npt.NDArray[np.bool_]) -> tuple[Vector, Vector]:
         """Return mean and standard deviation, each (K,), of the seconds between device and edge."""
-        mean_s, spread_s = self._link.predict(X[:, self._link_column])
+        mean_s, spread_s = self._between.predict(X[:, self._link_column])
         return offloads * mean_s, offloads * spread_s
 
     def rows(self, x: Vector, cost: Cost, factor: Factor) -> tuple[Matrix, Vector]:
         """Learn from one frame, and return the rows (m, d) and costs (m,) that theta is to be taught.
 
         A reply that never came says that the link took at least what was waited for, and nothing of the
-        edge. A refusal is what offloading costs at present, whatever is sent: with what the device then did
-        by itself it counts as a round trip, which is believed for as long as an outage is.
+        edge, until a check says that the link is clear of it (`between.py`). A refusal is what offloading
+        costs at present, whatever is sent, with what the device then did by itself.
         """
         self._pass_time()
         device, rest = x * self._device_columns, x * self._edge_columns
         if not rest.any() and x[self._link_column] == 0.0:
+            self._between.stayed()
             return device[None, :], np.array([self._usual(self._device, device, cost.total_s, factor)])
         device_s = cost.total_s if cost.device_s is None else cost.device_s
         rest_s = max(0.0, cost.total_s - device_s)
@@ -66,20 +67,25 @@ class Conditions:
         if cost.censored:
             self._learn_bound(units, rest_s, self._slow(self._edge) * max(0.0, factor.mean(rest)), cost)
             return device[None, :], np.array([usual_device_s])
-        link_s = min(self._link.expected_s(units) if cost.link_s is None else cost.link_s, rest_s)
+        link_s = min(self._between.expected_s(units) if cost.link_s is None else cost.link_s, rest_s)
         if cost.link_s is None:
             return np.stack([device, rest]), np.array([usual_device_s, rest_s - link_s])
-        self._link.observe(units, link_s)
+        wait_s = min(cost.wait_s, link_s)
+        self._between.answered(units, link_s - wait_s, wait_s)
         usual_edge_s = self._usual(self._edge, rest, rest_s - link_s, factor)
         return np.stack([device, rest]), np.array([usual_device_s, usual_edge_s])
 
+    def link_checked(self, check: LinkCheck) -> None:
+        """Learn from the link alone."""
+        self._between.checked(check)
+
     def _learn_bound(self, units: float, rest_s: float, edge_s: float, cost: Cost) -> None:
-        """Teach the link what a frame without an answer says of it."""
+        """Learn what a frame without an answer says of what lies between."""
         if cost.refused:
-            self._link.observe_at_least(0.0, max(0.0, rest_s - edge_s))
+            self._between.refused(max(0.0, rest_s - edge_s))
             return
         waited_s = rest_s if cost.link_s is None else cost.link_s
-        self._link.observe_at_least(units, max(0.0, waited_s - edge_s))
+        self._between.waited(units, max(0.0, waited_s - edge_s))
 
     def _usual(
         self, estimate: SlownessEstimate | None, x: Vector, measured_s: float, factor: Factor
@@ -98,7 +104,7 @@ class Conditions:
         return 1.0 if estimate is None else estimate.factor
 
     def _pass_time(self) -> None:
-        self._link.pass_time()
+        self._between.pass_time()
         for estimate in (self._device, self._edge):
             if estimate is not None:
                 estimate.pass_time()
@@ -106,7 +112,7 @@ class Conditions:
     def dump(self) -> Dump:
         """Return all estimates."""
         return {
-            "link": self._link.dump(),
+            "between": self._between.dump(),
             "device": None if self._device is None else self._device.dump(),
             "edge": None if self._edge is None else self._edge.dump(),
         }
@@ -117,7 +123,7 @@ class Conditions:
         Raises:
             ValueError: an invalid estimate.
         """
-        self._link.load(state["link"])
+        self._between.load(state["between"] if "between" in state else state["link"])
         for estimate, saved in ((self._device, state["device"]), (self._edge, state["edge"])):
             if estimate is not None and saved is not None:
                 estimate.load(saved)

@@ -21,7 +21,7 @@ from bandits.conditions import Conditions
 from bandits.factor import Factor
 from bandits.member import Member
 from bandits.offsets import ArmOffsets
-from bandits.policy import Contexts, Cost
+from bandits.policy import Contexts, Cost, LinkCheck
 from bandits.probing import ProbeSchedule
 from bandits.safety import Safety
 from bandits.settings import Settings
@@ -87,6 +87,7 @@ class FedLinUCBDW:
             if settings.probe_after_frames is None
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
+        self._looked = False  # at what the device-only arm really costs
         self._safety = None if settings.safety is None else Safety(settings.safety, settings.safety_frames)
         self._conditions = (
             Conditions(self._device_columns, link_column, settings)
@@ -138,11 +139,22 @@ class FedLinUCBDW:
         own_s = self.beta_s * width
         arm, self.forced = self._choose(self._expected_s - own_s - self.settings.link_optimism * spread_s)
         alone = self._alone_arm()
-        if self._safety is not None and alone is not None and self._offloading[arm]:
+        if alone is not None and self._offloading[arm]:
             upper_s = float(self._expected_s[arm] + own_s[arm] + spread_s[arm])
-            if not self._safety.allows(upper_s, float(self._expected_s[alone])):
+            if self._look_due(arm, alone) or not self._is_safe(upper_s, alone):
                 arm, self.forced = alone, False
         return arm
+
+    def _look_due(self, arm: int, alone: int) -> bool:
+        """Whether what is believed of the device-only arm is to be seen once before `arm` is played."""
+        times = self.settings.look_within
+        if self._looked or times is None:
+            return False
+        return bool(self._expected_s[alone] <= times * self._expected_s[arm])
+
+    def _is_safe(self, upper_s: float, alone: int) -> bool:
+        """Whether an arm that costs at most `upper_s` may be played."""
+        return self._safety is None or self._safety.allows(upper_s, float(self._expected_s[alone]))
 
     def _choose(self, score: Vector) -> tuple[int, bool]:
         """Return the arm of the lowest score, and whether it was forced off the device."""
@@ -168,6 +180,7 @@ class FedLinUCBDW:
             ValueError: no such arm in the latest contexts.
         """
         x = self._contexts.row(arm)
+        self._looked = self._looked or not self._offloading[arm]
         if self._probes is not None:
             self._note_probe(self._probes, arm, cost)
         if self._safety is not None:
@@ -180,6 +193,16 @@ class FedLinUCBDW:
         # What was never answered says nothing of an arm, beside the estimates that have taken it.
         if self._offsets is not None and not (self._conditions is not None and cost.censored):
             self._offsets.observe(arm, X.sum(axis=0), float(y.sum()))
+
+    @property
+    def heeds_link_checks(self) -> bool:
+        """As `HeedsLinkChecks.heeds_link_checks`."""
+        return self._conditions is not None and self.settings.link_checks
+
+    def link_checked(self, check: LinkCheck) -> None:
+        """As `HeedsLinkChecks.link_checked`."""
+        if self._conditions is not None:
+            self._conditions.link_checked(check)
 
     def _note_probe(self, probes: ProbeSchedule, arm: int, cost: Cost) -> None:
         """Count the frame as it was played: where nobody could be offloaded to, a probe stays due."""
@@ -230,6 +253,7 @@ class FedLinUCBDW:
             "probes": None if self._probes is None else self._probes.dump(),
             "safety": None if self._safety is None else self._safety.dump(),
             "conditions": None if self._conditions is None else self._conditions.dump(),
+            "looked": self._looked,
         }
 
     def load(self, state: Dump) -> None:
@@ -247,3 +271,4 @@ class FedLinUCBDW:
         if self._conditions is not None and state.get("conditions") is not None:
             self._conditions.load(state["conditions"])
         self.member.load(state["member"])
+        self._looked = bool(state.get("looked", False))  # not in states of 0.1

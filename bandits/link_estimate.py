@@ -42,8 +42,8 @@ class LinkSettings:
     prior: float = 1.0
     memory_frames: float = 10.0
     usual_weight: float = 0.02
-    drift_round_trip: float = 0.1
-    drift_unit: float = 0.1
+    drift_round_trip: float = 0.2
+    drift_unit: float = 0.2
     noise: float = 0.2
     floor_s: float = 0.002
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.arrays import Dump, Matrix, Vector, require_finite
-from bandits.link_estimate import DEFAULT, LinkEstimate, LinkSettings
-from bandits.policy import Contexts, Cost
+from bandits.between import Between
+from bandits.link_estimate import DEFAULT, LinkSettings
+from bandits.policy import Contexts, Cost, LinkCheck
 from bandits.probing import ProbeSchedule
 
 
@@ -25,6 +26,7 @@ class Neurosurgeon:
         link: of the bandwidth's estimate.
         probe_after_frames: device-only frames before one is offloaded to measure the bandwidth.
         probe_largest_gap_frames: bound of the gap's doubling.
+        link_checks: whether the bandwidth's estimate heeds link checks too.
         name: how tables call it.
 
     Raises:
@@ -40,14 +42,16 @@ class Neurosurgeon:
         link: LinkSettings = DEFAULT,
         probe_after_frames: int = 32,
         probe_largest_gap_frames: int = 256,
+        link_checks: bool = True,
         name: str = "neurosurgeon",
     ) -> None:
         self.name = name
         self._compute_s = require_finite(compute_s, (None,), "compute_s").copy()
         self._column = link_column
         self._contexts = Contexts(dimension)
-        self._link = LinkEstimate(link)
+        self._between = Between(link)
         self._probes = ProbeSchedule(probe_after_frames, probe_largest_gap_frames)
+        self.heeds_link_checks = link_checks
         self._forced = False
 
     def select(self, contexts: Matrix) -> int:
@@ -75,26 +79,34 @@ class Neurosurgeon:
         """
         units = float(self._contexts.row(arm)[self._column])
         expected = float(self._predict(self._contexts.rows)[arm])
-        self._link.pass_time()
+        self._between.pass_time()
         offloads = units > 0.0
         self._probes.played(offloads=offloads, forced=self._forced and offloads)
         if not offloads:
+            self._between.stayed()
             return
         self._probes.learned(cheaper=not cost.censored and cost.total_s < expected)
         link_s = max(0.0, cost.total_s - float(self._compute_s[arm])) if cost.link_s is None else cost.link_s
-        if cost.censored:
-            self._link.observe_at_least(units, link_s)
+        if cost.refused:
+            self._between.refused(link_s)
+        elif cost.censored:
+            self._between.waited(units, link_s)
         else:
-            self._link.observe(units, link_s)
+            wait_s = min(cost.wait_s, link_s)
+            self._between.answered(units, link_s - wait_s, wait_s)
+
+    def link_checked(self, check: LinkCheck) -> None:
+        """As `HeedsLinkChecks.link_checked`."""
+        self._between.checked(check)
 
     def _predict(self, X: Matrix) -> Vector:
         units = X[:, self._column]
-        predicted: Vector = self._compute_s + (units > 0.0) * self._link.predict(units)[0]
+        predicted: Vector = self._compute_s + (units > 0.0) * self._between.predict(units)[0]
         return predicted
 
     def dump(self) -> Dump:
         """Return what is believed of the link, and the place in the schedule."""
-        return {"link": self._link.dump(), "probes": self._probes.dump()}
+        return {"between": self._between.dump(), "probes": self._probes.dump()}
 
     def load(self, state: Dump) -> None:
         """Take over what `dump` returned.
@@ -102,5 +114,5 @@ class Neurosurgeon:
         Raises:
             ValueError: a state that is not finite.
         """
-        self._link.load(state["link"])
+        self._between.load(state["between"])
         self._probes.load(state["probes"])

@@ -6,7 +6,7 @@ given; the same calls always give the same choices.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Cost:
         device_s: head + encode on the device, seconds; None where only the total is known.
         link_s: between device and edge worker, seconds: both ways, the bus, and waiting there for a free
             worker; of a censored cost what was waited in vain, a lower bound; None where it is not known.
+        wait_s: the part of `link_s` that is known to be waiting for a free edge worker.
         censored: `total_s` is a lower bound only (no reply before the deadline, or a refusal).
         refused: the edge worker answered, but would not do it; the device has finished by itself.
 
@@ -33,6 +34,7 @@ class Cost:
     total_s: float
     device_s: float | None = None
     link_s: float | None = None
+    wait_s: float = 0.0
     censored: bool = False
     refused: bool = False
 
@@ -40,7 +42,7 @@ class Cost:
         """Refuse what would poison a regression."""
         if not math.isfinite(self.total_s):
             raise ValueError(f"total_s is {self.total_s}, expected a finite number")
-        for name in ("device_s", "link_s"):
+        for name in ("device_s", "link_s", "wait_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite duration in seconds")
@@ -49,6 +51,43 @@ class Cost:
     def rest_s(self) -> float | None:
         """Link, queue and edge worker, seconds; None where only the total is known."""
         return None if self.device_s is None else max(0.0, self.total_s - self.device_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCheck:
+    """A message to the broker that nobody answers but the broker, which acknowledges it.
+
+    Attributes:
+        units: of the contexts' link column, that the message was long.
+        seconds: until its acknowledgement, or so far.
+        at_least: it is still on its way: `seconds` is a lower bound.
+
+    Raises:
+        ValueError: no length, or a time that is negative or not finite.
+    """
+
+    units: float
+    seconds: float
+    at_least: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would poison an estimate."""
+        if not (0.0 < self.units < math.inf and 0.0 <= self.seconds < math.inf):
+            raise ValueError(f"a link check of {self.units} units in {self.seconds} s is none")
+
+
+@runtime_checkable
+class HeedsLinkChecks(Protocol):
+    """A policy that may want to be told how its link does while nothing is offloaded."""
+
+    @property
+    def heeds_link_checks(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def link_checked(self, check: LinkCheck) -> None:
+        """Learn from one check; comes at any time between two frames, or not at all."""
+        ...
 
 
 class Policy(Protocol):
@@ -75,6 +114,11 @@ class Policy(Protocol):
     def load(self, state: Dump) -> None:
         """Take over a state that `dump` of an equally configured policy returned."""
         ...
+
+
+def heeds_link_checks(policy: Policy) -> TypeGuard[HeedsLinkChecks]:
+    """Whether a policy wants to be told."""
+    return isinstance(policy, HeedsLinkChecks) and policy.heeds_link_checks
 
 
 class Contexts:

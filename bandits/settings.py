@@ -38,6 +38,7 @@ class Settings:
             own estimate (`link_estimate.py`), so that theta holds only what devices of a type have in common.
         link_optimism: exploration of the link, in standard deviations of that estimate.
         link_settings: of that estimate.
+        link_checks: whether that estimate heeds link checks too (`bandits.policy.LinkCheck`).
         slowness: "shared" takes device and edge to be as the group knows them; "measured" lets each device
             follow how slow they are at present (`slowness_estimate.py`). It needs a measured link.
         slowness_settings: of those estimates.
@@ -45,6 +46,9 @@ class Settings:
         offset_forgetting: how fast offsets forget, 1 for never.
         probe_after_frames: forced offload after so many device-only frames (`probing.py`), None for never.
         probe_largest_gap_frames: bound of its doubling.
+        look_within: the device-only arm is played once before anything that offloads, if it is believed to
+            cost at most so many times as much; None for never. Early exits may lie about the layers that
+            a device will not run again while it believes them.
         safety: how much dearer than the device-only arm a device may become for good (`safety.py`), as a
             share; None for no such bound.
         safety_frames: how much dearer for once, in costs of the device-only arm.
@@ -62,14 +66,16 @@ class Settings:
     view: View = "fresh"
     start: Start = "ridge"
     link: Link = "learned"
-    link_optimism: float = 0.1
+    link_optimism: float = 0.3
     link_settings: LinkSettings = DEFAULT_LINK
+    link_checks: bool = False
     slowness: Slowness = "shared"
     slowness_settings: SlownessSettings = DEFAULT_SLOWNESS
     offset_pseudo_rows: float | None = 2.0
     offset_forgetting: float = 1.0
     probe_after_frames: int | None = 32
     probe_largest_gap_frames: int = 256
+    look_within: float | None = None
     safety: float | None = None
     safety_frames: float = 10.0
 
@@ -89,11 +95,13 @@ class Settings:
             raise ValueError("feedback 'total' says nothing of the link alone: it needs link 'learned'")
         if self.safety is not None:
             Safety(self.safety, self.safety_frames)
-        for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism"):
+        for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism", "look_within"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")
 
 
-PRACTICE = Settings(link="measured", slowness="measured", beta_prior=0.3, safety=0.1)
+PRACTICE = Settings(
+    link="measured", slowness="measured", beta_prior=0.1, link_checks=True, look_within=2.0, safety=0.1
+)
 """What devices run and experiments call `default`: tuned as docs/results/tuning.md tells."""

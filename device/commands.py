@@ -69,9 +69,15 @@ class RejectFrame:
 
 @dataclass(frozen=True, slots=True)
 class PublishFeedback:
-    """Publish what a turn cost; lost silently if the link is down."""
+    """Publish what a turn cost; lost silently if the link is down.
+
+    Attributes:
+        check: number of the link check that its acknowledgement is: publish at QoS 1, and answer with
+            `LinkChecked` or `LinkCheckFailed`; 0 for none.
+    """
 
     feedback: Feedback
+    check: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,21 @@ class LinkWentDown:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkChecked:
+    """The broker has acknowledged the feedback that was link check `number`, after so many seconds."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCheckFailed:
+    """Feedback that was a link check could not be handed to the broker, or nobody knows."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeAnnounced:
     """The retained state of an edge worker, or its will."""
 
@@ -244,6 +259,8 @@ Event = (
     | RejectionArrived
     | LinkCameUp
     | LinkWentDown
+    | LinkChecked
+    | LinkCheckFailed
     | EdgeAnnounced
     | GroupBroadcast
     | BadMessageArrived

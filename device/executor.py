@@ -175,9 +175,8 @@ class Executor:
                 self._send_upload(command)
             case do.SaveSnapshot():
                 self._spawn(self._save(command), "snapshot")
-            case do.PublishFeedback(feedback):
-                topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)
-                self._out.put(Outgoing(topic, encode(FEEDBACK, feedback), qos=FEEDBACK.qos))
+            case do.PublishFeedback():
+                self._publish_feedback(command)
             case do.Answer():
                 self._log.debug("answer", seq=command.seq, policy=command.policy, top=command.top)
             case do.RejectFrame():
@@ -271,6 +270,24 @@ class Executor:
         else:
             self._sending = False
             self._post(ev.RequestSent(command.turn))
+
+    def _publish_feedback(self, command: do.PublishFeedback) -> None:
+        topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)
+        payload = encode(FEEDBACK, command.feedback)
+        if command.check:
+            self._spawn(self._check_link(command.check, topic, payload), "link check")
+        else:
+            self._out.put(Outgoing(topic, payload, qos=FEEDBACK.qos))
+
+    async def _check_link(self, number: int, topic: str, payload: bytes) -> None:
+        """Publish feedback past the outbox, in which it would wait, and time the acknowledgement."""
+        began = time.monotonic()
+        try:
+            await self._control.publish(topic, payload, qos=1)
+        except (LinkError, LocalProtocolError):
+            self._post(ev.LinkCheckFailed(number))
+        else:
+            self._post(ev.LinkChecked(number, time.monotonic() - began))
 
     def _send_upload(self, command: do.SendUpload) -> None:
         upload = command.upload

@@ -15,6 +15,8 @@ def metrics_of(turns: Turns, uploads: Uploads | None, saver: Saver) -> dict[str,
         "turns_dropped": sum(tally.rejected.get("dropped", 0) for tally in tallies),
         "turns_masked": sum(tally.masked for tally in tallies),
         "late_replies": turns.late_replies,
+        "link_checks": turns.link_checks.done,
+        "link_check_ms": 1000.0 * turns.link_checks.latest_s,
         "payload_bytes": sum(tally.payload_bytes for tally in tallies),
         "snapshots_failing": saver.failing,
     }

@@ -187,6 +187,10 @@ class DeviceSession:
                 return self.saver.saved(number)
             case e.SnapshotFailed(number, reason):
                 return self.saver.failed(number, reason, now)
+            case e.LinkChecked(number, seconds):
+                return self.turns.link_checked(number, seconds)
+            case e.LinkCheckFailed(number):
+                return self.turns.link_check_failed(number)
             case e.LinkCameUp(link):
                 return self._link_came_up(link)
             case e.LinkWentDown():

@@ -22,6 +22,7 @@ from device.edges import Edges
 from device.events import ExitRow, FallbackFinished, Head
 from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
+from device.link_checks import LinkChecks
 from device.patience import Patience
 from device.plan import Identity, Plan
 from device.rotation import Rotation
@@ -45,6 +46,7 @@ class Turns:
         tallies: by policy name.
         late_replies: answers to requests that nobody waits for any more: late, doubled, or never ours.
         link_up: whether requests can be sent.
+        link_checks: how the link does while nothing is offloaded.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Turns:
         self.tallies = {name: Tally() for name in self._policies}
         self.late_replies = 0
         self.link_up = False
+        self.link_checks = LinkChecks(plan, policies)
 
     @property
     def captured(self) -> int:
@@ -192,6 +195,16 @@ class Turns:
             return []
         return self._fall_back(turn, "deadline")
 
+    def link_checked(self, number: int, seconds: float) -> list[Command]:
+        """Tell the policies how the link does."""
+        self.link_checks.ended(number, seconds)
+        return []
+
+    def link_check_failed(self, number: int) -> list[Command]:
+        """Let the next frame begin another one."""
+        self.link_checks.failed(number)
+        return []
+
     def fallback_finished(self, event: FallbackFinished, now: float) -> list[Command]:
         """Answer with what was finished locally."""
         turn = self._expect(event.turn, "fallback")
@@ -247,6 +260,7 @@ class Turns:
         frame = self._frame
         assert frame is not None
         name = frame.to_play.pop(0)
+        self.link_checks.look(now)
         if name in self._heeding:
             self._heeding[name].key_frame = frame.key_frame
         arm = self._policies[name].select(self._plan.contexts)
@@ -287,7 +301,8 @@ class Turns:
         tally.deadlines_met += total_ms <= self._limits.deadline_ms
         answer = Answer(turn.seq, turn.policy, top, confidence, by, total_ms)
         feedback = feedback_of(turn, self._identity, self._plan, answer, stages or NO_STAGES, self._limits)
-        return [answer, PublishFeedback(feedback), *self._end_turn(now)]
+        check = 0 if by == "edge" else self.link_checks.begin(now)
+        return [answer, PublishFeedback(feedback, check), *self._end_turn(now)]
 
     def _end_turn(self, now: float) -> list[Command]:
         """Go on with the frame's next policy, the frame that waits, or nothing."""
@@ -329,7 +344,8 @@ def _cost_of(turn: Turn, by: AnsweredBy, spent_s: float, device_s: float, stages
     if by == "device":
         return Cost(spent_s, device_s)
     if by == "edge":
-        return Cost(spent_s, device_s, (stages.link_ms + stages.queue_ms) / 1000.0)
+        waited_s = stages.queue_ms / 1000.0
+        return Cost(spent_s, device_s, stages.link_ms / 1000.0 + waited_s, waited_s)
     # Not a missing row: the frame has cost that much at least. Finishing here was no waiting.
     waited_s = max(0.0, spent_s - device_s - stages.fallback_ms / 1000.0)
     return Cost(spent_s, device_s, waited_s, censored=True, refused=turn.refused)

@@ -69,6 +69,13 @@ class NetworkTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Return the contexts, shape (K, d)."""
         return np.array(self.contexts)
 
+    @property
+    def units_per_bit(self) -> float:
+        """Units of the column link.bits that a bit is; 0 where no arm sends anything."""
+        most = int(np.argmax(self.payload_bytes))
+        bits = 8.0 * self.payload_bytes[most]
+        return self.contexts[most][self.columns.index("link.bits")] / bits if bits else 0.0
+
     def save(self, path: Path) -> None:
         """Write it as JSON, one field a line.
 

@@ -18,7 +18,7 @@ from lab.simulator.lies import lies_of
 from lab.simulator.post import DevicePost, GroupPost
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Turn, World, stream
+from lab.simulator.world import Turn, World, stream, tell_of_link
 
 _MESSAGES = 9  # stream; those of worlds and of other teams are smaller
 
@@ -59,6 +59,7 @@ class FederatedTeam:
         self._keys = keys
         lies = lies_of(world)
         settings = settings_of(learner)
+        self._heeding = settings.link == "measured" and settings.link_checks
         self.policies = [
             FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
         ]
@@ -95,6 +96,8 @@ class FederatedTeam:
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
         """As `Team.update`."""
         self.policies[turn.device].update(arm, cost)
+        if self._heeding:
+            tell_of_link(self.policies[turn.device], turn, cost)
         self._posts[turn.device].send_due(turn.at_s)
         self._channel.play(turn.at_s)
 
@@ -124,6 +127,7 @@ def settings_of(learner: spec.Family) -> Settings:
             memory_frames=learner.link_memory_frames,
             usual_weight=learner.link_usual_weight,
         ),
+        link_checks=learner.link_checks,
         slowness=learner.slowness,
         slowness_settings=SlownessSettings(
             drift=learner.slowness_drift,
@@ -133,6 +137,7 @@ def settings_of(learner: spec.Family) -> Settings:
         offset_pseudo_rows=learner.offset_pseudo_rows if learner.offsets else None,
         offset_forgetting=learner.offset_forgetting,
         probe_after_frames=learner.probe_after_frames if learner.probes else None,
+        look_within=learner.look_within,
         safety=learner.safety,
         safety_frames=learner.safety_frames,
         probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),

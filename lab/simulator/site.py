@@ -7,10 +7,12 @@ real machine, so the misfit that a learner meets here is a measured one. All of 
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from bandits.offline import experience, next_exit
+from bandits.policy import LinkCheck
 from bandits.statistics import Statistics
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
@@ -75,12 +77,16 @@ class SiteWorld:
             waits = queues[device].exponential()
             lost = bool(replies[device].random() < settings.channel.reply_loss)
             kind, now = frames[device], self._changes.at(device, at_s)
-            delay_s = held_up * held_up_s + waits * now.wait_s
+            wait_s = waits * now.wait_s
+            delay_s = held_up * held_up_s + wait_s
             costs, device_costs, link_costs, censored = kind.costs(
                 at_s, factors, delay_s, now, reply_lost=lost
             )
             means = kind.means(at_s, now)
-            yield Turn(at_s, device, self._contexts, means, costs, device_costs, link_costs, censored)
+            check = partial(kind.check, at_s, self._stays[device].period_s, now)
+            yield Turn(
+                at_s, device, self._contexts, means, costs, device_costs, link_costs, censored, wait_s, check
+            )
 
     def device_means(self, device: int) -> Vector:
         """As `World.device_means`."""
@@ -138,8 +144,20 @@ class _Frames:
         self._fallback_s = settings.deadline_ms / 1e3 * settings.fallback_at
         self._patience_s = settings.patience * self._finish_s if settings.patience else np.inf
         self._link = link
+        self._check_bits = 8.0 * settings.check_bytes
+        self._check_units = self._check_bits * table.units_per_bit
         self._reply_loss = settings.channel.reply_loss
         self._expected_hold_s = settings.noise.hiccups * settings.noise.hiccup_ms / 1e3
+
+    def check(self, at_s: float, period_s: float, now: Conditions, after_s: float) -> LinkCheck | None:
+        """Return what a check of the link says until the next frame, if there is one, and time for it."""
+        left_s = period_s - after_s
+        if left_s <= 0.0 or self._check_units == 0.0:
+            return None
+        begin_s = np.array([at_s + after_s])
+        moving_s = self._link.transfer_s(begin_s, np.array([self._check_bits * now.link]))
+        took_s = float(moving_s[0]) + self._fixed_s
+        return LinkCheck(self._check_units, min(took_s, left_s), at_least=took_s > left_s)
 
     def means(self, at_s: float, now: Conditions) -> Vector:
         """Return expected total seconds, (K,)."""

@@ -215,6 +215,8 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         deadline_ms, fallback_at: as `cans device` has them: after that part of the deadline without an
             answer a device finishes by itself, from the activation that it kept.
         patience: it does so sooner, after so many times what finishing takes; 0 for no such end.
+        check_bytes: of what a device publishes after a frame that no edge worker has answered, whose
+            acknowledgement says how the link does; 0 for none.
         traces: folder of recorded links; --traces names another.
         changes: what gets slower for a while.
         exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
@@ -233,6 +235,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     deadline_ms: Positive = 1000.0
     fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
     patience: NotNegative = 0.0
+    check_bytes: NotNegative = 600.0
     traces: str = ""
     devices_each: Count | None = None
     exit_bias: Positive = 1.0
@@ -256,6 +259,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
             FedLinUCB.
         guard: whether a device that differs from the rest of its group is kept out (`bandits/watch.py`).
         link: "learned" by theta, or "measured" by each device for itself.
+        link_checks: whether a measured link heeds what the world's checks say.
         link_optimism, drift_unit, drift_round_trip, link_noise, link_prior: see `bandits/link_estimate.py`.
         offsets, probes: whether arms have offsets of their own, and whether a device that stays alone probes.
         The others are those of `bandits.settings.Settings`.
@@ -274,13 +278,14 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     view: Literal["fresh", "strict"] = "fresh"
     start: Literal["ridge", "zero"] = "ridge"
     link: Literal["learned", "measured"] = "learned"
-    link_optimism: NotNegative = 0.1
-    drift_unit: NotNegative = 0.1
-    drift_round_trip: NotNegative = 0.1
+    link_optimism: NotNegative = 0.3
+    drift_unit: NotNegative = 0.2
+    drift_round_trip: NotNegative = 0.2
     link_noise: Positive = 0.2
     link_prior: Positive = 1.0
     link_memory_frames: Positive = 10.0
     link_usual_weight: Share = 0.02
+    link_checks: bool = False
     slowness: Literal["shared", "measured"] = "shared"
     slowness_drift: NotNegative = 0.1
     slowness_noise: Positive = 0.15
@@ -291,6 +296,7 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     probes: bool = True
     probe_after_frames: Count = 32
     probe_largest_gap_frames: Count = 256
+    look_within: NotNegative | None = None
     safety: NotNegative | None = None
     safety_frames: Positive = 10.0
 
@@ -396,6 +402,7 @@ class Neurosurgeon(Section, frozen=True, kw_only=True, tag="neurosurgeon", tag_f
         profiled: runs of each arm that the regressions are fitted on.
         drift_unit, drift_round_trip, link_noise, link_memory_frames: see `bandits/link_estimate.py`; its own,
             which need not be those of `default`.
+        link_checks: whether it heeds them too.
     """
 
     profiled: Count = 10
@@ -403,6 +410,7 @@ class Neurosurgeon(Section, frozen=True, kw_only=True, tag="neurosurgeon", tag_f
     drift_round_trip: NotNegative = 0.1
     link_noise: Positive = 0.3
     link_memory_frames: Positive = 20.0
+    link_checks: bool = True
     probe_after_frames: Count = 32
     probe_largest_gap_frames: Count = 256
 
@@ -469,7 +477,9 @@ PRESETS: dict[str, dict[str, object]] = {
         "warm_start": 40,
         "link": "measured",
         "slowness": "measured",
-        "beta_prior": 0.3,
+        "beta_prior": 0.1,
+        "link_checks": True,
+        "look_within": 2.0,
         "safety": 0.1,
     },
     "discounted": {"learner": "discounted_linucb"},

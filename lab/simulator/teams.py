@@ -18,7 +18,7 @@ from bandits.link_estimate import LinkSettings
 from bandits.linucb import LinUCB
 from bandits.neurosurgeon import Neurosurgeon
 from bandits.player import PlayerSettings
-from bandits.policy import Cost, Policy
+from bandits.policy import Cost, Policy, heeds_link_checks
 from bandits.two_arm import TwoArmSwitch
 from bandits.windowed_linucb import WindowedLinUCB
 from bus.errors import ConfigurationError
@@ -30,7 +30,7 @@ from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Matrix, Turn, World, stream
+from lab.simulator.world import Matrix, Turn, World, stream, tell_of_link
 
 DEVICE_ARM = "end/none"
 _CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
@@ -59,6 +59,7 @@ class Alone:
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._policies = policies
+        self._heeding = [policy if heeds_link_checks(policy) else None for policy in policies]
         self.traffic = Traffic()
 
     def select(self, turn: Turn) -> int:
@@ -68,6 +69,9 @@ class Alone:
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
         """As `Team.update`."""
         self._policies[turn.device].update(arm, cost)
+        heeding = self._heeding[turn.device]
+        if heeding is not None:
+            tell_of_link(heeding, turn, cost)
 
 
 class KeyFrames:
@@ -246,6 +250,7 @@ def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: i
         link=link,
         probe_after_frames=learner.probe_after_frames,
         probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),
+        link_checks=learner.link_checks,
     )
 
 

@@ -4,14 +4,14 @@ Everything random about a turn is drawn before anybody chooses, from streams of 
 policy meets the same frames, links and noise, and the difference of two policies is theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bandits.policy import Cost
+from bandits.policy import Cost, HeedsLinkChecks, LinkCheck
 from bandits.statistics import Statistics
 from lab.simulator import spec
 
@@ -32,6 +32,9 @@ class Turn:
         device_costs, link_costs: shape (K,), the device's part and the part between device and edge, or
             what was waited in vain; None where a cost has no parts.
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
+        wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
+        check: what a link check that begins after so many seconds says before the device's next frame, None
+            if it could not begin; None in a world without.
     """
 
     at_s: float
@@ -42,6 +45,8 @@ class Turn:
     device_costs: Vector | None = None
     link_costs: Vector | None = None
     censored: npt.NDArray[np.bool_] | None = None
+    wait_s: float = 0.0
+    check: Callable[[float], LinkCheck | None] | None = None
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
@@ -49,7 +54,18 @@ class Turn:
         if self.device_costs is None or self.link_costs is None or self.censored is None:
             return Cost(total_s)
         censored = bool(self.censored[arm])
-        return Cost(total_s, float(self.device_costs[arm]), float(self.link_costs[arm]), censored=censored)
+        link_s = float(self.link_costs[arm])
+        wait_s = 0.0 if censored else min(self.wait_s, link_s)
+        return Cost(total_s, float(self.device_costs[arm]), link_s, wait_s, censored=censored)
+
+
+def tell_of_link(policy: HeedsLinkChecks, turn: Turn, cost: Cost) -> None:
+    """Tell a policy what the check says that follows each frame without an edge worker's answer."""
+    if turn.check is None or not (cost.censored or cost.link_s == 0.0):
+        return
+    check = turn.check(cost.total_s)
+    if check is not None:
+        policy.link_checked(check)
 
 
 class World(Protocol):

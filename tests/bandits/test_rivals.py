@@ -6,8 +6,9 @@ import pytest
 from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.factor import Factor
 from bandits.lin_ts import LinTS
+from bandits.link_estimate import LinkSettings
 from bandits.neurosurgeon import Neurosurgeon
-from bandits.policy import Cost, Policy
+from bandits.policy import Cost, LinkCheck, Policy
 from bandits.statistics import Statistics
 
 # Columns: work on the device, work at the edge, units sent. Arms: all sent, half, nothing.
@@ -20,7 +21,10 @@ def rng() -> np.random.Generator:
 
 
 def neurosurgeon(first: int = 32, largest: int = 256) -> Neurosurgeon:
-    return Neurosurgeon(COMPUTE_S, 3, 2, probe_after_frames=first, probe_largest_gap_frames=largest)
+    link = LinkSettings(drift_round_trip=0.1, drift_unit=0.1)
+    return Neurosurgeon(
+        COMPUTE_S, 3, 2, link=link, probe_after_frames=first, probe_largest_gap_frames=largest
+    )
 
 
 def spend(policy: Policy, seconds_a_unit: float, frames: int) -> list[int]:
@@ -53,14 +57,31 @@ def test_neurosurgeon_takes_a_lost_reply_as_a_slow_link() -> None:
     assert other.select(X) == 2
 
 
+def test_neurosurgeon_heeds_link_checks_and_leaves_an_edge_worker_that_refuses() -> None:
+    policy = neurosurgeon(8, 16)
+    assert spend(policy, 0.01, 20)[-1] == 0
+    policy.select(X)
+    policy.update(0, Cost(1.0, None, 0.9, censored=True, refused=True))
+    assert spend(policy, 0.01, 3) == [2] * 3  # believed for some frames, though the link is well
+    assert spend(policy, 0.01, 60)[-1] == 0
+    policy.select(X)
+    policy.update(0, Cost(1.0, None, 0.9, censored=True))
+    policy.link_checked(LinkCheck(0.01, 0.9, at_least=True))  # nor is the broker to be reached
+    assert policy.select(X) == 2
+    policy.update(2, Cost(0.1))
+    policy.link_checked(LinkCheck(0.01, 0.01))
+    assert policy.select(X) != 2
+    assert not Neurosurgeon(COMPUTE_S, 3, 2, link_checks=False).heeds_link_checks
+
+
 def test_neurosurgeon_never_takes_a_bound_as_a_faster_link() -> None:
     policy = neurosurgeon()
     policy.select(X)
     policy.update(0, Cost(2.0, None, 1.98))  # the link is slow
-    believed_s = policy.dump()["link"]["mean"]
+    believed_s = policy.dump()["between"]["link"]["mean"]
     policy.select(X)
     policy.update(0, Cost(0.05, None, None, censored=True))  # given up early: it took longer than that
-    assert (policy.dump()["link"]["mean"] > 0.9 * believed_s).all()
+    assert (policy.dump()["between"]["link"]["mean"] > 0.9 * believed_s).all()
 
 
 def test_neurosurgeon_counts_what_it_chose_itself_as_no_probe() -> None:

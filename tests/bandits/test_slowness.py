@@ -1,6 +1,7 @@
 """How slow a stage is at present: the estimate, and a learner that has it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bandits.fedlinucb import FedLinUCBDW
 from bandits.policy import Cost
 from bandits.settings import Settings
 from bandits.slowness_estimate import SlownessEstimate, SlownessSettings
+from bandits.statistics import Statistics
 
 # Columns: device, edge, link, offload. Arms: all sent, half, nothing.
 X = np.array([[0.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.2, 1.0], [1.0, 0.0, 0.0, 0.0]])
@@ -72,8 +74,52 @@ def test_whatever_it_sees_it_stays_positive_and_finite(seen: list[tuple[float, f
     assert other.dump() == estimate.dump()
 
 
+def test_what_was_faster_than_believed_stays_so_until_it_is_seen_again() -> None:
+    fast, slow = SlownessEstimate(), SlownessEstimate()
+    for estimate, measured_s in ((fast, 0.05), (slow, 0.2)):
+        estimate.pass_time()
+        estimate.observe(measured_s, 0.1, 0.0)
+        estimate.pass_time(300.0)
+    assert fast.factor == pytest.approx(0.5, rel=0.1)
+    assert slow.factor == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_device_looks_once_at_what_its_early_exits_have_claimed() -> None:
+    """They claim twice what the device takes; believed, everything would be sent for ever."""
+
+    def played(look_within: float | None, claimed: float) -> list[int]:
+        policy = learner(replace(MEASURED, look_within=look_within, probe_after_frames=None))
+        exits = Statistics.zeros(4).add_rows(np.tile(X[2], (40, 1)), np.full(40, claimed * DEVICE_S[2]))
+        policy.member.join(exits)
+        return spend(policy, 60, edge=3.0)  # 110 ms at the edge, 100 ms on the device
+
+    assert played(None, 2.0).count(2) == 0
+    looked = played(2.0, 2.0)
+    assert looked[0] == 2
+    assert looked[-20:].count(2) > 15
+    assert played(1.0, 2.0).count(2) == 0  # nobody would have thought of it
+
+
+def test_who_has_looked_does_not_look_again_after_a_restart() -> None:
+    policy = learner(replace(MEASURED, look_within=1e6))
+    assert spend(policy, 2)[0] == 2
+    other = learner(replace(MEASURED, look_within=1e6))
+    other.load(policy.dump())
+    policy.select(X)
+    other.select(X)
+    assert other.dump()["looked"] is True
+
+
 @pytest.mark.parametrize(
-    "bad", [{"noise": 0.0}, {"memory_frames": math.inf}, {"floor_s": 0.0}, {"drift": -1.0}]
+    "bad",
+    [
+        {"prior": -1.0},
+        {"usual_weight": 2.0},
+        {"noise": 0.0},
+        {"memory_frames": math.inf},
+        {"floor_s": 0.0},
+        {"drift": -1.0},
+    ],
 )
 def test_settings_that_no_filter_can_have_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="slowness"):
@@ -85,7 +131,8 @@ def test_nonsense_is_refused() -> None:
     for nonsense in ((-1.0, 0.1, 0.0), (0.1, math.nan, 0.0), (0.1, 0.1, -1.0)):
         with pytest.raises(ValueError, match="says nothing"):
             estimate.observe(*nonsense)
-    for state in ({"log": math.nan, "variance": 0.0}, {"log": 0.0, "variance": -1.0}):
+    bad = ({"log": math.nan}, {"variance": -1.0}, {"usual": math.inf}, {"seen": -1.0})
+    for state in ({"log": 0.0, "variance": 1.0, **each} for each in bad):
         with pytest.raises(ValueError, match="is none"):
             estimate.load(state)
 

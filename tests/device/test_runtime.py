@@ -12,12 +12,12 @@ from aggregator.runtime import run_aggregator
 from aggregator.settings import AggregatorSettings
 from bandits.settings import Settings
 from bus.address import BrokerAddress
-from bus.connection import Connection, Endpoint
+from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import ConfigurationError
 from bus.memory import MemoryBroker
 from bus.messages import State
 from bus.mqtt import open_connection
-from bus.topics import STATE, Topics
+from bus.topics import FEEDBACK, STATE, Topics
 from bus.wire import decode
 from device import events as e
 from device.runtime import run_device
@@ -124,6 +124,38 @@ def test_a_second_start_goes_on_with_what_the_first_had_learnt(tmp_path: Path) -
     assert not [event for event in seen if isinstance(event, e.WarmStartFinished)]
     assert second.metrics["boot"] == first.metrics["boot"] + 1
     assert second.statistics_sent == second.statistics_merged >= 1
+
+
+@pytest.mark.mosquitto
+def test_alone_a_device_finds_out_how_its_link_does(tmp_path: Path) -> None:
+    """The broker acknowledges its feedback, which reaches whoever listens all the same."""
+    heard: list[str] = []
+
+    async def listen(connection: Connection) -> None:
+        async for event in connection.events():
+            if isinstance(event, Delivery):
+                heard.append(event.topic)
+
+    async def main() -> DeviceSummary:
+        watcher = Endpoint("watcher", subscriptions=((Topics().filter(FEEDBACK), 1),))
+        async with (
+            mosquitto(tmp_path / "broker") as broker,
+            open_connection(broker.address, watcher) as connection,
+        ):
+            listening = asyncio.create_task(listen(connection), name="watcher")
+            given = settings(None, broker=broker.address, wait_edge_s=0.0, flush_s=0.0, fps=20.0)
+            summary = await run_device(given)
+            async with asyncio.timeout(10.0):
+                while len(heard) < 12:
+                    await asyncio.sleep(0.01)
+            listening.cancel()
+            return summary
+
+    summary = asyncio.run(main())
+    assert summary.answered_by == {"device": 12, "edge": 0, "fallback": 0}
+    assert 1 <= summary.metrics["link_checks"] <= 12
+    assert 0.0 < summary.metrics["link_check_ms"] < 1000.0
+    assert len(heard) == 12
 
 
 def test_alone_a_device_answers_everything_by_itself() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,10 +109,67 @@ def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
             made.handle(e.ReplyArrived(reply(send.request.id)), captured + 0.003 + 0.02 + more_s)
         state = made.dump()["policies"]["fedlinucb_dw"]
         told.append(state["member"]["local"])
-        believed.append(float(state["conditions"]["link"]["mean"] @ [1.0, 0.5]))
+        believed.append(float(state["conditions"]["between"]["link"]["mean"] @ [1.0, 0.5]))
     assert told[0]["count"] == told[1]["count"] == 3  # device; device and edge
     assert np.allclose(told[0]["moment"], told[1]["moment"])
     assert believed[1] > believed[0] + 0.03
+
+
+def heeding(*more: str) -> DeviceSession:
+    """A session whose learner wants to know how the link does; its first frame is played on the device."""
+    columns = m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=6000)
+    plan = replace(PLAN, columns=columns).with_measured_link()
+    learner = Settings(link="measured", link_checks=True, look_within=1e9)
+    return begun("fedlinucb_dw", *more, plan=plan, learner=learner)
+
+
+def link_of(made: DeviceSession) -> str:
+    return str(made.dump()["policies"]["fedlinucb_dw"]["conditions"]["between"])
+
+
+def play_alone(made: DeviceSession, at: float) -> int:
+    """Play a frame that finds no edge worker; return the number of its link check."""
+    (run,) = (each for each in made.handle(e.FrameCaptured("f"), at) if isinstance(each, c.RunHead))
+    said = made.handle(e.HeadFinished(run.turn, LOCAL_HEAD), at + 0.03)
+    (feedback,) = (each for each in said if isinstance(each, c.PublishFeedback))
+    made.check()
+    return feedback.check
+
+
+def test_a_frame_without_an_edge_worker_checks_the_link_by_its_feedback() -> None:
+    made = heeding()
+    assert play_alone(made, 1.0) == 1
+    before = link_of(made)
+    made.handle(e.LinkChecked(2, 0.04), 1.05)  # nobody asked
+    assert link_of(made) == before
+    made.handle(e.LinkChecked(1, 0.04), 1.07)
+    assert link_of(made) != before
+    before = link_of(made)
+    made.handle(e.LinkChecked(1, 0.5), 1.08)  # doubled
+    assert link_of(made) == before
+    assert (made.metrics()["link_checks"], made.metrics()["link_check_ms"]) == (1.0, 40.0)
+
+
+def test_a_check_that_is_still_on_its_way_is_told_as_a_bound_and_one_is_on_its_way_at_a_time() -> None:
+    made, other = heeding(), heeding()
+    for each in (made, other):
+        each.handle(e.LinkWentDown("data"), 0.5)
+        assert play_alone(each, 1.0) == 1
+    other.handle(e.LinkCheckFailed(1), 1.1)
+    other.handle(e.LinkCheckFailed(1), 1.1)  # doubled
+    assert play_alone(made, 9.0) == 0
+    assert play_alone(other, 9.0) == 2
+    assert link_of(made) != link_of(other)  # eight seconds without an acknowledgement
+    assert made.metrics()["link_checks"] == 0.0
+
+
+def test_who_heeds_no_checks_publishes_none() -> None:
+    made = begun("device_only")
+    assert play_alone(made, 1.0) == 0
+    answered, send = waiting("edge_only_jpeg")
+    _, feedback, _ = answered.handle(e.ReplyArrived(reply(send.request.id)), 1.103)
+    assert isinstance(feedback, c.PublishFeedback)
+    assert feedback.check == 0
 
 
 def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() -> None:

@@ -118,6 +118,49 @@ def test_a_site_costs_what_its_table_says() -> None:
     assert means[alone] == pytest.approx(2.5 * table.head_ms[alone] / 1e3)
 
 
+def test_a_check_of_the_link_says_how_it_is_when_the_frame_has_ended() -> None:
+    """600 bytes, two delays and the bus's 4 ms; a lower bound where the next frame is near."""
+    world = make_world(SITE, 3)
+    turn = next(world.turns())
+    assert turn.check is not None
+    check = turn.check(0.1)
+    assert check is not None
+    slow = world.types[turn.device] == "board"
+    mbit_s, fixed_s = (4.0, 0.024) if slow else (12.0, 0.008)
+    assert check.seconds == pytest.approx(fixed_s + 600 * 8 / (mbit_s * 1e6))
+    assert not check.at_least
+    table = load_table("mobilenet_v2")
+    float32 = table.arms.index("0/float32")
+    units = turn.contexts[float32][table.columns.index("link.bits")] * 600 / table.payload_bytes[float32]
+    assert check.units == pytest.approx(units)
+    near = turn.check(0.999)
+    assert near is not None
+    assert near.at_least
+    assert near.seconds == pytest.approx(0.001)
+    assert turn.check(1.0) is None
+    for silent in (msgspec.structs.replace(SITE, check_bytes=0.0), SYNTHETIC):
+        turn = next(make_world(silent, 3).turns())
+        assert turn.check is None or turn.check(0.1) is None
+
+
+def test_only_who_heeds_checks_of_the_link_plays_otherwise_for_them() -> None:
+    moving = spec.DeviceType(
+        name="phone", devices=3, slowness=4.0, link=spec.Lte(outages_per_hour=40.0, outage_s=20.0)
+    )
+    site = spec.Site(frames=600, fps=2.0, types=(moving,))
+    silent = msgspec.structs.replace(site, check_bytes=0.0)
+
+    def latency_s(world: spec.Site, learner: spec.Learner) -> float:
+        made = make_world(world, 3)
+        return float(play(made, team_of(learner, made, 3)).cost.mean())
+
+    measured = spec.Family(link="measured", slowness="measured", link_checks=True)
+    for heeds in (measured, spec.Neurosurgeon()):
+        assert latency_s(site, heeds) < latency_s(silent, heeds)
+    for does_not in (spec.Family(link="measured"), spec.Neurosurgeon(link_checks=False), spec.TwoArm()):
+        assert latency_s(site, does_not) == latency_s(silent, does_not)
+
+
 def test_early_exits_say_how_slow_a_device_is_and_nothing_of_the_edge() -> None:
     world = make_world(SITE, 2)
     offline = world.experience(0, 40)

@@ -20,6 +20,7 @@ _SITE = frozenset(
         "deadline_ms",
         "fallback_at",
         "patience",
+        "check_bytes",  # nobody heeds it here
         "traces",
     )
 )

@@ -1,0 +1,128 @@
+"""What lies between a device and an answer: its link, and whatever else keeps answers away.
+
+The link is estimated from transfers (`link_estimate.py`). What any offload costs beyond link and compute,
+such as waiting for a free edge worker, is a mean of the latest frames, and fades while nobody is asked.
+
+A frame that nobody answered says that link or edge worker failed, not which. While that is open there are
+two estimates of the link: one that takes the blame and is believed, and one that is clear of it. A *link
+check*, an acknowledgement by the broker alone, then lies near what one of the two expected. If the link is
+clear, the wait is beyond it. So is a refusal, which is believed at once: an edge worker has said so.
+"""
+
+import copy
+import math
+
+import numpy as np
+
+from bandits.arrays import Dump, Vector
+from bandits.link_estimate import LinkEstimate, LinkSettings
+from bandits.policy import LinkCheck
+
+_GAIN = 0.3
+"""Weight of the latest frame in what is beyond the link: a single wait for an edge worker is mostly noise."""
+
+
+class Between:
+    """One device's own estimate of it.
+
+    Args:
+        settings: of the link's estimate.
+    """
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self._settings = settings
+        self._link = LinkEstimate(settings)
+        self._clear: LinkEstimate | None = None  # while it is open whose fault a wait was
+        self._unexplained_s = 0.0  # of that wait, if the link is clear
+        self._beyond_s = 0.0
+
+    @property
+    def beyond_s(self) -> float:
+        """Seconds that any offload is believed to take beside link and edge worker."""
+        return self._beyond_s
+
+    def expected_s(self, units: float) -> float:
+        """Return what a transfer of `units` is expected to take, seconds."""
+        return self._link.expected_s(units)
+
+    def predict(self, units: Vector) -> tuple[Vector, Vector]:
+        """Return expected seconds and their standard deviation for offloads of `units` (K,)."""
+        mean_s, spread_s = self._link.predict(units)
+        return mean_s + self._beyond_s, spread_s
+
+    def pass_time(self) -> None:
+        """Let what is known grow old by a frame."""
+        for link in (self._link, self._clear):
+            if link is not None:
+                link.pass_time()
+
+    def stayed(self) -> None:
+        """Note a frame that asked nobody: what kept answers away may be over."""
+        self._beyond_s *= math.exp(-1.0 / self._settings.memory_frames)
+
+    def answered(self, units: float, seconds: float, wait_s: float = 0.0) -> None:
+        """Learn from an answer that was `seconds` on its way, and `wait_s` in a queue of the edge worker."""
+        self._clear = None
+        self._beyond_s += _GAIN * (wait_s - self._beyond_s)
+        self._link.observe(units, seconds)
+
+    def waited(self, units: float, seconds: float) -> None:
+        """Learn that no answer came in `seconds` beside the edge worker's part."""
+        if self._clear is None:
+            self._clear = copy.copy(self._link)
+        self._unexplained_s = max(0.0, seconds - self._clear.expected_s(units))
+        self._link.observe_at_least(units, seconds)
+
+    def refused(self, seconds: float) -> None:
+        """Learn that an edge worker would not do it, which has cost `seconds` beside its own part."""
+        self._clear = None
+        self._beyond_s = max(self._beyond_s, seconds - self._link.expected_s(0.0))
+
+    def checked(self, check: LinkCheck) -> None:
+        """Learn what the link alone takes."""
+        if self._clear is not None:
+            said = self._is_clear(self._clear, check)
+            if said is None:
+                return
+            if said:
+                self._link = self._clear
+                self._beyond_s += _GAIN * max(0.0, self._unexplained_s - self._beyond_s)
+            self._clear = None
+        observe = self._link.observe_at_least if check.at_least else self._link.observe
+        observe(check.units, check.seconds)
+
+    def _is_clear(self, clear: LinkEstimate, check: LinkCheck) -> bool | None:
+        """Whether a check is nearer to what the clear link would take; None if it says nothing of that."""
+        free_s, held_s = clear.expected_s(check.units), self._link.expected_s(check.units)
+        if check.at_least and check.seconds <= free_s:
+            return None
+        seconds = max(check.seconds, self._settings.floor_s)
+        return bool(abs(math.log(seconds / free_s)) < abs(math.log(seconds / held_s)))
+
+    def dump(self) -> Dump:
+        """Return all estimates."""
+        return {
+            "link": self._link.dump(),
+            "clear": None if self._clear is None else self._clear.dump(),
+            "unexplained_s": self._unexplained_s,
+            "beyond_s": self._beyond_s,
+        }
+
+    def load(self, state: Dump) -> None:
+        """Take over what `dump` returned, or a link's estimate alone, as states of 0.1 hold it.
+
+        Raises:
+            ValueError: an invalid estimate.
+        """
+        if "link" not in state:
+            self._link.load(state)
+            return
+        unexplained_s, beyond_s = float(state["unexplained_s"]), float(state["beyond_s"])
+        if not (0.0 <= unexplained_s < np.inf and 0.0 <= beyond_s < np.inf):
+            raise ValueError(f"waits of {unexplained_s} s and {beyond_s} s are none")
+        self._link.load(state["link"])
+        self._clear = None
+        if state["clear"] is not None:
+            self._clear = LinkEstimate(self._settings)
+            self._clear.load(state["clear"])
+        self._unexplained_s, self._beyond_s = unexplained_s, beyond_s
