@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 OUT    := out
 # Test files at a time: many wait for real processes, and two fill two cores.
 JOBS   ?= 2
+# One seed says little and has no interval, but shows every table and figure in some minutes.
+SEEDS  ?= $(if $(QUICK),1)
 
 # Pure modules are covered to the last branch; what touches sockets, files, threads or torch is left out here.
 PURE   := bandits/*,bus/*,device/*,edge/*,aggregator/*
@@ -45,7 +47,7 @@ bench: env ## Benchmarks: out/bench.json and a table
 	@mkdir -p $(OUT)
 	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
 
-results: env ## Every experiment: figures and pages of docs/results (SEEDS=2 for a quick look, into out/)
+results: env ## Every experiment: figures and pages of docs/results (QUICK=1: one seed, into out/)
 	set -e; for each in reference ordering traces drift scaling joining channel warmstart adversary; do \
 	    $(BIN)/cans simulate lab/experiments/$$each.toml --out $(OUT)/results/$$each \
 	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \

@@ -115,6 +115,7 @@ def learner_of(
     view: View,
     feedback: Feedback,
     link: Link = "measured",
+    link_checks: bool = True,
 ) -> LearnerSettings:
     """Return the learners' switches that a person may set; see `bandits.settings.Settings`.
 
@@ -129,6 +130,7 @@ def learner_of(
             beta_s=beta_s,
             feedback=feedback,
             view=view,
+            link_checks=link_checks and link == "measured",
         )
         # Built for nothing: the learner knows its own limits, and says so before a network is loaded.
         FedLinUCBDW((True, False), learner, link_column=1)

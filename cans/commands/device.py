@@ -84,6 +84,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "for links that differ or move. learned: the group's parameters hold the link too. All devices of a type "
     "must say the same.",
 )
+@click.option(
+    "--link-checks/--no-link-checks",
+    default=True,
+    help="With --link measured: after a frame that no edge worker answered, publish its feedback at QoS 1 "
+    "and time the broker's acknowledgement, to know how the link does while nothing is offloaded.",
+)
 @click.option("--deadline-ms", default=1000.0, help="Milliseconds from capture to answer.")
 @click.option(
     "--fallback-at", default=0.7, help="Part of the deadline after which the device finishes by itself."
@@ -129,6 +135,7 @@ def device(
     view: Literal["fresh", "strict"],
     feedback: Literal["split", "total"],
     link: Literal["learned", "measured"],
+    link_checks: bool,
     emulate: Path | None,
     slowness: float,
     summary: Path | None,
@@ -168,6 +175,7 @@ def device(
             view=view,
             feedback=feedback,
             link=link,
+            link_checks=link_checks,
         ),
         **rest,
     )

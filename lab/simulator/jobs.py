@@ -208,7 +208,7 @@ def _recordings(world: spec.Site) -> list[Path]:
 def _code() -> bytes:
     """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
     here = Path(__file__).parent
-    packages = (Path(bandits.__file__).parent, here, here / "batch", Path(bus.__file__).parent)
+    packages = (Path(bandits.__file__).parent, here, here / "batch", here / "spec", Path(bus.__file__).parent)
     sources = [path for package in packages for path in package.glob("*.py")]
     sources += [Path(network_table.__file__), Path(limits.__file__)]
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)

@@ -17,7 +17,7 @@ from lab.tune.tuner import Tuner
 _ABOUT = """\
 Plays the grid of each policy on tuning seeds and generated links, one knob at a time around the best, and
 writes docs/results/tuning.json and tuning.md (every setting tried, its mean latency, the winner). The winners
-are for you to copy into PRESETS of lab/simulator/spec.py or the experiment's own section; a test holds both
+are for you to copy into lab/simulator/spec/presets.py or the experiment's own section; a test holds both
 against the record. A search that is interrupted goes on where it was when it is started again."""
 _EXAMPLES = """\
 examples:

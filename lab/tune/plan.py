@@ -27,11 +27,13 @@ class Plan(spec.Section, frozen=True, kw_only=True):
 
     Attributes:
         experiment: file whose world is played.
+        elsewhere: for policies that are made for another world, its file.
         frames: of each device.
         policies: for each the values of its knobs.
     """
 
     experiment: str
+    elsewhere: dict[str, str] = msgspec.field(default_factory=dict)
     first_seed: Annotated[int, Meta(ge=0)] = 0
     seeds: spec.Count = 4
     frames: spec.Count = 1000
@@ -56,6 +58,9 @@ def read_plan(path: Path = PLAN, *, seeds: int | None = None) -> Plan:
         raise ConfigurationError(f"{path}: {error}") from None
     if seeds is not None:
         plan = msgspec.structs.replace(plan, seeds=seeds)
+    for policy in plan.elsewhere:
+        if policy not in plan.policies:
+            raise ConfigurationError(f"{path}: elsewhere names {policy!r}, which has no grid here")
     if plan.first_seed + plan.seeds > FIRST_EVALUATION_SEED:
         last = plan.first_seed + plan.seeds - 1
         raise ConfigurationError(
@@ -63,6 +68,11 @@ def read_plan(path: Path = PLAN, *, seeds: int | None = None) -> Plan:
             f"which begin at {FIRST_EVALUATION_SEED}: take fewer"
         )
     return plan
+
+
+def file_of(plan: Plan, policy: str) -> str:
+    """Return the experiment whose world a policy is tuned in."""
+    return plan.elsewhere.get(policy, plan.experiment)
 
 
 def settings_at(plan: Plan, policy: str, point: Point) -> dict[str, Value]:
@@ -79,7 +89,7 @@ def experiment_at(plan: Plan, policy: str, point: Point) -> spec.Experiment:
     """
     settings = settings_at(plan, policy, point)
     experiment = load(
-        Path(plan.experiment),
+        Path(file_of(plan, policy)),
         overrides=[
             f"first_seed={plan.first_seed}",
             f"seeds={plan.seeds}",
@@ -92,5 +102,7 @@ def experiment_at(plan: Plan, policy: str, point: Point) -> spec.Experiment:
         if isinstance(world, spec.Site) and (
             world.traces or any(isinstance(kind.link, spec.Trace) for kind in world.types)
         ):
-            raise ConfigurationError(f"{plan.experiment} plays recorded links, which are for evaluation")
+            raise ConfigurationError(
+                f"{file_of(plan, policy)} plays recorded links, which are for evaluation"
+            )
     return experiment

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.errors import ConfigurationError
-from lab.tune.plan import Plan, settings_at
+from lab.tune.plan import Plan, file_of, settings_at
 from lab.tune.search import Point
 
 Record = dict[str, Any]
@@ -59,7 +59,7 @@ def entry_of(plan: Plan, policy: str, winner: Point, figures: Mapping[Point, Map
         for point, each in figures.items()
     ]
     return {
-        "experiment": plan.experiment,
+        "experiment": file_of(plan, policy),
         "seeds": [plan.first_seed, plan.first_seed + plan.seeds - 1],
         "frames": plan.frames,
         "grid": {knob: list(values) for knob, values in plan.policies[policy].items()},
