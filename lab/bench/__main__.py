@@ -20,6 +20,7 @@ from lab.bench.rows import Row
 BENCHES = {
     "rpc": "lab.bench.rpc",
     "learning": "lab.bench.learning",
+    "playing": "lab.bench.playing",
     "cutting": "lab.bench.cutting",
     "merging": "lab.bench.merging",
     "codecs": "lab.bench.codecs",

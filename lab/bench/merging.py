@@ -9,7 +9,7 @@ from aggregator.events import UploadArrived
 from aggregator.keys import GroupKey
 from aggregator.ledger import Ledger, Limits
 from aggregator.receiving import receive
-from bandits.federation import Merged
+from bandits.federation import GuardSettings, Merged
 from bus.messages import StatisticsUpload
 from bus.statistics import pack_symmetric
 from bus.tensors import buffer_of
@@ -26,17 +26,25 @@ _HASH = "0123456789abcdef"
 def run(*, quick: bool) -> Iterator[Row]:
     """Measure, with every upload new: none is a duplicate that costs less."""
     uploads = _uploads(2000 if quick else 20_000)
-    ledger = Ledger(_HASH, Limits())
+    name = f"statistics merged, d = {_DIMENSION}, decoded and validated"
+    yield Row(name, len(uploads) / _merge_s(uploads, None), "1/s", LIMIT_PER_S, "least")
+    # A group of a hundred, whoever uploads and one other judged each time.
+    yield Row(f"{name}, guarded", len(uploads) / _merge_s(uploads, GuardSettings()), "1/s")
+    pending = _uploads(1000)
+    for label, guard in (("", None), (", guarded", GuardSettings())):
+        yield Row(f"1000 pending uploads merged{label}", 1e3 * _merge_s(pending, guard), "ms")
+
+
+def _merge_s(uploads: list[tuple[str, bytes]], guard: GuardSettings | None) -> float:
+    """Return the seconds in which a new aggregator has taken all of them in."""
+    ledger = Ledger(_HASH, Limits(guard=guard))
     key = GroupKey("phone", _HASH, _HASH, _DIMENSION)
     start = perf_counter()
     for device, payload in uploads:
         event = receive(device, "phone", payload)
         assert isinstance(event, UploadArrived)
         assert isinstance(ledger.merge(key, event.upload), Merged)
-    per_s = len(uploads) / (perf_counter() - start)
-    yield Row(
-        f"statistics merged, d = {_DIMENSION}, decoded and validated", per_s, "1/s", LIMIT_PER_S, "least"
-    )
+    return perf_counter() - start
 
 
 def _uploads(count: int) -> list[tuple[str, bytes]]:
@@ -57,6 +65,7 @@ def _uploads(count: int) -> list[tuple[str, bytes]]:
             seq=number // _DEVICES + 1,
             phase="online",
             dimension=_DIMENSION,
+            common="1" * _DIMENSION,
             gram=pack_symmetric(rows.T @ rows),
             moment=buffer_of(rows.T @ costs),
             count=10,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import learning, merging, simulating
+from lab.bench import learning, merging, playing, simulating
 from lab.bench.rows import Row, alternate, median_ratio
 
 
@@ -35,7 +35,7 @@ def test_alternating_calls_each_once_a_round_and_times_all_but_the_first() -> No
 
 
 def test_benchmarks_without_a_network_give_rows() -> None:
-    for bench in (learning, merging, simulating):
+    for bench in (learning, merging, playing, simulating):
         rows = list(bench.run(quick=True))
         assert any(row.limit is not None for row in rows)
         assert all(row.value > 0.0 for row in rows)

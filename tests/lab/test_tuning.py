@@ -122,6 +122,7 @@ def test_the_page_says_what_the_record_says_and_the_record_what_the_plan_asks() 
         ("first_seed = 7", "first_seed = 999", "seeds 999 to 1000 reach into those of evaluation"),
         ("smoothing = [0.1, 0.5]", "smoothing = []", "length >= 1"),
         ("frames = 5", "frame = 5", "frame"),
+        ("frames = 5", "frames = 5\nelsewhere = { ans = 'x' }", "elsewhere names 'ans', which has no grid"),
         ("frames = 5", "frames =", "plan.toml"),
         ('["0/jpeg", "0/uint8"]', "[3]", "policies.two_arm.edge_arm: Expected `str`"),
         ("smoothing", "smoothign", "there is no key 'smoothign': did you mean 'smoothing'?"),
@@ -164,6 +165,16 @@ def test_recorded_links_are_refused(tmp_path: Path) -> None:
     plan = read_plan(written(tmp_path, GOOD.replace("lab/experiments/ordering.toml", str(recorded))))
     with pytest.raises(ConfigurationError, match="for evaluation"):
         experiment_at(plan, "linucb", (1.0,))
+
+
+def test_a_policy_may_be_tuned_in_the_world_that_it_is_made_for(tmp_path: Path) -> None:
+    drift = 'elsewhere = { linucb = "lab/experiments/drift.toml" }'
+    plan = read_plan(written(tmp_path, GOOD.replace("frames = 5", f"frames = 5\n{drift}")))
+    there = experiment_at(plan, "linucb", (1.0,)).worlds["linucb"]
+    assert isinstance(there, spec.Site)
+    assert there.changes
+    assert entry_of(plan, "linucb", (1.0,), {})["experiment"] == "lab/experiments/drift.toml"
+    assert entry_of(plan, "two_arm", (0.1, "0/jpeg"), {})["experiment"] == plan.experiment
 
 
 def test_an_arrow_marks_a_number_at_an_end_of_its_list() -> None:
