@@ -102,6 +102,12 @@ class Settings:
 
 
 PRACTICE = Settings(
-    link="measured", slowness="measured", beta_prior=0.1, link_checks=True, look_within=2.0, safety=0.1
+    link="measured",
+    slowness="measured",
+    beta_prior=0.1,
+    link_checks=True,
+    look_within=2.0,
+    probe_after_frames=128,
+    safety=0.1,
 )
 """What devices run and experiments call `default`: tuned as docs/results/tuning.md tells."""

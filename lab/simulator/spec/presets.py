@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "beta_prior": 0.1,
         "link_checks": True,
         "look_within": 2.0,
+        "probe_after_frames": 128,
         "safety": 0.1,
     },
     "discounted": {"learner": "discounted_linucb"},
@@ -32,11 +33,13 @@ TUNED: dict[str, dict[str, object]] = {
     "two_arm": {"edge_arm": "0/jpeg", "probe_every_frames": 30, "smoothing": 1.0, "opening_frames": 1},
     "neurosurgeon": {
         "drift_unit": 0.2,
+        "drift_round_trip": 0.2,
         "link_noise": 0.5,
         "link_memory_frames": 20.0,
-        "probe_after_frames": 32,
+        "link_checks": True,
+        "probe_after_frames": 256,
     },
-    "ans": {"a_s": 0.1, "regularisation": 3.0},
+    "ans": {"a_s": 0.1, "regularisation": 10.0},
     "linucb": {"beta_prior": 1.0, "beta_noise": 1.0},
     "linucb_w": {"beta_prior": 1.0, "beta_noise": 1.0},
     "fedlinucb": {"beta_prior": 3.0, "beta_noise": 0.3, "alpha": 1.0},
@@ -44,9 +47,12 @@ TUNED: dict[str, dict[str, object]] = {
     "fedlinucb_d": {"beta_prior": 1.0, "beta_noise": 1.0, "alpha": 1.0},
     "fedlinucb_dw": {"beta_prior": 1.0, "beta_noise": 1.0, "alpha": 1.0},
     "lin_ts": {"spread_s": 0.02, "regularisation": 0.3},
-    "epsilon_greedy": {"epsilon": 0.01, "opening_frames": 15.0, "smoothing": 0.1},
+    "epsilon_greedy": {"epsilon": 0.01, "opening_frames": 10.0, "smoothing": 0.02},
     "async_linucb": {"beta_s": 0.2, "gamma": 6.0, "estimate": "frame"},
-    "dis_linucb": {"beta_s": 0.2, "threshold": 100.0},
+    "dis_linucb": {"beta_s": 0.1, "threshold": 300.0},
+    "discounted": {"gamma": 0.995, "beta_prior": 1.0},
+    "windowed": {"window_frames": 400, "beta_prior": 1.0},
+    "detector": {"threshold": 16.0, "slack": 0.9, "beta_prior": 1.0},
 }
 """Settings of policies at their best, by the same names: docs/results/tuning.md, which a test holds them to.
 
