@@ -18,7 +18,8 @@ import numpy as np
 
 from bandits.arrays import Dump, Matrix
 from bandits.factor import Factor
-from bandits.policy import Contexts, Cost
+from bandits.optimism import Optimist
+from bandits.policy import Cost
 from bandits.statistics import Statistics
 
 Estimate = Literal["exchange", "frame"]
@@ -50,12 +51,10 @@ class AsyncLinUCB:
         estimate: Estimate = "exchange",
         name: str = "async_linucb",
     ) -> None:
-        if not 0.0 <= beta_s < np.inf:
-            raise ValueError(f"beta_s is {beta_s}, expected a finite number, not negative")
         if estimate not in get_args(Estimate):
             raise ValueError(f"estimate {estimate!r} is none of {get_args(Estimate)}")
         self.name = name
-        self.beta_s = beta_s
+        self._optimist = Optimist(dimension, beta_s)
         self._growth = _growth(gamma)
         self._estimate = estimate
         self._shared = Statistics.ridge(dimension, regularisation)
@@ -63,16 +62,10 @@ class AsyncLinUCB:
         self._seen = self._shared  # what the estimate is made of
         self._factor = Factor(self._seen)
         self._shared_log_determinant = self._factor.log_determinant
-        self._contexts = Contexts(dimension)
 
     def select(self, contexts: Matrix) -> int:
-        """Return the arm with the lowest optimistic cost, the first of equals.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        mean, width = self._factor.predict(self._contexts.remember(contexts))
-        return int(np.argmin(mean - self.beta_s * width))
+        """As `Optimist.select`."""
+        return self._optimist.select(contexts, self._factor)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add one row; a censored cost counts as the bound, or the prediction where that is higher.
@@ -80,11 +73,7 @@ class AsyncLinUCB:
         Raises:
             ValueError: no such arm in the latest contexts.
         """
-        X = self._contexts.row(arm)[None, :]
-        observed = cost.total_s
-        if cost.censored:
-            observed = max(observed, float(self._factor.predict(X)[0][0]))
-        y = np.array([observed])
+        X, y = self._optimist.row(arm, cost, self._factor)
         self._local = self._local.add_rows(X, y)
         if self._estimate == "frame":
             self._seen = self._seen.add_rows(X, y)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from bandits.arrays import Dump, Mask, Matrix, Vector
 from bandits.cusum import Cusum
 from bandits.factor import Factor
-from bandits.player import DEFAULT_PLAYER, Player, PlayerSettings
+from bandits.player import DEFAULT_PLAYER, EstimatePlayer, PlayerSettings
 from bandits.policy import Cost
 from bandits.recent_frames import RecentFrames
 from bandits.statistics import Statistics
@@ -75,7 +75,7 @@ class _Watch:
         self._count, self._squares = count, squares
 
 
-class DetectorLinUCB:
+class DetectorLinUCB(EstimatePlayer[Factor]):
     """One learner. Implements `Policy`.
 
     Attributes:
@@ -109,7 +109,7 @@ class DetectorLinUCB:
             raise ValueError(f"warm_up_frames is {warm_up_frames}, expected at least 1")
         self.name = name
         self.alarms = 0
-        self._player = Player(device_columns, settings)
+        super().__init__(device_columns, settings)
         self._ridge = Statistics.ridge(len(device_columns), settings.regularisation)
         self._recent = [RecentFrames(len(device_columns), keep_frames) for _ in range(_PARTS)]
         self._watches = [
@@ -117,24 +117,7 @@ class DetectorLinUCB:
             for _ in range(_PARTS)
         ]
         self._sums = [Statistics.zeros(len(device_columns)) for _ in range(_PARTS)]
-        self._factor = Factor(self._ridge)
-
-    @property
-    def beta_s(self) -> float:
-        """The present exploration radius, seconds."""
-        return self._player.beta_s(self._factor)
-
-    def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
-        """Return expected cost and width, each (K,), of contexts (K, d)."""
-        return self._factor.predict(contexts)
-
-    def select(self, contexts: Matrix) -> int:
-        """As `Policy.select`.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        return self._player.select(contexts, self._factor)
+        self._estimate = Factor(self._ridge)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add the rows of one frame; forget a part's rows but for the last where they are too far off.
@@ -142,7 +125,7 @@ class DetectorLinUCB:
         Raises:
             ValueError: no such arm in the latest contexts.
         """
-        X, y = self._player.rows(arm, cost, self._factor)
+        X, y = self._player.rows(arm, cost, self._estimate)
         grown = [
             sums.add_rows(x[None, :], each[None]) for sums, x, each in zip(self._sums, X, y, strict=False)
         ]
@@ -152,11 +135,11 @@ class DetectorLinUCB:
             self._recent[part].append((X[part : part + 1], y[part : part + 1]))
             if familiar[part] and self._watches[part].observe(float(residuals_s[part])):
                 self._forget(part)
-        self._factor = Factor(sum(self._sums, start=self._ridge))
+        self._estimate = Factor(sum(self._sums, start=self._ridge))
 
     def _residuals(self, X: Matrix, y: Vector) -> tuple[Mask, Vector]:
         """Return which rows V knows well enough, and the recursive residuals of all, each (m,)."""
-        mean, width = self._factor.predict(X)
+        mean, width = self._estimate.predict(X)
         return width <= _FAMILIAR, (y - mean) / np.sqrt(1.0 + width**2)
 
     def _forget(self, part: int) -> None:
@@ -186,6 +169,6 @@ class DetectorLinUCB:
         for part in range(_PARTS):
             self._recent[part].load(state["recent"][part])
             self._watches[part].load(state["watches"][part])
-        self._sums, self._factor = loaded, factor
+        self._sums, self._estimate = loaded, factor
         self.alarms = int(state["alarms"])
         self._player.load(state["player"])

@@ -20,7 +20,8 @@ import numpy as np
 
 from bandits.arrays import Dump, Matrix
 from bandits.factor import Factor
-from bandits.policy import Contexts, Cost
+from bandits.optimism import Optimist
+from bandits.policy import Cost
 from bandits.statistics import Statistics
 
 
@@ -47,26 +48,19 @@ class DisLinUCB:
         threshold: float = 100.0,
         name: str = "dis_linucb",
     ) -> None:
-        for setting, value in (("beta_s", beta_s), ("threshold", threshold)):
-            if not 0.0 <= value < np.inf:
-                raise ValueError(f"{setting} is {value}, expected a finite number, not negative")
+        if not 0.0 <= threshold < np.inf:
+            raise ValueError(f"threshold is {threshold}, expected a finite number, not negative")
         self.name = name
-        self.beta_s = beta_s
+        self._optimist = Optimist(dimension, beta_s)
         self._threshold = threshold
         self._shared = Statistics.ridge(dimension, regularisation)
         self._local = Statistics.zeros(dimension)
         self._factor = Factor(self._shared)
         self._shared_log_determinant = self._factor.log_determinant
-        self._contexts = Contexts(dimension)
 
     def select(self, contexts: Matrix) -> int:
-        """Return the arm with the lowest optimistic cost, the first of equals.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        mean, width = self._factor.predict(self._contexts.remember(contexts))
-        return int(np.argmin(mean - self.beta_s * width))
+        """As `Optimist.select`."""
+        return self._optimist.select(contexts, self._factor)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add one row; a censored cost counts as the bound, or the prediction where that is higher.
@@ -74,11 +68,7 @@ class DisLinUCB:
         Raises:
             ValueError: no such arm in the latest contexts.
         """
-        X = self._contexts.row(arm)[None, :]
-        observed = cost.total_s
-        if cost.censored:
-            observed = max(observed, float(self._factor.predict(X)[0][0]))
-        y = np.array([observed])
+        X, y = self._optimist.row(arm, cost, self._factor)
         grown = self._local.add_rows(X, y)
         self._factor.append(X, y)
         self._local = grown

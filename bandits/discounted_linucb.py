@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.linalg.blas import dtrsm
 
 from bandits.arrays import Dump, Matrix, Vector
-from bandits.player import DEFAULT_PLAYER, Player, PlayerSettings
+from bandits.player import DEFAULT_PLAYER, EstimatePlayer, PlayerSettings
 from bandits.policy import Cost
 from bandits.statistics import Statistics
 
@@ -87,7 +87,7 @@ class _Discounted:
         return self.sums.moment @ U, np.sqrt(np.einsum("ik,ik->k", U, self.squared @ U))
 
 
-class DiscountedLinUCB:
+class DiscountedLinUCB(EstimatePlayer[_Discounted]):
     """One learner. Implements `Policy`.
 
     Args:
@@ -112,26 +112,9 @@ class DiscountedLinUCB:
             raise ValueError(f"gamma is {gamma}, expected a number in (0, 1]")
         self.name = name
         self._gamma = gamma
-        self._player = Player(device_columns, settings)
+        super().__init__(device_columns, settings)
         ridge = Statistics.ridge(len(device_columns), settings.regularisation)
         self._estimate = _Discounted(ridge, ridge.gram, 0.0)
-
-    @property
-    def beta_s(self) -> float:
-        """The present exploration radius, seconds."""
-        return self._player.beta_s(self._estimate)
-
-    def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
-        """Return expected cost and width, each (K,), of contexts (K, d)."""
-        return self._estimate.predict(contexts)
-
-    def select(self, contexts: Matrix) -> int:
-        """As `Policy.select`.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        return self._player.select(contexts, self._estimate)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Fade all rows, then add those of one frame.

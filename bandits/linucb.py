@@ -8,7 +8,8 @@ import numpy as np
 
 from bandits.arrays import Dump, Matrix
 from bandits.factor import Factor
-from bandits.policy import Contexts, Cost
+from bandits.optimism import Optimist
+from bandits.policy import Cost
 from bandits.statistics import Statistics
 
 
@@ -35,25 +36,22 @@ class LinUCB:
         prior: Statistics | None = None,
         name: str = "linucb",
     ) -> None:
-        if not 0.0 <= beta_s < np.inf:
-            raise ValueError(f"beta_s is {beta_s}, expected a finite number, not negative")
         self.name = name
-        self.beta_s = beta_s
+        self._optimist = Optimist(dimension, beta_s)
         self.statistics = Statistics.ridge(dimension, regularisation)
         if prior is not None:
             prior.require_valid()
             self.statistics += prior
         self._factor = Factor(self.statistics)
-        self._contexts = Contexts(dimension)
+
+    @property
+    def beta_s(self) -> float:
+        """The exploration radius, seconds."""
+        return self._optimist.beta_s
 
     def select(self, contexts: Matrix) -> int:
-        """Return the arm with the lowest optimistic cost, the first of equals.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        mean, width = self._factor.predict(self._contexts.remember(contexts))
-        return int(np.argmin(mean - self.beta_s * width))
+        """As `Optimist.select`."""
+        return self._optimist.select(contexts, self._factor)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add one row; a censored cost counts as the bound, or the prediction where that is higher.
@@ -61,11 +59,7 @@ class LinUCB:
         Raises:
             ValueError: no such arm in the latest contexts.
         """
-        X = self._contexts.row(arm)[None, :]
-        observed_s = cost.total_s
-        if cost.censored:
-            observed_s = max(observed_s, float(self._factor.predict(X)[0][0]))
-        y = np.array([observed_s])
+        X, y = self._optimist.row(arm, cost, self._factor)
         grown = self.statistics.add_rows(X, y)
         self._factor.append(X, y)
         self.statistics = grown

@@ -8,7 +8,7 @@ no regression and forget nothing. Radius, split feedback, censored costs and pro
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -153,6 +153,41 @@ class Player:
         """Take over what `dump` returned; probes that are switched off now are skipped."""
         if self._probes is not None and state["probes"] is not None:
             self._probes.load(state["probes"])
+
+
+E = TypeVar("E", bound=Estimate)
+
+
+class EstimatePlayer(Generic[E]):
+    """A policy that is a player and one estimate, which its subclass makes anew with each frame.
+
+    Args:
+        device_columns, settings: as for `Player`.
+    """
+
+    _estimate: E
+
+    def __init__(
+        self, device_columns: Sequence[bool] | npt.NDArray[np.bool_], settings: PlayerSettings
+    ) -> None:
+        self._player = Player(device_columns, settings)
+
+    @property
+    def beta_s(self) -> float:
+        """The present exploration radius, seconds."""
+        return self._player.beta_s(self._estimate)
+
+    def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
+        """Return expected cost and width, each (K,), of contexts (K, d)."""
+        return self._estimate.predict(contexts)
+
+    def select(self, contexts: Matrix) -> int:
+        """As `Policy.select`.
+
+        Raises:
+            ValueError: contexts of another shape, NaN or infinity.
+        """
+        return self._player.select(contexts, self._estimate)
 
 
 def _at_least(estimate: Estimate, x: Vector, observed_s: float, *, censored: bool) -> float:

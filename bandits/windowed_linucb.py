@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from bandits.arrays import Dump, Matrix, Vector
 from bandits.factor import Factor
-from bandits.player import DEFAULT_PLAYER, Player, PlayerSettings
+from bandits.player import DEFAULT_PLAYER, EstimatePlayer, PlayerSettings
 from bandits.policy import Cost
 from bandits.recent_frames import RecentFrames
 from bandits.statistics import Statistics
 
 
-class WindowedLinUCB:
+class WindowedLinUCB(EstimatePlayer[Factor]):
     """One learner. Implements `Policy`.
 
     Args:
@@ -45,29 +45,12 @@ class WindowedLinUCB:
             raise ValueError(f"window_frames is {window_frames}, expected at least 1")
         self.name = name
         self._window_frames = window_frames
-        self._player = Player(device_columns, settings)
+        super().__init__(device_columns, settings)
         self._ridge = Statistics.ridge(len(device_columns), settings.regularisation)
         self._frames = RecentFrames(len(device_columns), window_frames)
         self._dropped = 0  # since the sums were last made anew
         self._sums = self._ridge
-        self._factor = Factor(self._sums)
-
-    @property
-    def beta_s(self) -> float:
-        """The present exploration radius, seconds."""
-        return self._player.beta_s(self._factor)
-
-    def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
-        """Return expected cost and width, each (K,), of contexts (K, d)."""
-        return self._factor.predict(contexts)
-
-    def select(self, contexts: Matrix) -> int:
-        """As `Policy.select`.
-
-        Raises:
-            ValueError: contexts of another shape, NaN or infinity.
-        """
-        return self._player.select(contexts, self._factor)
+        self._estimate = Factor(self._sums)
 
     def update(self, arm: int, cost: Cost) -> None:
         """Add the rows of one frame, and drop those of the frame that leaves the window.
@@ -75,12 +58,12 @@ class WindowedLinUCB:
         Raises:
             ValueError: no such arm in the latest contexts.
         """
-        X, y = self._player.rows(arm, cost, self._factor)
+        X, y = self._player.rows(arm, cost, self._estimate)
         self._sums = self._sums.add_rows(X, y)
         displaced = self._frames.append((X, y))
         if displaced is not None:
             self._drop(*displaced)
-        self._factor = Factor(self._sums)
+        self._estimate = Factor(self._sums)
 
     def _drop(self, X: Matrix, y: Vector) -> None:
         """Take rows out of the sums. Each difference rounds, so once a window they are summed anew."""
@@ -115,5 +98,5 @@ class WindowedLinUCB:
         sums = Statistics.load(state["sums"])
         factor = Factor(sums)
         self._frames.load(state["frames"])
-        self._sums, self._factor, self._dropped = sums, factor, int(state["dropped"])
+        self._sums, self._estimate, self._dropped = sums, factor, int(state["dropped"])
         self._player.load(state["player"])

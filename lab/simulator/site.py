@@ -21,7 +21,7 @@ from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.schedule import frames_of, stays_of
 from lab.simulator.world import Turn, Vector, stream
 
-_START, _NOISE, _EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
+START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
 
 
 class SiteWorld:
@@ -62,12 +62,12 @@ class SiteWorld:
         """As `World.turns`: every device plays one frame a period while it is there."""
         settings, noise = self._settings, self._settings.noise
         devices = range(len(self._kinds))
-        random = [stream(self._seed, device, _NOISE) for device in devices]
+        random = [stream(self._seed, device, NOISE) for device in devices]
         queues = [stream(self._seed, device, _QUEUE) for device in devices]
         # A stream of its own: whether replies are lost must not change what frames cost otherwise.
         replies = [stream(self._seed, device, _REPLIES) for device in devices]
         offsets_s = [
-            stream(self._seed, device, _START).random() * self._stays[device].period_s for device in devices
+            stream(self._seed, device, START).random() * self._stays[device].period_s for device in devices
         ]
         frames = [_Frames(self._table, self._kinds[d], self.links[d], settings) for d in devices]
         for at_s, device in frames_of(self._stays, offsets_s):
@@ -104,7 +104,7 @@ class SiteWorld:
     def experience(self, device: int, rows: int) -> Statistics:
         """As `World.experience`: `rows` runs, stratified over the exits."""
         table, kind = self._table, self._kinds[device]
-        random = stream(self._seed, device, _EXITS)
+        random = stream(self._seed, device, EXITS)
         done = [0] * len(table.exit_ms)
         biases = self._exit_biases()
         collected: list[tuple[Vector, float]] = []

@@ -33,7 +33,7 @@ from lab.simulator.traffic import Traffic
 from lab.simulator.world import Matrix, Turn, World, stream, tell_of_link
 
 DEVICE_ARM = "end/none"
-_CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
+CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
 
 
 class Team(Protocol):
@@ -139,7 +139,7 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
             require_instant(world.channel, "a learner that all devices of a group share")
             return Alone(_one_for_each_group(learner, world))
         case spec.Fixed():
-            return Alone([FixedArm(_arm(world, learner.arm), learner.arm)] * devices)
+            return Alone([FixedArm(arm_named(world, learner.arm), learner.arm)] * devices)
         case spec.TwoArm():
             return Alone([_two_arm(learner, world) for _ in range(devices)])
         case spec.Ans():
@@ -147,15 +147,15 @@ def team_of(learner: spec.Learner, world: World, seed: int) -> Team:  # noqa: C9
         case spec.Neurosurgeon():
             return Alone([_neurosurgeon(learner, world, device, seed) for device in range(devices)])
         case spec.LinTs():
-            return Alone([_lin_ts(learner, world, stream(seed, d, _CHOICES)) for d in range(devices)])
+            return Alone([_lin_ts(learner, world, stream(seed, d, CHOICES)) for d in range(devices)])
         case spec.EpsilonGreedy():
-            return Alone([_epsilon_greedy(learner, world, stream(seed, d, _CHOICES)) for d in range(devices)])
+            return Alone([_epsilon_greedy(learner, world, stream(seed, d, CHOICES)) for d in range(devices)])
         case spec.Oracle():
             return Seer()
         case spec.BestFixed():
             return Alone([FixedArm(arm, "best_fixed") for arm in _best_arms(world)])
         case spec.Random():
-            return Anything(stream(seed, 0, _CHOICES))
+            return Anything(stream(seed, 0, CHOICES))
 
 
 _Shared = spec.Central | spec.Discounted | spec.Windowed | spec.Detector
@@ -206,8 +206,8 @@ def _two_arm(learner: spec.TwoArm, world: World) -> Policy:
             f"edge_arm is {DEVICE_ARM!r}, which sends nothing: choose one such as 0/jpeg"
         )
     return TwoArmSwitch(
-        _arm(world, DEVICE_ARM),
-        _arm(world, learner.edge_arm),
+        arm_named(world, DEVICE_ARM),
+        arm_named(world, learner.edge_arm),
         opening_frames=learner.opening_frames,
         probe_every_frames=learner.probe_every_frames,
         smoothing=learner.smoothing,
@@ -221,7 +221,7 @@ def _ans(learner: spec.Ans, world: World, device: int, seed: int) -> Policy:
         a_s=learner.a_s,
         regularisation=learner.regularisation,
     )
-    return KeyFrames(policy, learner.key_frames, stream(seed, device, _CHOICES))
+    return KeyFrames(policy, learner.key_frames, stream(seed, device, CHOICES))
 
 
 def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: int) -> Policy:
@@ -275,7 +275,12 @@ def _epsilon_greedy(learner: spec.EpsilonGreedy, world: World, random: np.random
     )
 
 
-def _arm(world: World, label: str) -> int:
+def arm_named(world: World, label: str) -> int:
+    """Return the index of an arm.
+
+    Raises:
+        ConfigurationError: the world has none of that label.
+    """
     if label not in world.arms:
         raise ConfigurationError(f"there is no arm {label!r} in this world{nearest(label, world.arms)}")
     return world.arms.index(label)

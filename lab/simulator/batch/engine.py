@@ -10,7 +10,7 @@ from lab.simulator.batch.crowds import Crowd, Draws, Habits, Seers, best_arms
 from lab.simulator.batch.family import FamilyCrowd
 from lab.simulator.batch.periods import Period, Site
 from lab.simulator.engine import Run
-from lab.simulator.teams import _CHOICES, _arm
+from lab.simulator.teams import CHOICES, arm_named
 from lab.simulator.world import stream
 
 
@@ -56,13 +56,13 @@ def crowd_of(learner: spec.Learner, sites: Sequence[Site], seeds: Sequence[int])
         case spec.Family():
             return FamilyCrowd(learner, sites)
         case spec.Fixed():
-            return Habits(np.full(lanes, _arm(sites[0].world, learner.arm)), len(seeds))
+            return Habits(np.full(lanes, arm_named(sites[0].world, learner.arm)), len(seeds))
         case spec.BestFixed():
             return Habits(best_arms(sites), len(seeds))
         case spec.Oracle():
             return Seers(len(seeds))
         case spec.Random():
-            return Draws([stream(seed, 0, _CHOICES) for seed in seeds])
+            return Draws([stream(seed, 0, CHOICES) for seed in seeds])
         case _:
             raise ConfigurationError(f"{learner.__struct_config__.tag} has no batched form")
 

@@ -15,7 +15,7 @@ from bandits.offline import next_exit
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.links import ManyLinks, MovingLink
-from lab.simulator.site import _EXITS, _NOISE, _START, SiteWorld
+from lab.simulator.site import EXITS, NOISE, START, SiteWorld
 from lab.simulator.world import stream
 
 _ROWS_AT_ONCE = 256  # frames that are worked out together: enough to be fast, few enough for the cache
@@ -55,7 +55,7 @@ class Site:
         self.contexts = self._table.matrix()
         self._period_s = 1.0 / settings.fps
         devices = range(len(self.world.types))
-        self._offsets_s = np.array([stream(seed, d, _START).random() * self._period_s for d in devices])
+        self._offsets_s = np.array([stream(seed, d, START).random() * self._period_s for d in devices])
         self.order = np.argsort(self._offsets_s, kind="stable").astype(np.int32)
 
     def experience(self, rows: int) -> tuple[Matrix, Matrix, Vector]:
@@ -72,7 +72,7 @@ class Site:
         X, exit_s = np.array(table.exit_contexts)[exits], np.array(table.exit_ms)[exits] / 1e3  # noqa: N806
         kinds = [kind for kind in self._settings.types for _ in range(kind.devices)]
         normals = np.stack(
-            [stream(self._seed, d, _EXITS).standard_normal((rows, 2))[:, 0] for d in range(len(kinds))]
+            [stream(self._seed, d, EXITS).standard_normal((rows, 2))[:, 0] for d in range(len(kinds))]
         )
         slowness = np.array([kind.slowness for kind in kinds])[:, None]
         costs = exit_s * slowness * np.exp(sigma * normals - 0.5 * sigma * sigma)
@@ -83,7 +83,7 @@ class Site:
         settings, noise = self._settings, self._settings.noise
         order = self.order.tolist()
         kinds = [kind for kind in settings.types for _ in range(kind.devices)]
-        draws = [_draws_of(stream(self._seed, device, _NOISE)) for device in order]
+        draws = [_draws_of(stream(self._seed, device, NOISE)) for device in order]
         frames = _Frames(
             self._table, [kinds[d] for d in order], [self.world.links[d] for d in order], settings
         )
