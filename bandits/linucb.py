@@ -4,8 +4,6 @@ The non-cooperative, non-federated member of the family, and the oracle for its 
 FedLinUCB-DW is this plus a prior.
 """
 
-import numpy as np
-
 from bandits.arrays import Dump, Matrix
 from bandits.factor import Factor
 from bandits.optimism import Optimist

@@ -10,20 +10,9 @@ from lab.simulator import spec
 
 _LARGEST_GROUP = 10_000  # installs that `bandits.group.Group` remembers
 _SITE = frozenset(
-    (
-        "network",
-        "frames",
-        "types",
-        "edge_slowness",
-        "bus_ms",
-        "fps",
-        "deadline_ms",
-        "fallback_at",
-        "patience",
-        "check_bytes",  # nobody heeds it here
-        "traces",
-    )
-)
+    ("network", "frames", "types", "edge_slowness", "bus_ms", "fps", "deadline_ms", "fallback_at", "patience",
+     "check_bytes", "traces")
+)  # fmt: skip
 _TYPE = frozenset(("name", "devices", "slowness", "link"))
 _NOISE = frozenset(("sigma", "hiccups", "hiccup_ms"))
 _LEARNER = frozenset(
@@ -33,7 +22,7 @@ _LEARNER = frozenset(
 )  # fmt: skip
 _MEASURED_LINK = frozenset(
     ("link_optimism", "drift_unit", "drift_round_trip", "link_noise", "link_prior", "link_memory_frames",
-     "link_usual_weight")
+     "link_usual_weight", "link_checks")
 )  # fmt: skip
 """Say nothing of a link that is learned, which is the only one known."""
 _OTHERS = (spec.Fixed, spec.Oracle, spec.BestFixed, spec.Random)
