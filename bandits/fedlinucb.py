@@ -27,6 +27,8 @@ from bandits.safety import Safety
 from bandits.settings import Settings
 
 DEFAULT_SETTINGS = Settings()
+_ENOUGH_ROWS = 16
+"""Own rows whose residuals say what the noise is."""
 
 
 class FedLinUCBDW:
@@ -87,6 +89,7 @@ class FedLinUCBDW:
             if settings.probe_after_frames is None
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
+        self._own_rows, self._own_squares = 0, 0.0  # of residuals before each row was learnt
         self._looked = False  # at what the device-only arm really costs
         self._safety = None if settings.safety is None else Safety(settings.safety, settings.safety_frames)
         self._conditions = (
@@ -109,23 +112,39 @@ class FedLinUCBDW:
             return self.settings.beta_s
         factor, settings = self._current_factor(), self.settings
         unseen_s = settings.beta_prior * math.sqrt(settings.regularisation) * factor.scale_s
-        return settings.beta_noise * factor.noise_s + unseen_s
+        return settings.beta_noise * self._noise_s(factor) + unseen_s
+
+    def _noise_s(self, factor: Factor) -> float:
+        """Return the residuals' standard deviation: the group's, or this device's own where that is less.
+
+        One member that lies makes the whole group's residuals large, and all of them explore for ever.
+        """
+        if self._conditions is None or self._own_rows < _ENOUGH_ROWS:
+            return factor.noise_s
+        return min(factor.noise_s, math.sqrt(self._own_squares / self._own_rows))
 
     def predict(self, contexts: Matrix) -> tuple[Vector, Vector]:
         """Return expected cost and width sqrt(x^T V^-1 x), each (K,), of contexts (K, d)."""
-        mean, width, _ = self._predict(contexts)
-        return mean, width
+        known, width, between_s, _ = self._predict(contexts)
+        return known + between_s, width
 
-    def _predict(self, X: Matrix) -> tuple[Vector, Vector, Vector]:
-        """Return expected cost, its width by theta, and the deviation of the link's part; each (K,)."""
+    def _predict(self, X: Matrix) -> tuple[Vector, Vector, Vector, Vector]:
+        """Return what theta expects and its width, what lies between device and edge and its deviation; (K,).
+
+        Where the link is measured, theta's parts are durations of stages, and none is expected below zero:
+        parameters that others have spoiled may say so of arms that nobody has played.
+        """
         factor, conditions = self._current_factor(), self._conditions
-        mean, width = factor.predict(X if conditions is None else conditions.seen(X))
+        seen = X if conditions is None else conditions.seen(X)
+        known, width = factor.predict(seen)
+        if conditions is not None:
+            device = seen[:, self._device_columns] @ factor.theta[self._device_columns]
+            known = np.maximum(device, 0.0) + np.maximum(known - device, 0.0)
         if self._offsets is not None:
-            mean = mean + self._offsets.predict(factor.theta, mean.shape[0])
+            known = known + self._offsets.predict(factor.theta, known.shape[0])
         if conditions is None:
-            return mean, width, np.zeros_like(mean)
-        between_s, spread_s = conditions.between(X, self._offloads(X))
-        return mean + between_s, width, spread_s
+            return known, width, np.zeros_like(known), np.zeros_like(known)
+        return np.maximum(known, 0.0), width, *conditions.between(X, self._offloads(X))
 
     def select(self, contexts: Matrix) -> int:
         """Return the arm with the lowest optimistic cost, the first of equals.
@@ -135,9 +154,11 @@ class FedLinUCBDW:
         """
         X = self._contexts.remember(contexts)
         self._offloading = self._offloads(X)
-        self._expected_s, width, spread_s = self._predict(X)
+        known, width, between_s, spread_s = self._predict(X)
+        self._expected_s = known + between_s
         own_s = self.beta_s * width
-        arm, self.forced = self._choose(self._expected_s - own_s - self.settings.link_optimism * spread_s)
+        optimism_s = own_s + self.settings.link_optimism * spread_s
+        arm, self.forced = self._choose(self._expected_s - optimism_s)
         alone = self._alone_arm()
         if alone is not None and self._offloading[arm]:
             upper_s = float(self._expected_s[arm] + own_s[arm] + spread_s[arm])
@@ -188,6 +209,9 @@ class FedLinUCBDW:
         factor = self._current_factor()
         X, y = self._rows_of(x, cost) if self._conditions is None else self._conditions.rows(x, cost, factor)
         self.member.observe(X, y)
+        residuals_s = y - X @ factor.theta
+        self._own_squares += float(residuals_s @ residuals_s)
+        self._own_rows += X.shape[0]
         if self.settings.view == "fresh":
             factor.append(X, y)
         # What was never answered says nothing of an arm, beside the estimates that have taken it.
@@ -254,6 +278,8 @@ class FedLinUCBDW:
             "safety": None if self._safety is None else self._safety.dump(),
             "conditions": None if self._conditions is None else self._conditions.dump(),
             "looked": self._looked,
+            "own_rows": self._own_rows,
+            "own_squares": self._own_squares,
         }
 
     def load(self, state: Dump) -> None:
@@ -270,5 +296,9 @@ class FedLinUCBDW:
             self._safety.load(state["safety"])
         if self._conditions is not None and state.get("conditions") is not None:
             self._conditions.load(state["conditions"])
+        rows, squares = int(state.get("own_rows", 0)), float(state.get("own_squares", 0.0))
+        if rows < 0 or not 0.0 <= squares < math.inf:
+            raise ValueError(f"residuals of {rows} rows cannot have the sum of squares {squares}")
         self.member.load(state["member"])
+        self._own_rows, self._own_squares = rows, squares
         self._looked = bool(state.get("looked", False))  # not in states of 0.1
