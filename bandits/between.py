@@ -45,6 +45,11 @@ class Between:
         """Return what a transfer of `units` is expected to take, seconds."""
         return self._link.expected_s(units)
 
+    @property
+    def link_out(self) -> bool:
+        """Whether the link is believed to be out at present."""
+        return self._link.out
+
     def predict(self, units: Vector) -> tuple[Vector, Vector]:
         """Return expected seconds and their standard deviation for offloads of `units` (K,)."""
         mean_s, spread_s = self._link.predict(units)

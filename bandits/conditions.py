@@ -37,6 +37,11 @@ class Conditions:
         self._device = SlownessEstimate(settings.slowness_settings) if measured else None
         self._edge = SlownessEstimate(settings.slowness_settings) if measured else None
 
+    @property
+    def link_out(self) -> bool:
+        """Whether the link is believed to be out at present."""
+        return self._between.link_out
+
     def seen(self, X: Matrix) -> Matrix:
         """Return contexts (K, d) as theta sees them: without the link, each stage as slow as it is now."""
         return X * (

@@ -182,6 +182,8 @@ class FedLinUCBDW:
         arm = int(score.argmin())
         if self._probes is None or not self._probes.due() or self._offloading[arm]:
             return arm, False
+        if self.heeds_link_checks and self._conditions is not None and self._conditions.link_out:
+            return arm, False  # checks will say when it is back: the probe stays due
         others = np.where(self._offloading, score, np.inf)
         best = int(others.argmin())
         return (best, True) if others[best] < np.inf else (arm, False)

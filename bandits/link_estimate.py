@@ -57,6 +57,8 @@ class LinkSettings:
 
 
 DEFAULT = LinkSettings()
+_OUT = 3.0
+"""Times a usual round trip."""
 
 
 class LinkEstimate:
@@ -81,6 +83,11 @@ class LinkEstimate:
     def expected_s(self, units: float) -> float:
         """Return what a transfer of `units` is expected to take, seconds."""
         return self._r + self._s * units
+
+    @property
+    def out(self) -> bool:
+        """Whether a round trip is believed to take several times what is usual: nothing to try out now."""
+        return self._r > _OUT * self._usual_r
 
     def predict(self, units: Vector) -> tuple[Vector, Vector]:
         """Return expected seconds and their standard deviation for transfers of `units` (K,)."""

@@ -1,11 +1,14 @@
 """FedLinUCB-DW with a measured link: theta holds what a type has in common, and nothing of the link."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bandits.fedlinucb import FedLinUCBDW
-from bandits.policy import Cost
+from bandits.policy import Cost, LinkCheck
 from bandits.settings import Settings
+from bandits.statistics import Statistics
 
 # Columns: device, edge, link, offload. Arms: all sent, half, nothing.
 X = np.array([[0.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.2, 1.0], [1.0, 0.0, 0.0, 0.0]])
@@ -135,3 +138,57 @@ def test_it_must_be_told_where_the_link_is() -> None:
     for bad in ({"link": "guessed"}, {"link_optimism": -1.0}):
         with pytest.raises(ValueError, match="link"):
             Settings(**bad)
+
+
+def spoiled(policy: FedLinUCBDW, *, edge_s: float, residual_s: float) -> None:
+    """Hear of a group that says `edge_s` of a unit at the edge, and whose residuals are so large."""
+    rows = np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.5, 0.0, 1.0]])
+    costs = np.array([0.1, edge_s, edge_s])
+    statistics = Statistics.ridge(4, 0.1)
+    for sign in (-1.0, 1.0):
+        for _ in range(20):
+            statistics = statistics.add_rows(rows, costs + sign * residual_s)
+    policy.member.adopt("origin", 1, statistics)
+
+
+def test_nobody_expects_a_stage_to_take_less_than_nothing() -> None:
+    policy = learner()
+    spend(policy, 0.01, 40)
+    spoiled(policy, edge_s=-5.0, residual_s=0.0)
+    assert policy.theta[3] < -1.0
+    expected_s, _ = policy.predict(X)
+    assert (expected_s > 0.0).all()
+
+
+def test_the_residuals_of_others_do_not_make_a_device_explore_that_has_its_own() -> None:
+    known, new = learner(), learner()
+    spend(known, 0.01, 40)
+    for policy in (known, new):
+        spoiled(policy, edge_s=0.02, residual_s=3.0)
+    assert new.beta_s > 1.0
+    assert known.beta_s < 0.6 * new.beta_s
+    assert known._noise_s(known._current_factor()) < 0.05
+    other = learner()
+    other.load(known.dump())
+    assert other.beta_s == known.beta_s
+    for bad in ({"own_rows": -1}, {"own_squares": -1.0}, {"own_squares": np.inf}):
+        with pytest.raises(ValueError, match="residuals"):
+            learner().load({**known.dump(), **bad})
+
+
+def test_no_probe_is_forced_into_a_link_that_checks_say_is_out() -> None:
+    policy = learner(replace(MEASURED, link_checks=True))
+    spend(policy, 0.01, 40)
+    forced = []
+    for frame in range(60):
+        out = frame < 40
+        arm = policy.select(X)
+        forced.append(policy.forced)
+        if arm == 2 or not out:
+            policy.update(arm, cost_of(arm, 1.0))
+        else:
+            policy.update(arm, Cost(1.1, float(DEVICE_S[arm]), 1.0, censored=True))
+        if arm == 2 or out:
+            policy.link_checked(LinkCheck(0.005, 0.5 if out else 1.0 * 0.005 + 0.01, at_least=out))
+    assert not any(forced[5:40])
+    assert any(forced[40:])
