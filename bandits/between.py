@@ -12,8 +12,6 @@ clear, the wait is beyond it. So is a refusal, which is believed at once: an edg
 import copy
 import math
 
-import numpy as np
-
 from bandits.arrays import Dump, Vector
 from bandits.link_estimate import LinkEstimate, LinkSettings
 from bandits.policy import LinkCheck
@@ -63,7 +61,10 @@ class Between:
 
     def stayed(self) -> None:
         """Note a frame that asked nobody: what kept answers away may be over."""
-        self._beyond_s *= math.exp(-1.0 / self._settings.memory_frames)
+        keep = math.exp(-1.0 / self._settings.memory_frames)
+        self._beyond_s *= keep
+        # A question that stays open grows old too: what a late check says of it is worth ever less.
+        self._unexplained_s *= keep
 
     def answered(self, units: float, seconds: float, wait_s: float = 0.0) -> None:
         """Learn from an answer that was `seconds` on its way, and `wait_s` in a queue of the edge worker."""
@@ -80,7 +81,8 @@ class Between:
 
     def refused(self, seconds: float) -> None:
         """Learn that an edge worker would not do it, which has cost `seconds` beside its own part."""
-        self._clear = None
+        if self._clear is not None:
+            self._link, self._clear = self._clear, None  # a refusal has come over it
         self._beyond_s = max(self._beyond_s, seconds - self._link.expected_s(0.0))
 
     def checked(self, check: LinkCheck) -> None:
@@ -97,21 +99,18 @@ class Between:
         observe(check.units, check.seconds)
 
     def _is_clear(self, clear: LinkEstimate, check: LinkCheck) -> bool | None:
-        """Whether a check is nearer to what the clear link would take; None if it says nothing of that."""
-        free_s, held_s = clear.expected_s(check.units), self._link.expected_s(check.units)
-        if check.at_least and check.seconds <= free_s:
-            return None
-        seconds = max(check.seconds, self._settings.floor_s)
-        return bool(abs(math.log(seconds / free_s)) < abs(math.log(seconds / held_s)))
+        """Whether a check is nearer to what the clear link would take; None if it says nothing of that.
+
+        Nearer in ratio. A bound can only speak against the clear link.
+        """
+        middle_s = math.sqrt(clear.expected_s(check.units) * self._link.expected_s(check.units))
+        if check.at_least:
+            return False if check.seconds > middle_s else None
+        return check.seconds < middle_s
 
     def dump(self) -> Dump:
-        """Return all estimates."""
-        return {
-            "link": self._link.dump(),
-            "clear": None if self._clear is None else self._clear.dump(),
-            "unexplained_s": self._unexplained_s,
-            "beyond_s": self._beyond_s,
-        }
+        """Return the estimates as they are believed; a question does not stay open over a restart."""
+        return {"link": self._link.dump(), "beyond_s": self._beyond_s}
 
     def load(self, state: Dump) -> None:
         """Take over what `dump` returned, or a link's estimate alone, as states of 0.1 hold it.
@@ -122,12 +121,8 @@ class Between:
         if "link" not in state:
             self._link.load(state)
             return
-        unexplained_s, beyond_s = float(state["unexplained_s"]), float(state["beyond_s"])
-        if not (0.0 <= unexplained_s < np.inf and 0.0 <= beyond_s < np.inf):
-            raise ValueError(f"waits of {unexplained_s} s and {beyond_s} s are none")
+        beyond_s = float(state["beyond_s"])
+        if not 0.0 <= beyond_s < math.inf:
+            raise ValueError(f"a wait of {beyond_s} s is none")
         self._link.load(state["link"])
-        self._clear = None
-        if state["clear"] is not None:
-            self._clear = LinkEstimate(self._settings)
-            self._clear.load(state["clear"])
-        self._unexplained_s, self._beyond_s = unexplained_s, beyond_s
+        self._clear, self._beyond_s = None, beyond_s

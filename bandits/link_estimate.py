@@ -111,6 +111,11 @@ class LinkEstimate:
         Raises:
             ValueError: not finite or negative.
         """
+        self._learn(units, seconds)
+        self._note_usual()
+        self._bound()
+
+    def _learn(self, units: float, seconds: float) -> None:
         if not (0.0 <= units < math.inf and 0.0 <= seconds < math.inf):
             raise ValueError(f"a transfer of {units} units in {seconds} s is none")
         settings = self._settings
@@ -125,17 +130,18 @@ class LinkEstimate:
         self._rr -= gain_r * spread_r
         self._rs -= gain_r * spread_s
         self._ss -= gain_s * spread_s
-        self._note_usual()
-        self._bound()
 
     def observe_at_least(self, units: float, seconds: float) -> None:
         """Learn that a transfer takes so long or longer; one that was believed to is no news.
+
+        It says nothing of what is usual: in an outage there is a bound a frame and no transfer.
 
         Raises:
             ValueError: not finite or negative.
         """
         if not seconds <= self.expected_s(units):
-            self.observe(units, seconds)
+            self._learn(units, seconds)
+            self._bound()
 
     def _note_usual(self) -> None:
         """Count the present mean among what is usual."""

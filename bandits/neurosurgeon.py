@@ -29,6 +29,9 @@ class Neurosurgeon:
         link_checks: whether the bandwidth's estimate heeds link checks too.
         name: how tables call it.
 
+    Attributes:
+        heeds_link_checks: as `link_checks` says.
+
     Raises:
         ValueError: predictions that are not finite, or a setting out of range.
     """
@@ -53,6 +56,7 @@ class Neurosurgeon:
         self._probes = ProbeSchedule(probe_after_frames, probe_largest_gap_frames)
         self.heeds_link_checks = link_checks
         self._forced = False
+        self._expected_s: Vector = np.zeros(0)  # of the latest contexts, when they were looked at
 
     def select(self, contexts: Matrix) -> int:
         """Return the arm predicted to be fastest; where a probe is due, among those that offload.
@@ -61,7 +65,7 @@ class Neurosurgeon:
             ValueError: contexts of another shape, or not one row for each predicted arm.
         """
         X = require_finite(contexts, (self._compute_s.shape[0], None), "contexts")
-        predicted = self._predict(self._contexts.remember(X))
+        predicted = self._expected_s = self._predict(self._contexts.remember(X))
         arm = int(predicted.argmin())
         offloads = X[:, self._column] > 0.0
         # An offload that it has chosen by itself is none that was forced.
@@ -78,17 +82,17 @@ class Neurosurgeon:
             ValueError: no such arm in the latest contexts.
         """
         units = float(self._contexts.row(arm)[self._column])
-        expected = float(self._predict(self._contexts.rows)[arm])
         self._between.pass_time()
         offloads = units > 0.0
         self._probes.played(offloads=offloads, forced=self._forced and offloads)
         if not offloads:
             self._between.stayed()
             return
-        self._probes.learned(cheaper=not cost.censored and cost.total_s < expected)
+        self._probes.learned(cheaper=not cost.censored and cost.total_s < self._expected_s[arm])
         link_s = max(0.0, cost.total_s - float(self._compute_s[arm])) if cost.link_s is None else cost.link_s
         if cost.refused:
-            self._between.refused(link_s)
+            # With what the device then did by itself: that is what asking costs at present.
+            self._between.refused(max(0.0, cost.total_s - float(self._compute_s[arm])))
         elif cost.censored:
             self._between.waited(units, link_s)
         else:

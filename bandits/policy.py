@@ -86,7 +86,7 @@ class HeedsLinkChecks(Protocol):
         ...
 
     def link_checked(self, check: LinkCheck) -> None:
-        """Learn from one check; comes at any time between two frames, or not at all."""
+        """Learn from one check; comes at any time, also between `select` and `update`, or not at all."""
         ...
 
 

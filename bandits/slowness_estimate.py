@@ -107,7 +107,7 @@ class SlownessEstimate:
         self._usual += max(1.0 / self._seen, self._settings.usual_weight) * (self._log - self._usual)
 
     def dump(self) -> Dump:
-        """Return mean and variance."""
+        """Return mean and variance, and what is usual after how many measurements."""
         return {"log": self._log, "variance": self._variance, "usual": self._usual, "seen": self._seen}
 
     def load(self, state: Dump) -> None:

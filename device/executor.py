@@ -84,6 +84,7 @@ class Executor:
         self._error = ""
         self._tasks: asyncio.TaskGroup
         self._capturing: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._shell: Shell[ev.Event, do.Command] = Shell(session, self._execute, ev.DeadlinePassed())
 
     async def serve(self) -> None:
@@ -107,8 +108,8 @@ class Executor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await self._out.drained()
-            # A capture may sleep until its frame is due, or wait for a camera.
-            for task in (*background, *filter(None, [self._capturing])):
+            # A capture may sleep until its frame is due, or wait for a camera; a check for a silent broker.
+            for task in (*background, *filter(None, [self._capturing, self._checking])):
                 task.cancel()
         self._log.info("stopped")
         if self._error:
@@ -275,7 +276,7 @@ class Executor:
         topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)
         payload = encode(FEEDBACK, command.feedback)
         if command.check:
-            self._spawn(self._check_link(command.check, topic, payload), "link check")
+            self._checking = self._spawn(self._check_link(command.check, topic, payload), "link check")
         else:
             self._out.put(Outgoing(topic, payload, qos=FEEDBACK.qos))
 
@@ -285,6 +286,7 @@ class Executor:
         try:
             await self._control.publish(topic, payload, qos=1)
         except (LinkError, LocalProtocolError):
+            self._out.failed += 1
             self._post(ev.LinkCheckFailed(number))
         else:
             self._post(ev.LinkChecked(number, time.monotonic() - began))

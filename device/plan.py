@@ -31,7 +31,8 @@ class Plan:
         front: d booleans, true where a column describes the device's own work; for ANS.
         device_arm: index of the arm that runs all on the device.
         link: index of the context column of what is sent; None where nobody measures a link.
-        columns: what the context columns mean, for people; None where nobody asks.
+        columns: what the context columns mean, for people, and for checks of the link; None where nobody
+            asks, and then the link is not checked.
         link_measured: whether statistics hold no link, so that every column means the same to all devices.
     """
 

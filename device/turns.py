@@ -259,8 +259,9 @@ class Turns:
         """Let the next policy of the frame in play choose."""
         frame = self._frame
         assert frame is not None
+        if len(frame.to_play) == len(self._policies):
+            self.link_checks.look(now)  # once a frame, however many play it
         name = frame.to_play.pop(0)
-        self.link_checks.look(now)
         if name in self._heeding:
             self._heeding[name].key_frame = frame.key_frame
         arm = self._policies[name].select(self._plan.contexts)

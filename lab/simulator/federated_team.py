@@ -59,7 +59,6 @@ class FederatedTeam:
         self._keys = keys
         lies = lies_of(world)
         settings = settings_of(learner)
-        self._heeding = settings.link == "measured" and settings.link_checks
         self.policies = [
             FedLinUCBDW(world.device_columns, settings, link_column=world.link_column, boot=1) for _ in keys
         ]
@@ -96,7 +95,7 @@ class FederatedTeam:
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
         """As `Team.update`."""
         self.policies[turn.device].update(arm, cost)
-        if self._heeding:
+        if self.policies[turn.device].heeds_link_checks:
             tell_of_link(self.policies[turn.device], turn, cost)
         self._posts[turn.device].send_due(turn.at_s)
         self._channel.play(turn.at_s)
