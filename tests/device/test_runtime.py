@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,32 @@ def test_alone_a_device_finds_out_how_its_link_does(tmp_path: Path) -> None:
     assert summary.answered_by == {"device": 12, "edge": 0, "fallback": 0}
     assert 1 <= summary.metrics["link_checks"] <= 12
     assert 0.0 < summary.metrics["link_check_ms"] < 1000.0
+
+
+@pytest.mark.mosquitto
+def test_a_device_stops_though_its_broker_will_never_acknowledge_a_check(tmp_path: Path) -> None:
+    """The broker is frozen, so the check on its way ends at the keepalive, long after the device has gone."""
+
+    async def main() -> list[e.Event]:
+        seen: list[e.Event] = []
+        async with mosquitto(tmp_path / "broker") as broker:
+            given = settings(None, broker=broker.address, wait_edge_s=0.0, flush_s=0.0, fps=10.0, frames=None)
+            device = asyncio.create_task(run_device(given, on_event=seen.append), name="device")
+            async with asyncio.timeout(60.0):
+                while not any(isinstance(event, e.LinkChecked) for event in seen):  # noqa: ASYNC110 - events of
+                    await asyncio.sleep(0.05)  # another task, seen through a plain callback
+            os.kill(broker.pid, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(0.5)  # a frame's feedback is on its way by now
+                device.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(device, 30.0)
+            finally:
+                os.kill(broker.pid, signal.SIGCONT)
+        return seen
+
+    seen = asyncio.run(main())
+    assert sum(isinstance(event, e.LinkChecked | e.LinkCheckFailed) for event in seen) >= 1
 
 
 def test_alone_a_device_answers_everything_by_itself() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from lab.bench import learning, merging, playing, simulating
+from lab.bench.played_device import PlayedDevice
 from lab.bench.rows import Row, alternate, median_ratio
+from lab.simulator import spec
+from lab.simulator.jobs import make_world
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,16 @@ def test_benchmarks_without_a_network_give_rows() -> None:
         rows = list(bench.run(quick=True))
         assert any(row.limit is not None for row in rows)
         assert all(row.value > 0.0 for row in rows)
+
+
+def test_a_played_device_saves_uploads_and_adopts() -> None:
+    device = PlayedDevice()
+    site = spec.Site(frames=60, fps=2.0, types=(spec.DeviceType(name="phone", link=spec.Lte()),))
+    for turn in make_world(site, 0).turns():
+        device.play(turn)
+    assert device.saved > 3
+    assert device.merged > 3
+    assert device.spent_s > 0.0
 
 
 def test_the_command_writes_what_the_issue_of_a_row_says(tmp_path: Path) -> None:
