@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from partition.arms import NO_CODEC, Arm
+from partition.bundle import decode, encode
 from partition.codecs import CODECS
 from partition.images import MovingCrops
 from partition.partitioned import PartitionedModel
@@ -67,22 +68,24 @@ def profile(model: PartitionedModel, *, repeats: int = 20) -> Profile:
         frame = film.frame(repeat * 13)
         with torch.inference_mode():
             started = time.perf_counter()
-            x = normalise(frame).to(model.device)
+            crossing = (normalise(frame).to(model.device),)
             normalising[repeat] = time.perf_counter() - started
             for cut in range(len(model.cuts) - 1):
                 for arm in model.arms:
                     if arm.cut == cut:
                         codec = CODECS[arm.codec]
-                        array = frame if codec.encodes_frames else x.cpu().numpy()
                         started = time.perf_counter()
-                        encoded = codec.encode(array)
+                        encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
                         codecs[0, repeat, arm.index] = time.perf_counter() - started
                         started = time.perf_counter()
-                        codec.decode(encoded.payload, encoded.dtype, encoded.shape)
+                        if codec.encodes_frames:
+                            codec.decode(encoded.payload, encoded.dtype, encoded.shape)
+                        else:
+                            decode(codec, encoded.payload, encoded.dtype, model.cuts[cut].tensors)
                         codecs[1, repeat, arm.index] = time.perf_counter() - started
                 piece = model.piece(cut, cut + 1)
                 started = time.perf_counter()
-                x = piece(x)
+                crossing = piece(*crossing)[: len(model.cuts[cut + 1].tensors)]
                 if model.device.type == "cuda":
                     torch.cuda.synchronize(model.device)
                 pieces[repeat, cut] = time.perf_counter() - started
