@@ -199,8 +199,8 @@ class Graph:
         found = places(self._traced.graph, self._constant, steady)
         if len(found) < 2 or found[0].boundary != self._last_input():
             raise ConfigurationError(
-                f"{type(self.module).__name__} writes into its input, or its input meets nothing but itself: "
-                "there is no place to cut it"
+                f"there is no place to cut {type(self.module).__name__}: no operation lies between what goes "
+                "in and what comes out, or none of its inputs is a tensor"
             )
         whole = self._described(found, probe)
         kept = not_dominated([place.nbytes for place in whole], [len(place.tensors) for place in whole])

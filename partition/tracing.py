@@ -73,8 +73,9 @@ def trace(module: nn.Module, example: Example) -> Traced:
 
 def run(traced: Traced, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     """Run the graph on flat inputs; returns the flat outputs."""
-    with torch.no_grad():
-        outputs = fx.GraphModule(traced.root, traced.graph)(*inputs)
+    own = [tensor.clone() for tensor in inputs]  # a graph may write into what it is given
+    with torch.inference_mode(mode=False), torch.no_grad():
+        outputs = fx.GraphModule(traced.root, traced.graph)(*own)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -122,15 +123,15 @@ def _symbolic(module: nn.Module, example: Example) -> Traced | None:
             if sum(node.op == "placeholder" for node in graph.nodes) != 1:
                 return None
             traced = Traced(module, graph, "symbolic", None)
-            if not isinstance(list(graph.nodes)[-1].args[0], fx.Node) or _shapes_steer(traced, example):
+            if not isinstance(list(graph.nodes)[-1].args[0], fx.Node) or _unfit(traced, example):
                 return None
     except Exception:  # noqa: BLE001 - stand-ins break user code in any way; export sees the real thing
         return None
     return traced
 
 
-def _shapes_steer(traced: Traced, example: Example) -> bool:
-    """Whether a number, such as a size that was read, is alive wherever some tensor could cross alone."""
+def _unfit(traced: Traced, example: Example) -> bool:
+    """Whether the graph writes into its input, or a number that was read (a size) lives on for long."""
     kinds: dict[fx.Node, bool] = {}
 
     class _Kinds(fx.Interpreter):
@@ -139,8 +140,12 @@ def _shapes_steer(traced: Traced, example: Example) -> bool:
             kinds[n] = isinstance(result, Tensor)
             return result
 
-    with torch.no_grad():
-        _Kinds(traced.root, graph=traced.graph).run(*example.tensors)
+    inputs = _copy(example).tensors
+    before = [tensor._version for tensor in inputs]  # noqa: SLF001 - counts in-place writes
+    with torch.inference_mode(mode=False), torch.no_grad():
+        _Kinds(traced.root, graph=traced.graph).run(*inputs)
+    if [tensor._version for tensor in inputs] != before:  # noqa: SLF001 - as above
+        return True  # what is written into could never cross; the exporter makes it functional
     position = {node: at for at, node in enumerate(traced.graph.nodes)}
     # A number read and used at once blocks no place; one that lives on through the network blocks most.
     return any(
@@ -177,11 +182,20 @@ def from_program(functional: nn.Module, out_spec: pytree.TreeSpec | None) -> Tra
         guard = node.op == "call_module" and str(node.target).startswith("_guards")
         if guard or (node.op in {"placeholder", "get_attr"} and not node.users and _no_tensor(node)):
             graph.erase_node(node)
+    _drop_write_backs(graph)
     outputs = list(graph.nodes)[-1]
     flat = outputs.args[0]
     outputs.args = (tuple(flat) if isinstance(flat, list | tuple) else (flat,),)
     graph.lint()
     return Traced(functional, graph, "export", out_spec)
+
+
+def _drop_write_backs(graph: fx.Graph) -> None:
+    """Take out what export adds where a module writes into inputs or buffers: answers need none of it."""
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.copy_.default and node.args[0].op in {"placeholder", "get_attr"}:
+            node.replace_all_uses_with(node.args[1])
+            graph.erase_node(node)
 
 
 def _no_tensor(node: fx.Node) -> bool:

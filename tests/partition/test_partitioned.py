@@ -14,7 +14,6 @@ from partition.images import Frame
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
 from partition.profiles import profile
-from partition.results import Kept
 from partition.zoo import NAMES, Network
 
 
@@ -51,6 +50,7 @@ def test_lossless_arms_over_unaligned_bytes_give_the_same_bits(
         message = b"?" + bytes(head.payload)
         tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, memoryview(message)[1:])
         assert np.array_equal(tail.logits, whole) or not CODECS[arm.codec].lossless, arm.label
+        assert head.kept is not None
         assert np.array_equal(model.finish(head.kept).logits, whole)
         assert head.payload_bytes == len(message) - 1
         assert min(head.head_ms, head.encode_ms, tail.decode_ms, tail.tail_ms) >= 0.0

@@ -62,11 +62,6 @@ class TwoOutputs(nn.Module):
         return x, x
 
 
-class WritesIntoItsInput(Tiny):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.mul_(2.0))
-
-
 def not_a_module() -> int:
     return 3
 
@@ -123,10 +118,9 @@ def test_a_name_that_gives_no_network_is_one_sentence(name: str, sentence: str) 
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
-        (Branching(), "cannot trace Branching"),
-        (TwoInputs(), "exactly one tensor"),
-        (TwoOutputs(), "return exactly one tensor"),
-        (WritesIntoItsInput(), "writes into its input"),
+        (Branching(), r"Branching decides by the content of a tensor at test_zoo.py:\d+ in Branching"),
+        (TwoInputs(), "TwoInputs cannot be called with 1x3x32x32:float32"),
+        (TwoOutputs(), "no place to cut TwoOutputs"),
     ],
 )
 def test_what_cannot_be_cut_is_one_sentence(module: nn.Module, sentence: str) -> None:
