@@ -64,8 +64,7 @@ def _tensor(array: npt.NDArray[Any], spec: TensorSpec) -> Tensor:
     torch takes writable memory only, and received bytes are neither writable nor aligned.
     """
     if not spec.contiguous:
-        tensor = torch.empty_strided(spec.shape, spec.strides, dtype=torch.float32)
-        return tensor.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
+        return spec.laid_out(torch.from_numpy(np.array(array, dtype=np.float32)))
     if array.flags.writeable and array.ctypes.data % ALIGNMENT_BYTES == 0:
         return torch.from_numpy(array)
     tensor = torch.empty(array.shape, dtype=torch.float32)

@@ -56,6 +56,12 @@ class TensorSpec:
             expected *= size
         return True
 
+    def laid_out(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a tensor of this shape, laid out as the whole network would have it."""
+        if self.contiguous:
+            return tensor.clone(memory_format=torch.contiguous_format)
+        return torch.empty_strided(self.shape, self.strides, dtype=tensor.dtype).copy_(tensor)
+
     @classmethod
     def of(cls, tensor: Tensor) -> "TensorSpec":
         """Describe a tensor."""
@@ -171,8 +177,16 @@ class Graph:
             flat[0] if self._traced.out_spec is None else pytree.tree_unflatten(flat, self._traced.out_spec)
         )
 
-    def run_cut(self, place: int, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401 - as above
-        """Run head and tail in turn at a frontier and return what the module itself would."""
+    def run_cut(  # the check of a cut, not the way a frame takes
+        self, place: int, inputs: Sequence[Tensor], *, through_memory: bool = False
+    ) -> Any:  # noqa: ANN401 - as above
+        """Run head and tail in turn at a frontier and return what the module itself would.
+
+        Args:
+            place: index of the frontier.
+            inputs: the flat tensors of one call.
+            through_memory: copy what crosses, as a message would.
+        """
         last = len(self.frontiers) - 1
         if place == last:
             found = dict(zip(self.made(0, last), self.piece(0, last)(*inputs), strict=True))
@@ -180,7 +194,11 @@ class Graph:
         first = self.piece(0, place)(*inputs)
         crossing = len(self.frontiers[place].tensors)
         early = dict(zip(self.made(0, place), first[crossing:], strict=True))
-        late = self.piece(place, last)(*first[:crossing])
+        sent = first[:crossing]
+        if through_memory:
+            specs = self.frontiers[place].tensors
+            sent = tuple(spec.laid_out(tensor.contiguous()) for spec, tensor in zip(specs, sent, strict=True))
+        late = self.piece(place, last)(*sent)
         return self.put_together(early | dict(zip(self.made(place, last), late, strict=True)))
 
     def _makes(self, value: fx.Node, start: int, stop: int) -> bool:

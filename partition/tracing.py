@@ -140,7 +140,7 @@ def _unfit(traced: Traced, example: Example) -> bool:
             kinds[n] = isinstance(result, Tensor)
             return result
 
-    inputs = _copy(example).tensors
+    inputs = copy_of(example).tensors
     before = [tensor._version for tensor in inputs]  # noqa: SLF001 - counts in-place writes
     with torch.inference_mode(mode=False), torch.no_grad():
         _Kinds(traced.root, graph=traced.graph).run(*inputs)
@@ -206,7 +206,7 @@ def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
     """Return the module's flat outputs, after seeing that they are the same each time."""
     try:
         with same_kernels():
-            first, second = (pytree.tree_leaves(call(module, _copy(example))) for _ in range(2))
+            first, second = (pytree.tree_leaves(call(module, copy_of(example))) for _ in range(2))
     except Exception as error:  # noqa: BLE001 - it is the user's code
         raise ConfigurationError(
             f"{_name(module)} cannot be called with {_shapes(example)}: {_first_line(error)}{_place(error)}; "
@@ -222,7 +222,7 @@ def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
     return tuple(first)
 
 
-def _copy(example: Example) -> Example:
+def copy_of(example: Example) -> Example:
     """Return the example with tensors of its own, since a module may write into its input."""
     args, kwargs = pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (example.args, example.kwargs)
