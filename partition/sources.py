@@ -64,8 +64,8 @@ def parse(text: str) -> Source:
     if text.endswith((".pt", ".pth", ".ts", ".torchscript", ".onnx", ".safetensors")):
         raise ConfigurationError(
             f"{text} is not a model that can be cut: TorchScript, ONNX and weights hold no graph that torch "
-            "can split; give module:callable (with --weights for a state dictionary), or save the network with "
-            "torch.export.save as .pt2"
+            "can split; give module:callable (with --weights for a state dictionary), or save the "
+            "network with torch.export.save as .pt2"
         )
     found = _TEXT.match(text)
     if found is None:

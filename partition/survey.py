@@ -1,4 +1,4 @@
-"""What can be said of any network: where it can be cut, what crosses, how much work lies before, is it exact."""
+"""What can be said of any network: where it can be cut, what crosses, what lies before, is it exact."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

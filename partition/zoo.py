@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
-from partition.example import Example
+from partition.example import Example, of_shape
 from partition.mobilenet_v2 import MobileNetV2
 from partition.resnet18 import ResNet18
 from partition.sources import Source, open_module, parse
@@ -99,6 +99,30 @@ def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Netw
     loaded = load_file(module, weights, optional=("exits.",))
     derived = _calibrate(module, exits, trunk=False) if exits and loaded.lacking else frozenset()
     return Network(module, name, INPUT_SHAPE, loaded.label, exits, derived)
+
+
+def open_any(
+    name: str, *, weights: Path | None = None, seed: int = 0, example: Example | None = None
+) -> tuple[nn.Module, Example, str]:
+    """Return any network, whatever it takes: the module, what to call it with, where its weights are from.
+
+    Args:
+        name: as for `load_model`.
+        weights: a state dictionary.
+        seed: of weights drawn when there is no file.
+        example: what to call it with; else the archive's own, or one frame.
+
+    Raises:
+        ConfigurationError: as `load_model`.
+    """
+    source = parse(name)
+    if source.kind == "name":
+        network = load_model(name, weights=weights, seed=seed)
+        return network.module, example or of_shape(network.input_shape), network.weights_label
+    module, own = open_module(source, seed)
+    label = f"seeded:{seed}" if weights is None else load_file(module, weights).label
+    frame = of_shape((1, 3, *(source.size or INPUT_SHAPE[2:])))
+    return module, example or own or frame, label
 
 
 def _load_foreign(source: Source, weights: Path | None, seed: int) -> Network:
