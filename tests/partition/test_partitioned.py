@@ -202,6 +202,7 @@ def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
     assert whole.shape == (6,)
     both = [arm for arm in model.arms[:-1] if len(model.cuts[arm.cut].tensors) == 2]
     assert {arm.codec for arm in both} == {"float32", "float16", "int8-zstd"}
+    assert not all(spec.contiguous for spec in model.cuts[both[0].cut].tensors)
     for arm in both:
         head = model.run_head(frame, arm)
         assert head.payload is not None

@@ -158,11 +158,13 @@ class TwoPaths(nn.Module):
         super().__init__()
         self.left = nn.Conv2d(3, 4, 8, stride=8)
         self.right = nn.Conv2d(3, 4, 16, stride=16)
-        self.left_deep = nn.Conv2d(4, 16, 3)
+        self.left_deep = nn.Linear(4, 16)
         self.right_deep = nn.Conv2d(4, 16, 3)
         self.head = nn.Linear(32, 6)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        left, right = self.left(x).relu(), self.right(x).relu()
-        left, right = self.left_deep(left).mean((2, 3)), self.right_deep(right).mean((2, 3))
+        # Channels last, as a view: what crosses is not in C order.
+        left, right = self.left(x).relu().permute(0, 2, 3, 1), self.right(x).relu()
+        left = self.left_deep(left).mean((1, 2))
+        right = self.right_deep(right).mean((2, 3))
         return {"hidden": left, "logits": self.head(torch.cat([left, right], 1))}
