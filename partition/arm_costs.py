@@ -1,0 +1,147 @@
+"""What each arm takes, with link and edge as unknowns: latency that is linear in what varies.
+
+    latency = front + offload * (wait + 8 * bytes / rate) + edge / speedup
+
+`front` and `edge` are seconds of one and the same device, so an edge worker of speed-up s takes edge / s. In
+u = 1 / rate, v = 1 / speedup and w = wait this is linear, which is all that `dominance.py` needs.
+This file must never measure anything.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bus.errors import ConfigurationError
+from partition.arms import NO_CODEC, Arm
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmCosts:
+    """K arms on one device.
+
+    Attributes:
+        labels: for people, length K.
+        front_s: shape (K,), preprocessing, head and encoding, on the device.
+        payload_bytes: shape (K,), mean of what crosses the link.
+        edge_s: shape (K,), decoding and tail, as long as they would take the device.
+        offload: shape (K,), whether anything is sent.
+
+    Raises:
+        ConfigurationError: no arm, lists of other lengths, numbers that are negative or not finite, or an arm
+            that sends nothing and yet leaves bytes or work for the edge.
+    """
+
+    labels: tuple[str, ...]
+    front_s: Vector
+    payload_bytes: Vector
+    edge_s: Vector
+    offload: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Refuse what has no latency."""
+        count = len(self.labels)
+        parts = (self.front_s, self.payload_bytes, self.edge_s)
+        if count == 0 or any(part.shape != (count,) for part in (*parts, self.offload)):
+            raise ConfigurationError(
+                "costs of arms need one number an arm, and at least one arm: profile again"
+            )
+        for label, numbers in zip(self.labels, np.stack(parts, axis=1), strict=True):
+            if not (np.isfinite(numbers).all() and (numbers >= 0.0).all()):
+                raise ConfigurationError(
+                    f"arm {label} costs {numbers.tolist()} (device s, bytes, edge s), which must be finite "
+                    "and not negative: profile again"
+                )
+        idle = ~self.offload & ((self.payload_bytes > 0.0) | (self.edge_s > 0.0))
+        if idle.any():
+            label = self.labels[int(np.argmax(idle))]
+            raise ConfigurationError(f"arm {label} offloads nothing, so it can send nothing: profile again")
+
+    @property
+    def count(self) -> int:
+        """Number of arms K."""
+        return len(self.labels)
+
+    def latency_s(self, rate: npt.ArrayLike, speedup: npt.ArrayLike, wait_s: npt.ArrayLike) -> Vector:
+        """Return latencies, shape (..., K), for arrays of points that broadcast together.
+
+        Args:
+            rate: of the link, bit/s.
+            speedup: of the edge worker over the device.
+            wait_s: what each offload costs besides: round trip and queue.
+        """
+        rate, speedup, wait_s = (np.asarray(one, float)[..., None] for one in (rate, speedup, wait_s))
+        sent = self.offload * (wait_s + 8.0 * self.payload_bytes / rate)
+        seconds: Vector = self.front_s + sent + self.edge_s / speedup
+        return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Where a device may find itself, both ends included; equal ends fix a quantity.
+
+    Attributes:
+        rate: of the link, bit/s.
+        speedup: of the edge worker over the device, 1 or more.
+        wait_s: of each offload, besides transfer and computing: round trip and queue.
+
+    Raises:
+        ConfigurationError: an end that is not finite, out of order, or out of bounds.
+    """
+
+    rate: tuple[float, float] = (1e5, 1e8)
+    speedup: tuple[float, float] = (1.0, 50.0)
+    wait_s: tuple[float, float] = (0.0, 0.1)
+
+    def __post_init__(self) -> None:
+        """Refuse boxes that are none."""
+        for field in fields(self):
+            low, high = getattr(self, field.name)
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise ConfigurationError(
+                    f"the range {low:g} to {high:g} of {field.name} will not do: give two finite numbers, "
+                    "the smaller one first"
+                )
+        if self.rate[0] <= 0.0 or self.wait_s[0] < 0.0:
+            raise ConfigurationError("a link needs a rate above 0 bit/s, and a wait of 0 s or more")
+        if self.speedup[0] < 1.0:
+            raise ConfigurationError(
+                f"an edge worker of speed-up {self.speedup[0]:g} is slower than the device, for which no arm "
+                "is ruled out: give a speed-up of 1 or more"
+            )
+
+
+class Timed(Protocol):
+    """What knows how long both parts of an arm take one machine, as `partition.profiles.Profile` does."""
+
+    def device_ms(self, arm: Arm) -> float:
+        """Return the device's part."""
+        ...
+
+    def edge_ms(self, arm: Arm) -> float:
+        """Return the edge's part."""
+        ...
+
+
+def costs_of_profile(arms: Sequence[Arm], profile: Timed, payload_bytes: Sequence[float]) -> ArmCosts:
+    """Return costs from a profile of the device.
+
+    Args:
+        arms: as in the profile.
+        profile: made on the device, or stretched as the device is.
+        payload_bytes: per arm, mean over images of the kind that will be sent.
+    """
+    offload = np.array([arm.codec != NO_CODEC for arm in arms], dtype=bool)
+    edge_ms = np.array([profile.edge_ms(arm) for arm in arms])
+    return ArmCosts(
+        labels=tuple(arm.label for arm in arms),
+        front_s=np.array([profile.device_ms(arm) for arm in arms]) / 1e3,
+        payload_bytes=np.array(payload_bytes, dtype=float),
+        edge_s=np.where(offload, edge_ms, 0.0) / 1e3,
+        offload=offload,
+    )
