@@ -111,8 +111,8 @@ class Ranges:
             raise ConfigurationError("a link needs a rate above 0 bit/s, and a wait of 0 s or more")
         if self.speedup[0] < 1.0:
             raise ConfigurationError(
-                f"an edge worker of speed-up {self.speedup[0]:g} is slower than the device, for which no arm "
-                "is ruled out: give a speed-up of 1 or more"
+                f"an edge worker of speed-up {self.speedup[0]:g} is slower than the device, about which "
+                "nothing is promised: give a speed-up of 1 or more"
             )
 
 
