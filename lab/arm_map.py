@@ -121,11 +121,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     description, _, more = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="python -m lab.arm_map", description=description, epilog=more)
-    pair = {"nargs": 2, "type": float, "metavar": ("LOW", "HIGH")}
     parser.add_argument("table", help="a file of cans profile, or a name in lab/tables/")
-    parser.add_argument("--mbit", default=[0.1, 100.0], help="link rates (0.1 100)", **pair)
-    parser.add_argument("--speedup", default=[1.0, 50.0], help="edge worker over device (1 50)", **pair)
-    parser.add_argument("--wait-ms", default=[0.0, 100.0], help="round trip and queue (0 100)", **pair)
+    for flag, low, high, said in (
+        ("--mbit", 0.1, 100.0, "link rates, Mbit/s"),
+        ("--speedup", 1.0, 50.0, "edge worker over device"),
+        ("--wait-ms", 0.0, 100.0, "round trip and queue"),
+    ):
+        parser.add_argument(
+            flag,
+            nargs=2,
+            type=float,
+            metavar=("LOW", "HIGH"),
+            default=[low, high],
+            help=f"{said} ({low:g} {high:g})",
+        )
     parser.add_argument("--map-wait-ms", type=float, default=10.0, help="wait that the map is drawn for (10)")
     parser.add_argument("--slowness", type=float, default=1.0, help="device over the profiled machine (1)")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -40,7 +41,7 @@ def draw(
         raise ConfigurationError(
             "a map with one rate or one speed-up cannot be drawn: give two or more of each"
         )
-    style = {
+    style: Any = {
         "svg.hashsalt": "cans",
         "svg.fonttype": "none",
         "font.size": 9,

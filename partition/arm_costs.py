@@ -8,15 +8,12 @@ This file must never measure anything.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from bus.errors import ConfigurationError
-from partition.arms import NO_CODEC, Arm
 
 Vector = npt.NDArray[np.float64]
 
@@ -114,34 +111,3 @@ class Ranges:
                 f"an edge worker of speed-up {self.speedup[0]:g} is slower than the device, about which "
                 "nothing is promised: give a speed-up of 1 or more"
             )
-
-
-class Timed(Protocol):
-    """What knows how long both parts of an arm take one machine, as `partition.profiles.Profile` does."""
-
-    def device_ms(self, arm: Arm) -> float:
-        """Return the device's part."""
-        ...
-
-    def edge_ms(self, arm: Arm) -> float:
-        """Return the edge's part."""
-        ...
-
-
-def costs_of_profile(arms: Sequence[Arm], profile: Timed, payload_bytes: Sequence[float]) -> ArmCosts:
-    """Return costs from a profile of the device.
-
-    Args:
-        arms: as in the profile.
-        profile: made on the device, or stretched as the device is.
-        payload_bytes: per arm, mean over images of the kind that will be sent.
-    """
-    offload = np.array([arm.codec != NO_CODEC for arm in arms], dtype=bool)
-    edge_ms = np.array([profile.edge_ms(arm) for arm in arms])
-    return ArmCosts(
-        labels=tuple(arm.label for arm in arms),
-        front_s=np.array([profile.device_ms(arm) for arm in arms]) / 1e3,
-        payload_bytes=np.array(payload_bytes, dtype=float),
-        edge_s=np.where(offload, edge_ms, 0.0) / 1e3,
-        offload=offload,
-    )

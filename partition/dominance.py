@@ -176,14 +176,15 @@ class _Search:
         if proof is not None:
             return proof
         place, weights = self._solve(differences)
-        used = np.flatnonzero(weights > _NO_WEIGHT)
-        if self._rule == "envelope" and used.size:
+        used = np.flatnonzero(weights > _NO_WEIGHT).tolist()
+        if self._rule == "envelope" and used:
             proof = self._checked(arm, [rivals[k] for k in used], weights[used].tolist(), place)
         return self._kept(arm, place) if proof is None else proof
 
     def _differences(self, arm: int, rivals: Sequence[int]) -> Vector:
         """Coefficients (R, 4) of what each rival, with the tolerance, takes more than `arm`."""
-        return (1.0 + self._tolerance) * self._table[list(rivals)] - self._table[arm]
+        differences: Vector = (1.0 + self._tolerance) * self._table[list(rivals)] - self._table[arm]
+        return differences
 
     def _solve(self, differences: Vector) -> tuple[Vector, Vector]:
         """Return the place where the least difference is greatest, and the weights that bound it from above.

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.errors import ConfigurationError
-from partition.arm_costs import ArmCosts, Ranges, costs_of_profile
+from partition.arm_costs import ArmCosts, Ranges
 from partition.arms import Arm
 from partition.best_map import best_map, in_words, log_axis, middle_gain, stretches
 from partition.dominance import Point, coefficients, holds, surviving
+from partition.profile_costs import costs_of_profile
 
 RANGES = Ranges(rate=(1e5, 1e8), speedup=(1.0, 50.0), wait_s=(0.0, 0.1))
 
@@ -184,7 +185,7 @@ def test_a_proof_of_something_else_does_not_hold() -> None:
 def test_costs_that_no_arm_has_are_refused_by_name(part: str, bad: float) -> None:
     good = costs((1.0, 0.0, 0.0), (0.1, 1000.0, 0.9))
     with pytest.raises(ConfigurationError, match=r"arm arm 1 costs .* profile again"):
-        dataclasses.replace(good, **{part: np.array([0.0, bad])})
+        dataclasses.replace(good, **{part: np.array([0.0, bad])})  # type: ignore[arg-type] # one of the arrays
 
 
 def test_costs_that_do_not_fit_together_are_refused() -> None:
