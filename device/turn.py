@@ -87,7 +87,7 @@ def feedback_of(
         model=plan.model,
         policy=turn.policy,
         seq=turn.seq,
-        arm=turn.arm,
+        arm=plan.number(turn.arm),
         cut=arm.cut,
         codec=arm.codec,
         answered_by=answer.answered_by,
