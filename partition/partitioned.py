@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.tensors import Payload
-from partition import exits
+from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
+from partition.backends.base import Backend
+from partition.backends.segments import Segments
 from partition.codecs import CODECS
 from partition.codecs.base import ALIGNMENT_BYTES, Codec
 from partition.contexts import Row, front_row, make
@@ -52,7 +54,12 @@ class PartitionedModel:
     """
 
     def __init__(
-        self, network: Network, codecs: tuple[Codec, ...], threads: int, device: torch.device
+        self,
+        network: Network,
+        codecs: tuple[Codec, ...],
+        threads: int,
+        device: torch.device,
+        backends: Sequence[Backend] = (),
     ) -> None:
         self.name = network.name
         self.weights_label = network.weights_label
@@ -62,6 +69,7 @@ class PartitionedModel:
         self._bound = threading.local()
         with self._torch():
             self._graph = Graph(network.module.cpu(), network.input_shape)
+            self._segments = Segments(self._graph.piece, backends)
             frontiers = self._graph.frontiers
             self.hash = model_hash(network, self._graph)
             self._places = useful([math.prod(f.shape) for f in frontiers], [macs(f.work) for f in frontiers])
@@ -117,7 +125,7 @@ class PartitionedModel:
         kept: Kept | Frame = frame
         if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
             with self._torch():
-                activation = self.piece(0, arm.cut)(normalise(frame).to(self.device))
+                activation = self._run(0, arm.cut, normalise(frame).to(self.device))
                 array = activation.cpu().numpy()
             kept = Kept(arm.cut, activation)
         ran = time.perf_counter()
@@ -175,7 +183,7 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             x = normalise(frame).to(self.device)
-            logits: Logits = exits.run(self._stages[: exit_index + 1], x).cpu().numpy()[0]
+            logits: Logits = exits.run(self._stages[: exit_index + 1], self._segments, x).cpu().numpy()[0]
         latency_ms = (time.perf_counter() - started) * 1e3
         return ExitRun(exit_index, self.exit_context(exit_index), latency_ms, answer_of(logits))
 
@@ -183,6 +191,31 @@ class PartitionedModel:
         """Return the context of a run to an exit, float64 (d,): zero outside the device's own columns."""
         work = self._stages[exit_index].work + self._preprocessing
         return self.schema.row(front_row(work, self._total))
+
+    @property
+    def backend_words(self) -> str:
+        """What `choose_backends` came to, in half a sentence; empty if nothing was to be chosen."""
+        return self._segments.words
+
+    def choose_backends(self, *, heads: bool = True) -> None:
+        """Measure the backends that `build` was asked for and keep, piece by piece, the fastest.
+
+        Takes some seconds; call it before frames come, an edge worker for the tails only. Results then equal
+        those of eager up to rounding (`partition.backends.base.ROUNDING`).
+
+        Args:
+            heads: whether heads and the ways between exits are wanted as well as tails.
+        """
+        end = self._places[-1]
+        pairs = [(place, end) for place in self._places]
+        if heads:
+            pairs += [(0, place) for place in self._places]
+            pairs += [(stage.start, stage.stop) for stage in self._stages]
+        draw = np.random.default_rng(0)
+        frames = draw.integers(0, 256, size=(2, *self.input_size, 3), dtype=np.uint8)
+        with self._torch():
+            inputs = [(normalise(frame).to(self.device),) for frame in frames]
+            self._segments.choose(pairs, end, inputs)
 
     def warm_up(self, *, tails: bool = True) -> None:
         """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails."""
@@ -193,8 +226,13 @@ class PartitionedModel:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
 
     def _tail(self, cut: int, x: Tensor) -> Logits:
-        logits: Logits = self.piece(cut, len(self.cuts) - 1)(x).cpu().numpy()[0]
+        logits: Logits = self._run(cut, len(self.cuts) - 1, x).cpu().numpy()[0]
         return logits
+
+    def _run(self, start: int, stop: int, x: Tensor) -> Tensor:
+        """Run from cut to cut by the backend chosen for it."""
+        (crossing,) = self._segments.run(self._places[start], self._places[stop], x)
+        return crossing
 
     def _check(self, frame: Frame) -> None:
         if frame.shape != (*self.input_size, 3) or frame.dtype != np.uint8:
@@ -224,7 +262,12 @@ class PartitionedModel:
 
 
 def build(
-    network: Network, *, codecs: Sequence[str] | None = None, threads: int = 1, device: str = "cpu"
+    network: Network,
+    *,
+    codecs: Sequence[str] | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    backend: str = "eager",
 ) -> PartitionedModel:
     """Return the network ready to be cut.
 
@@ -234,9 +277,12 @@ def build(
             their schemas differ.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        backend: what `choose_backends` may choose from: "eager", "auto", or names in
+            `partition.backends.NAMES`, comma separated.
 
     Raises:
-        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device.
+        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device, no such
+            backend or one that cannot run here.
     """
     if threads < 1:
         raise ConfigurationError(f"threads must be at least 1, not {threads}")
@@ -245,7 +291,8 @@ def build(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    return PartitionedModel(network, chosen, threads, torch.device(device))
+    tried = backends.make(backend, threads=threads, device=device)
+    return PartitionedModel(network, chosen, threads, torch.device(device), tried)
 
 
 def _cuts(frontiers: Sequence[Frontier]) -> tuple[Cut, ...]:
