@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from bus.errors import ConfigurationError
 from partition.backends import NAMES
-from partition.backends.choice import Choice, Trial
+from partition.backends.choice import Trial
 from partition.backends.measuring import Measured, all_backends, measure
 from partition.partitioned import build
 from partition.zoo import NAMES as NETWORKS
@@ -23,16 +23,14 @@ def table(measured: list[Measured]) -> Iterator[str]:
     yield "|---|---|---|--:|--:|--:|--:|"
     for each in measured:
         for trial in each.choice.trials:
-            yield f"| {each.network} | {each.side} at {each.cut} | {_cells(trial, each.choice)} |"
+            yield f"| {each.network} | {each.side} at {each.cut} | {_cells(trial, each.choice.trials[0].seconds)} |"
 
 
-def _cells(trial: Trial, choice: Choice) -> str:
-    eager = choice.trials[0].seconds
+def _cells(trial: Trial, eager: float | None) -> str:
     if trial.seconds is None or eager is None:
         return f"{trial.backend} | - | - | refused: {trial.refused} | -"
-    name = f"**{trial.backend}**" if trial.backend == choice.backend else trial.backend
     return (
-        f"{name} | {trial.seconds * 1e3:.2f} | {eager / trial.seconds:.2f} | {trial.difference or 0:.1e} | "
+        f"{trial.backend} | {trial.seconds * 1e3:.2f} | {eager / trial.seconds:.2f} | {trial.difference or 0:.1e} | "
         f"{trial.prepare_s:.2f}"
     )
 

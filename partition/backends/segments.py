@@ -17,7 +17,7 @@ from partition.backends.base import Backend, Run, Tensors, run_piece
 from partition.backends.choice import Choice, adopt, choose
 
 # Wall-clock seconds of a start; after them no other piece is timed.
-LIMIT_S = 3.0
+LIMIT_S = 2.0
 Place = int
 Pair = tuple[Place, Place]
 
