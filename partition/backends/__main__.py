@@ -23,16 +23,16 @@ def table(measured: list[Measured]) -> Iterator[str]:
     yield "|---|---|---|--:|--:|--:|--:|"
     for each in measured:
         for trial in each.choice.trials:
-            yield f"| {each.network} | {each.side} at {each.cut} | {_cells(trial, each.choice.trials[0].seconds)} |"
+            cells = _cells(trial, each.choice.trials[0].seconds)
+            yield f"| {each.network} | {each.side} at {each.cut} | {cells} |"
 
 
 def _cells(trial: Trial, eager: float | None) -> str:
     if trial.seconds is None or eager is None:
         return f"{trial.backend} | - | - | refused: {trial.refused} | -"
-    return (
-        f"{trial.backend} | {trial.seconds * 1e3:.2f} | {eager / trial.seconds:.2f} | {trial.difference or 0:.1e} | "
-        f"{trial.prepare_s:.2f}"
-    )
+    ratio, difference = eager / trial.seconds, trial.difference or 0.0
+    figures = f"{trial.seconds * 1e3:.2f} | {ratio:.2f} | {difference:.1e} | {trial.prepare_s:.2f}"
+    return f"{trial.backend} | {figures}"
 
 
 def main() -> int:

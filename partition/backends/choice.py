@@ -91,7 +91,7 @@ def choose(
         limit_s: no further round begins when timing has taken so long; preparing is not held to it.
     """
     runs, trials = _prepare(piece, examples, candidates)
-    times = _alternate(runs, examples[0], max(repeats, _LEAST_REPEATS), limit_s)
+    times = time_in_turn(runs, examples[0], max(repeats, _LEAST_REPEATS), limit_s)
     # What else the machine does only ever adds, so the least says most.
     seconds = {name: min(each) for name, each in times.items()}
     fastest = min(seconds, key=seconds.__getitem__)
@@ -152,7 +152,7 @@ def _try(
     return run, Trial(backend.name, prepare_s, difference=difference)
 
 
-def _alternate(
+def time_in_turn(
     runs: dict[str, Run], example: Tensors, repeats: int, limit_s: float
 ) -> dict[str, list[float]]:
     """Time all in turn, in an order that turns round; they have run before, so they are warm."""

@@ -1,15 +1,17 @@
 """Every backend against eager on head and tail of a network's middle cut: for benchmarks and for people."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import fx
 
 from partition.backends import NAMES, make
-from partition.backends.base import Backend, Tensors, run_piece
-from partition.backends.choice import Choice, choose
+from partition.backends.base import Backend, Run, Tensors, run_piece
+from partition.backends.choice import Choice, choose, time_in_turn
 from partition.partitioned import PartitionedModel
 from partition.preprocessing import normalise
 
@@ -23,12 +25,23 @@ class Measured:
         side: "head" or "tail".
         cut: the name of the cut that bounds it.
         choice: every backend's figures, and which was kept.
+        plain: the piece as it is.
+        example: what was timed.
     """
 
     network: str
     side: str
     cut: str
     choice: Choice
+    plain: Run
+    example: Tensors
+
+    def again(self, repeats: int) -> float:
+        """Return eager's time over the kept backend's in new runs, which the choice has not seen."""
+        runs = {"eager": self.plain, "kept": self.choice.run}
+        with torch.inference_mode():
+            times = time_in_turn(runs, self.example, repeats, math.inf)
+        return min(times["eager"]) / min(times["kept"])
 
 
 def all_backends(threads: int, names: Sequence[str] = NAMES) -> tuple[Backend, ...]:
@@ -56,7 +69,14 @@ def measure(
         crossing = [run_piece(_piece(model, 0, middle), *tensors) for tensors in inputs]
         for side, pair, examples in (("head", (0, middle), inputs), ("tail", (middle, end), crossing)):
             choice = choose(_piece(model, *pair), examples, backends, repeats=repeats)
-            yield Measured(model.name, side, model.cuts[middle].name, choice)
+            yield Measured(
+                model.name,
+                side,
+                model.cuts[middle].name,
+                choice,
+                partial(run_piece, _piece(model, *pair)),
+                examples[0],
+            )
 
 
 def _piece(model: PartitionedModel, start: int, stop: int) -> fx.GraphModule:

@@ -9,11 +9,13 @@ from torch import Tensor, fx, nn
 
 from bus.errors import ConfigurationError
 from partition.backends import AUTO, NAMES, make
+from partition.backends.__main__ import table
 from partition.backends.base import Backend, Run, Tensors, difference_of, run_piece
 from partition.backends.choice import Choice, Trial, adopt, choose
 from partition.backends.compiled import Compiled
 from partition.backends.eager import Eager
 from partition.backends.folding import fold
+from partition.backends.measuring import all_backends, measure
 from partition.backends.onnx_runtime import OnnxRuntime
 from partition.backends.segments import Segments
 from partition.backends.sharing import Once
@@ -411,6 +413,16 @@ def test_a_network_with_chosen_backends_answers_as_before(networks: dict[str, Ne
         given, expected = fast.run_exits(frame, index), plain.run_exits(frame, index)
         limit = 1e-4 * float(abs(expected.answer.logits).max())
         assert given.answer.logits == pytest.approx(expected.answer.logits, abs=limit)
+
+
+def test_the_table_has_a_row_for_every_backend_and_piece(mobilenet: PartitionedModel) -> None:
+    measured = list(measure(mobilenet, [*all_backends(1, AUTO), Halved()], threads=1, repeats=3))
+    assert [each.side for each in measured] == ["head", "tail"]
+    assert all(each.again(3) > 0.0 for each in measured)
+    lines = list(table(measured))
+    assert len(lines) == 2 + 2 * 4
+    assert all(line.count("|") == 8 for line in lines)
+    assert any("halved" in line and "refused: differs" in line for line in lines)
 
 
 def test_names_are_what_can_be_asked_for() -> None:
