@@ -1,8 +1,8 @@
 """What runs a piece fastest here: each backend against eager, head and tail of a middle cut, side by side.
 
-Only the one that is kept has a limit, in runs that the choice has not seen: choosing must not end below eager.
-A backend that is missing or refused has no row. torch.compile is left out of a quick run: it takes a quarter of
-a minute a piece.
+Only the one that is kept has a limit, in runs that the choice has not seen: choosing must not end below
+eager. A backend that is missing or refused has no row. torch.compile is left out of a quick run: it takes a
+quarter of a minute a piece.
 """
 
 from collections.abc import Iterator
