@@ -56,6 +56,18 @@ def broker_options(function: F) -> F:
     return function
 
 
+def backend_option(function: F) -> F:
+    """Add --backend."""
+    return click.option(
+        "--backend",
+        default="eager",
+        metavar="NAME[,NAME]",
+        help="What may run the network: auto measures folded and channels-last at the start and keeps, piece "
+        "by piece, what is faster than eager. Or name some of folded, channels-last, compiled, onnx and "
+        "quantised. All but eager round differently in the last digits; quantised loses more.",
+    )(function)
+
+
 def log_options(function: F) -> F:
     """Add --log-format and --log-level."""
     for option in (

@@ -27,6 +27,7 @@ class DeviceSettings:
         prefix: of all topics.
         model, weights, weights_seed, codecs: the network; all parties must be given the same.
         threads: of torch.
+        backend: what may run its heads, measured at the start: see `partition.backends`.
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
@@ -57,6 +58,7 @@ class DeviceSettings:
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
     threads: int = 1
+    backend: str = "eager"
     policy: str = LEARNER
     compare: tuple[str, ...] = ()
     learner: LearnerSettings = PRACTICE

@@ -38,6 +38,7 @@ class EdgeSettings:
         codecs: names; None is all.
         workers: tails at once, each in a thread of its own.
         threads: of torch, for each worker.
+        backend: what may run its tails, measured at the start: see `partition.backends`.
         device: "cpu", "cuda" or "auto".
         waiting: jobs that may wait for a worker.
         drain_s: how long running tails may still take when told to stop.
@@ -59,6 +60,7 @@ class EdgeSettings:
     codecs: tuple[str, ...] | None = None
     workers: int = 1
     threads: int = 1
+    backend: str = "eager"
     device: str = "cpu"
     waiting: int = 16
     drain_s: float = 5.0

@@ -78,12 +78,16 @@ class PartitionedTails:
 
     @property
     def names(self) -> str:
-        """The models' names with their weights, for people."""
-        return ", ".join(f"{model.name} ({model.weights_label})" for model in self._models.values())
+        """The models' names with their weights, and what runs their tails, for people."""
+        return ", ".join(
+            f"{model.name} ({', '.join(filter(None, (model.weights_label, model.backend_words)))})"
+            for model in self._models.values()
+        )
 
     def warm_up(self) -> None:
-        """Compile and run every tail once."""
+        """Choose what runs the tails, and run every one once."""
         for model in self._models.values():
+            model.choose_backends(heads=False)
             model.warm_up()
 
     def run(self, request: ActivationRequest) -> Output:
@@ -108,7 +112,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
     """Load the networks; takes seconds, so call it in a thread.
 
     Raises:
-        ConfigurationError: no such model, file, codec or device.
+        ConfigurationError: no such model, file, codec, device or backend.
     """
     return PartitionedTails(
         tuple(
@@ -117,6 +121,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
                 codecs=settings.codecs,
                 threads=settings.threads,
                 device=settings.device,
+                backend=settings.backend,
             )
             for choice in settings.models
         )

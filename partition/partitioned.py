@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.tensors import Payload
-from partition import exits
+from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
+from partition.backends.base import Backend
+from partition.backends.segments import Segments
 from partition.bundle import decode, encode
 from partition.codecs import CODECS
 from partition.codecs.base import Codec
@@ -53,7 +55,12 @@ class PartitionedModel:
     """
 
     def __init__(
-        self, network: Network, codecs: tuple[Codec, ...], threads: int, device: torch.device
+        self,
+        network: Network,
+        codecs: tuple[Codec, ...],
+        threads: int,
+        device: torch.device,
+        backends: Sequence[Backend] = (),
     ) -> None:
         self.name = network.name
         self.weights_label = network.weights_label
@@ -63,6 +70,7 @@ class PartitionedModel:
         self._bound = threading.local()
         with self._torch():
             self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
+            self._segments = Segments(self._graph.piece, backends)
             frontiers = self._graph.frontiers
             self._answer = _answering(self._graph)
             self.hash = model_hash(network, self._graph)
@@ -123,7 +131,7 @@ class PartitionedModel:
                     logits = self._tail(0, (x,))
                     head_ms = (time.perf_counter() - started) * 1e3
                     return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
-                crossing = self.piece(0, arm.cut)(x)[: len(self.cuts[arm.cut].tensors)]
+                crossing = self._run(0, arm.cut, x)[: len(self.cuts[arm.cut].tensors)]
             kept = Kept(arm.cut, crossing)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
@@ -178,7 +186,7 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             x = normalise(frame).to(self.device)
-            logits: Logits = exits.run(self._stages[: exit_index + 1], x).cpu().numpy()[0]
+            logits: Logits = exits.run(self._stages[: exit_index + 1], self._segments, x).cpu().numpy()[0]
         latency_ms = (time.perf_counter() - started) * 1e3
         return ExitRun(exit_index, self.exit_context(exit_index), latency_ms, answer_of(logits))
 
@@ -186,6 +194,31 @@ class PartitionedModel:
         """Return the context of a run to an exit, float64 (d,): zero outside the device's own columns."""
         work = self._stages[exit_index].work + self._preprocessing
         return self.schema.row(front_row(work, self._total))
+
+    @property
+    def backend_words(self) -> str:
+        """What `choose_backends` came to, in half a sentence; empty if nothing was to be chosen."""
+        return self._segments.words
+
+    def choose_backends(self, *, heads: bool = True) -> None:
+        """Measure the backends that `build` was asked for and keep, piece by piece, the fastest.
+
+        Takes some seconds; call it before frames come, an edge worker for the tails only. Results then equal
+        those of eager up to rounding (`partition.backends.base.ROUNDING`).
+
+        Args:
+            heads: whether heads and the ways between exits are wanted as well as tails.
+        """
+        end = self._places[-1]
+        pairs = [(place, end) for place in self._places]
+        if heads:
+            pairs += [(0, place) for place in self._places]
+            pairs += [(stage.start, stage.stop) for stage in self._stages]
+        draw = np.random.default_rng(0)
+        frames = draw.integers(0, 256, size=(2, *self.input_size, 3), dtype=np.uint8)
+        with self._torch():
+            inputs = [(normalise(frame).to(self.device),) for frame in frames]
+            self._segments.choose(pairs, end, inputs)
 
     def warm_up(self, *, tails: bool = True) -> None:
         """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails."""
@@ -197,10 +230,14 @@ class PartitionedModel:
 
     def _tail(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         last = len(self.cuts) - 1
-        outputs = self.piece(cut, last)(*crossing)
+        outputs = self._run(cut, last, *crossing)
         made = self._graph.made(self._places[cut], self._places[last])
         logits: Logits = outputs[made.index(self._answer)].flatten().float().cpu().numpy()
         return logits
+
+    def _run(self, start: int, stop: int, *crossing: Tensor) -> tuple[Tensor, ...]:
+        """Run from cut to cut by the backend chosen for it."""
+        return self._segments.run(self._places[start], self._places[stop], *crossing)
 
     def _check(self, frame: Frame) -> None:
         if frame.shape != (*self.input_size, 3) or frame.dtype != np.uint8:
@@ -233,7 +270,12 @@ class PartitionedModel:
 
 
 def build(
-    network: Network, *, codecs: Sequence[str] | None = None, threads: int = 1, device: str = "cpu"
+    network: Network,
+    *,
+    codecs: Sequence[str] | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    backend: str = "eager",
 ) -> PartitionedModel:
     """Return the network ready to be cut.
 
@@ -243,9 +285,12 @@ def build(
             their schemas differ.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        backend: what `choose_backends` may choose from: "eager", "auto", or names in
+            `partition.backends.NAMES`, comma separated.
 
     Raises:
-        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device.
+        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device, no such
+            backend or one that cannot run here.
     """
     if threads < 1:
         raise ConfigurationError(f"threads must be at least 1, not {threads}")
@@ -254,7 +299,8 @@ def build(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    return PartitionedModel(network, chosen, threads, torch.device(device))
+    tried = backends.make(backend, threads=threads, device=device)
+    return PartitionedModel(network, chosen, threads, torch.device(device), tried)
 
 
 def _answering(graph: Graph) -> int:

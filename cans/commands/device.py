@@ -6,7 +6,7 @@ from typing import Any, Literal
 import click
 
 from cans.settings import Command
-from cans.shared_options import broker_address, broker_options, log_options
+from cans.shared_options import backend_option, broker_address, broker_options, log_options
 from device.policy_names import NAMES
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -36,6 +36,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--codecs", help="Codecs, comma separated; all when not given. The edge worker must have the same."
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
+@backend_option
 @click.option(
     "--policy",
     default="fedlinucb_dw",

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cans.settings import Command
-from cans.shared_options import broker_address, broker_options, log_options
+from cans.shared_options import backend_option, broker_address, broker_options, log_options
 
 
 @click.command("edge", cls=Command)
@@ -24,6 +24,7 @@ from cans.shared_options import broker_address, broker_options, log_options
 @click.option("--codecs", help="Codecs, comma separated; all when not given. The devices must have the same.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
+@backend_option
 @click.option(
     "--device",
     "torch_device",
@@ -53,6 +54,7 @@ def edge(
     codecs: str | None,
     workers: int,
     threads: int,
+    backend: str,
     torch_device: str,
     waiting: int,
     drain_s: float,
@@ -92,6 +94,7 @@ def edge(
         codecs=tuple(codecs.split(",")) if codecs else None,
         workers=workers,
         threads=threads,
+        backend=backend,
         device=torch_device,
         waiting=waiting,
         drain_s=drain_s,
