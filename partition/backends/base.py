@@ -54,8 +54,8 @@ class Backend(Protocol):
 
 def run_piece(piece: fx.GraphModule, *tensors: Tensor) -> Tensors:
     """Run a piece as it is."""
-    result: Tensors = piece(*tensors)
-    return result
+    result = piece(*tensors)
+    return result if isinstance(result, tuple) else (result,)
 
 
 def taken_by(piece: fx.GraphModule, tensors: Tensors) -> Tensors:

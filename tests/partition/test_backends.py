@@ -408,6 +408,7 @@ def test_a_network_with_chosen_backends_answers_as_before(networks: dict[str, Ne
         assert head.payload is not None
         assert plain.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits == close
         assert fast.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits == close
+        assert head.kept is not None
         assert fast.finish(head.kept).logits == close
     for index in range(fast.exit_count):
         given, expected = fast.run_exits(frame, index), plain.run_exits(frame, index)
