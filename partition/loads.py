@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from partition.arms import NO_CODEC, Arm, Cut
-from partition.codecs import CODECS
+from partition.codecs import resolve
 from partition.contexts import Load
 from partition.graph import Graph
 from partition.images import FRAMES_PER_PHOTOGRAPH, PHOTOGRAPHS, MovingCrops, Size
@@ -40,7 +40,7 @@ def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size:
             for cut in range(len(places) - 1):
                 for arm in arms:
                     if arm.cut == cut:
-                        codec = CODECS[arm.codec]
+                        codec = resolve(arm.codec)
                         encoded = codec.encode(frame if codec.encodes_frames else x.numpy())
                         bits[shot, arm.index] = 8 * encoded.payload_bytes
                 x = graph.piece(places[cut], places[cut + 1])(x)
@@ -59,7 +59,7 @@ def load_of(arm: Arm, cut: Cut, front: Work, frame_elements: int, bits: float) -
     """
     if arm.codec == NO_CODEC:
         return Load(front + preprocessing_work(frame_elements), 0.0, 0.0, 0.0, offload=False)
-    codec = CODECS[arm.codec]
+    codec = resolve(arm.codec)
     if codec.encodes_frames:
         # The frame crosses as it is, so the edge normalises it.
         elements = frame_elements

@@ -20,7 +20,7 @@ from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolErr
 from bus.tensors import Payload
 from partition import exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
-from partition.codecs import CODECS
+from partition.codecs import CODECS, resolve
 from partition.codecs.base import ALIGNMENT_BYTES, Codec
 from partition.contexts import Row, front_row, make
 from partition.cuts import useful
@@ -115,7 +115,7 @@ class PartitionedModel:
         started = time.perf_counter()
         array: npt.NDArray[Any] = frame
         kept: Kept | Frame = frame
-        if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
+        if arm.codec == NO_CODEC or not resolve(arm.codec).encodes_frames:
             with self._torch():
                 activation = self.piece(0, arm.cut)(normalise(frame).to(self.device))
                 array = activation.cpu().numpy()
@@ -124,7 +124,7 @@ class PartitionedModel:
         head_ms = (ran - started) * 1e3
         if arm.codec == NO_CODEC:
             return HeadResult(None, "float32", array.shape, head_ms, 0.0, kept, answer_of(array[0]))
-        encoded = CODECS[arm.codec].encode(array)
+        encoded = resolve(arm.codec).encode(array)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
 
@@ -152,7 +152,7 @@ class PartitionedModel:
         array = self._decode(cut, codec, dtype, shape, payload)
         decoded = time.perf_counter()
         with self._torch():
-            x = normalise(array) if CODECS[codec].encodes_frames else _tensor(array)
+            x = normalise(array) if resolve(codec).encodes_frames else _tensor(array)
             logits = self._tail(cut, x.to(self.device))
         ended = time.perf_counter()
         if not np.isfinite(logits).all():
@@ -207,10 +207,10 @@ class PartitionedModel:
     ) -> npt.NDArray[Any]:
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
-        expected = (*self.input_size, 3) if CODECS[codec].encodes_frames else self.cuts[cut].shape
+        expected = (*self.input_size, 3) if resolve(codec).encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        return CODECS[codec].decode(payload, dtype, shape)
+        return resolve(codec).decode(payload, dtype, shape)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -230,8 +230,8 @@ def build(
 
     Args:
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
-        codecs: names in `partition.codecs.CODECS`; None is all. Devices and edge must be given the same, or
-            their schemas differ.
+        codecs: names, as `partition.codecs.resolve` takes; None is `CODECS`. Devices and edge must be
+            given the same, or their schemas differ.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
 
