@@ -30,7 +30,7 @@ class Compressor(Protocol):
     Attributes:
         name: as in a codec's name; empty for none.
         encode_work, decode_work: for one byte, relative to int8 + zstd for one element.
-        copies: decoding makes bytes of its own.
+        copies: of the data that decoding makes, at its peak.
     """
 
     @property
@@ -40,7 +40,7 @@ class Compressor(Protocol):
     @property
     def decode_work(self) -> float: ...  # noqa: D102
     @property
-    def copies(self) -> bool: ...  # noqa: D102
+    def copies(self) -> int: ...  # noqa: D102
 
     def compress(self, data: Payload) -> Payload:
         """Return the data compressed."""
@@ -65,7 +65,7 @@ class Plain:
     name = ""
     encode_work = 0.0
     decode_work = 0.0
-    copies = False
+    copies = 0
 
     def compress(self, data: Payload) -> Payload:
         """Return the data."""
@@ -93,7 +93,7 @@ class _Contexts(threading.local):
 class Zstd:
     """One Zstandard frame (RFC 8878) that announces its size."""
 
-    copies = True
+    copies = 1
     decode_work = 0.4
 
     def __init__(self, level: int) -> None:
@@ -129,7 +129,8 @@ class Lz4:
     """One LZ4 block without its size, which header and shape say."""
 
     name = "lz4"
-    copies = True
+    # python-lz4 copies its buffer into the bytes that it gives.
+    copies = 2
     encode_work = 0.4
     decode_work = 0.2
     # A byte of a block stands for at most 255 (lz4_Block_format.md: one more byte of length).
@@ -184,7 +185,7 @@ class Packer:
     @property
     def copies(self) -> int:
         """How many copies of the parts unpacking makes."""
-        return int(self.compressor.copies) + int(self.shuffle)
+        return self.compressor.copies + int(self.shuffle)
 
     def pack(self, header: bytes, parts: tuple[Flat, ...]) -> Payload:
         """Return header and parts as one payload; one part without header and compression is not copied."""

@@ -13,6 +13,7 @@ from bus.errors import LocalProtocolError, RemoteProtocolError
 from partition.codecs.base import Limits, empty_aligned
 from partition.codecs.formats import Flat, Format, Part, Shape, Written
 
+_LARGEST = float(np.finfo(np.float32).max)
 _DISTANCE = np.dtype("<u4")
 
 
@@ -32,18 +33,18 @@ class TopK:
         self.decode_work = type(self).decode_work + values.decode_work * percent / 100
         # The result; indices as int64, their distances, and what the values need.
         expansion = 4.0 + (17.0 + values.limits.expansion) * percent / 100
-        # Order has no place for NaN, whatever the format of the values.
-        self.limits = Limits(values.limits.largest, "refused", expansion)
+        # Order has no place for NaN, whatever the format of the values; so infinity is refused too.
+        self.limits = Limits(min(values.limits.largest, _LARGEST), "refused", expansion)
 
     def write(self, array: npt.NDArray[np.float32]) -> Written:
         """Return distances and values.
 
         Raises:
-            LocalProtocolError: if the array holds NaN or infinity, or values that the format does not.
+            LocalProtocolError: if the array holds NaN, infinity, or values beyond the format's largest.
         """
         flat = array.reshape(-1)
-        if not (math.isfinite(flat.min()) and math.isfinite(flat.max())):
-            raise LocalProtocolError("an activation with NaN or infinity has no largest magnitudes")
+        if not (flat.min() >= -self.limits.largest and flat.max() <= self.limits.largest):
+            raise LocalProtocolError("an activation with NaN, infinity or too large a value is not ranked")
         kept = self._kept(array.shape)
         marked = np.zeros(flat.size, np.bool_)
         marked[np.argpartition(np.abs(flat), flat.size - kept)[flat.size - kept :]] = True
