@@ -47,7 +47,9 @@ def run(*, quick: bool) -> Iterator[Row]:
         yield from _speed(resolve(name), frame, rounds)
     compressor, opener = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
     size = activation.nbytes
-    yield from _against("float32-zstd1", activation, compressor.compress, opener.decompress, rounds)
+    yield from _against(
+        "float32-zstd1", activation, lambda array: compressor.compress(array.data), opener.decompress, rounds
+    )
     yield from _against(
         "float32-lz4",
         activation,
@@ -86,7 +88,8 @@ def costs(rounds: int) -> Iterator[tuple[str, float, float]]:
 def _activation() -> Array:
     """Rectified, and smooth along the image: half zeros and neighbours alike, as after a ReLU."""
     noise = np.random.default_rng(5).normal(size=_SHAPE).astype(np.float32)
-    return np.maximum(noise + np.roll(noise, 1, axis=3), 0.0).astype(np.float32)
+    activation: Array = np.maximum(noise + np.roll(noise, 1, axis=3), 0.0).astype(np.float32)
+    return activation
 
 
 def _both_ways(codec: Codec, array: Array) -> tuple[Callable[[], object], Callable[[], object]]:

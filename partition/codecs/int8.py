@@ -48,4 +48,6 @@ class Int8:
 
     def read(self, header: memoryview, parts: tuple[Flat, ...], shape: Shape, /) -> npt.NDArray[np.float32]:
         """Return the array as float32."""
-        return affine.restore(header, parts[0] ^ _TOP_BIT, shape, per_channel=self._per_channel)
+        return affine.restore(
+            header, np.bitwise_xor(parts[0], _TOP_BIT, dtype=np.uint8), shape, per_channel=self._per_channel
+        )

@@ -202,9 +202,9 @@ class Packer:
         data = self.compressor.inflate(body, sum(part.size for part in wanted))
         parts, start = [], 0
         for part in wanted:
-            piece = np.frombuffer(data, np.uint8, part.size, start)
+            flat = np.frombuffer(data, part.dtype, part.items, start)
             start += part.size
-            parts.append(_unshuffled(piece, part) if self.shuffle else piece.view(part.dtype))
+            parts.append(_unshuffled(flat) if self.shuffle else flat)
         return tuple(parts)
 
     def most(self, wanted: tuple[Part, ...]) -> int:
@@ -217,6 +217,6 @@ def _shuffled(part: Flat) -> memoryview:
     return np.ascontiguousarray(columns).data.cast("B")
 
 
-def _unshuffled(piece: npt.NDArray[np.uint8], part: Part) -> Flat:
-    rows: npt.NDArray[Any] = piece.reshape(part.dtype.itemsize, part.items).T
+def _unshuffled(part: Flat) -> Flat:
+    rows: npt.NDArray[Any] = part.view(np.uint8).reshape(part.itemsize, -1).T
     return np.ascontiguousarray(rows).reshape(-1).view(part.dtype)
