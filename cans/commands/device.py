@@ -34,7 +34,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--codecs",
-    help="Codecs of docs/codecs.md, comma separated; five when not given. The edge worker must have the same.",
+    help="Codecs (docs/codecs.md), comma separated; five when not given. The edge must have the same.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @click.option(
