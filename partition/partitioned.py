@@ -21,8 +21,8 @@ from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
 from partition.backends.base import Backend
 from partition.backends.segments import Segments
-from partition.bundle import decode, encode
-from partition.codecs import CODECS
+from partition.bundle import crosses, decode, encode
+from partition.codecs import CODECS, resolve
 from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
 from partition.cuts import useful
@@ -124,7 +124,7 @@ class PartitionedModel:
         self._check(frame)
         started = time.perf_counter()
         kept: Kept | Frame = frame
-        if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
+        if arm.codec == NO_CODEC or not resolve(arm.codec).encodes_frames:
             with self._torch():
                 x = normalise(frame).to(self.device)
                 if arm.codec == NO_CODEC:
@@ -135,7 +135,7 @@ class PartitionedModel:
             kept = Kept(arm.cut, crossing)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
-        codec = CODECS[arm.codec]
+        codec = resolve(arm.codec)
         encoded = encode(codec, kept.crossing) if isinstance(kept, Kept) else codec.encode(frame)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
@@ -251,12 +251,12 @@ class PartitionedModel:
         """Return the frame, or what crosses."""
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
-        expected = (*self.input_size, 3) if CODECS[codec].encodes_frames else self.cuts[cut].shape
+        expected = (*self.input_size, 3) if resolve(codec).encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        if CODECS[codec].encodes_frames:
-            return CODECS[codec].decode(payload, dtype, shape)
-        return decode(CODECS[codec], payload, dtype, self.cuts[cut].tensors)
+        if resolve(codec).encodes_frames:
+            return resolve(codec).decode(payload, dtype, shape)
+        return decode(resolve(codec), payload, dtype, self.cuts[cut].tensors)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -281,8 +281,8 @@ def build(
 
     Args:
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
-        codecs: names in `partition.codecs.CODECS`; None is all. Devices and edge must be given the same, or
-            their schemas differ.
+        codecs: names, as `partition.codecs.resolve` takes; None is `CODECS`. Devices and edge must be
+            given the same, or their schemas differ.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         backend: what `choose_backends` may choose from: "eager", "auto", or names in
@@ -320,8 +320,7 @@ def _offered(graph: Graph, answer: int) -> tuple[int, ...]:
     able = [
         at
         for at, place in enumerate(graph.frontiers)
-        if at in {0, last}
-        or (all(t.dtype == "float32" for t in place.tensors) and answer in graph.made(at, last))
+        if at in {0, last} or (all(map(crosses, place.tensors)) and answer in graph.made(at, last))
     ]
     places = [graph.frontiers[at] for at in able]
     chosen = useful([place.nbytes for place in places], [macs(place.work) for place in places])

@@ -8,7 +8,7 @@ import torch
 
 from partition.arms import NO_CODEC, Arm
 from partition.bundle import decode, encode
-from partition.codecs import CODECS
+from partition.codecs import resolve
 from partition.images import MovingCrops
 from partition.partitioned import PartitionedModel
 from partition.preprocessing import normalise
@@ -73,7 +73,7 @@ def profile(model: PartitionedModel, *, repeats: int = 20) -> Profile:
             for cut in range(len(model.cuts) - 1):
                 for arm in model.arms:
                     if arm.cut == cut:
-                        codec = CODECS[arm.codec]
+                        codec = resolve(arm.codec)
                         started = time.perf_counter()
                         encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
                         codecs[0, repeat, arm.index] = time.perf_counter() - started
@@ -102,4 +102,4 @@ def profile(model: PartitionedModel, *, repeats: int = 20) -> Profile:
 
 
 def _sends_frame(arm: Arm) -> bool:
-    return arm.codec != NO_CODEC and CODECS[arm.codec].encodes_frames
+    return arm.codec != NO_CODEC and resolve(arm.codec).encodes_frames

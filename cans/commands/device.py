@@ -33,7 +33,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--weights-seed", default=0, help="Seed of weights that come from no file; the edge worker's own."
 )
 @click.option(
-    "--codecs", help="Codecs, comma separated; all when not given. The edge worker must have the same."
+    "--codecs",
+    help="Codecs (docs/codecs.md), comma separated; five when not given. The edge must have the same.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @backend_option

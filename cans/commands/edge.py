@@ -21,7 +21,10 @@ from cans.shared_options import backend_option, broker_address, broker_options, 
     "Repeat for more.",
 )
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file; the devices' own.")
-@click.option("--codecs", help="Codecs, comma separated; all when not given. The devices must have the same.")
+@click.option(
+    "--codecs",
+    help="Codecs (docs/codecs.md), comma separated; five when not given. The devices must have the same.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
 @backend_option
