@@ -164,7 +164,7 @@ class PartitionedModel:
         decoded = time.perf_counter()
         with self._torch():
             crossing = (normalise(found),) if isinstance(found, np.ndarray) else found
-            logits = self._tail(cut, tuple(tensor.to(self.device) for tensor in crossing))
+            logits = self._tail_of_received(cut, tuple(tensor.to(self.device) for tensor in crossing))
         ended = time.perf_counter()
         if not np.isfinite(logits).all():
             raise RemoteProtocolError("not_finite", "the activation leads to logits that are not finite")
@@ -227,6 +227,16 @@ class PartitionedModel:
             result = self.run_head(frame, arm)
             if tails and result.payload is not None:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
+
+    def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
+        """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
+        if all(tensor.is_floating_point() for tensor in crossing):
+            return self._tail(cut, crossing)
+        try:
+            return self._tail(cut, crossing)
+        except (IndexError, RuntimeError) as error:
+            sentence = str(error).splitlines()[0][:160]
+            raise RemoteProtocolError("tensor", f"the tail cannot work on what crossed: {sentence}") from None
 
     def _tail(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         last = len(self.cuts) - 1

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from partition.bundle import encode
 from partition.codecs import CODECS
 from partition.example import of_shape
 from partition.graph import Graph
@@ -215,3 +216,32 @@ def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
             with pytest.raises(RemoteProtocolError):
                 model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bad)
     assert len(profile(model, repeats=1).head_ms) == len(model.cuts)
+
+
+def test_what_is_no_float32_crosses_without_loss_and_its_indices_are_not_believed() -> None:
+    model = build(load_model("tests.support.foreign_networks:Chooses@64x64"))
+    frame = MovingCrops(1, model.input_size).frame(0)
+    whole = model.run_head(frame, model.device_only).logits
+    mixed = [
+        arm
+        for arm in model.arms[:-1]
+        if {"int64", "bfloat16", "float32"} <= {spec.dtype for spec in model.cuts[arm.cut].tensors}
+    ]
+    assert mixed
+    for arm in mixed:
+        head = model.run_head(frame, arm)
+        assert head.payload is not None
+        tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bytes(head.payload))
+        # What is quantised here has one element, so every codec keeps it, to half precision at least.
+        assert tail.logits == pytest.approx(whole, rel=1e-2, abs=1e-3)
+        with pytest.raises(RemoteProtocolError):
+            model.run_tail(arm.cut, arm.codec, "float64", head.shape, bytes(head.payload))
+    arm = mixed[0]
+    specs = model.cuts[arm.cut].tensors
+    hostile = [
+        torch.full(spec.shape, 10**9 if spec.dtype == "int64" else 1, dtype=getattr(torch, spec.dtype))
+        for spec in specs
+    ]
+    sent = encode(CODECS["float32"], hostile)
+    with pytest.raises(RemoteProtocolError, match="the tail cannot work on what crossed"):
+        model.run_tail(arm.cut, arm.codec, sent.dtype, sent.shape, sent.payload)
