@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bus.arms import arms_digest
 from bus.errors import LocalProtocolError
 from bus.messages import Columns
 
@@ -56,6 +57,12 @@ class Plan:
         said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
         columns = None if self.columns is None else msgspec.structs.replace(self.columns, link="measured")
         return replace(self, schema=said[: len(self.schema)], columns=columns, link_measured=True)
+
+    @property
+    def asks(self) -> str:
+        """What an edge worker must be ready to be asked, as its state says it."""
+        sending = (arm for index, arm in enumerate(self.arms) if index != self.device_arm)
+        return arms_digest((arm.cut, arm.codec) for arm in sending)
 
     @property
     def common(self) -> str:
