@@ -12,7 +12,6 @@ import json
 import re
 import sys
 import threading
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from bus.errors import ConfigurationError
+from partition.archives import open_archive
 from partition.example import Example
 
 _TEXT = re.compile(
@@ -95,7 +95,7 @@ def open_module(source: Source, seed: int = 0) -> tuple[nn.Module, Example | Non
     Raises:
         ConfigurationError: package missing, callable failing, returning no module; archive unreadable.
     """
-    return _open_archive(Path(source.text)) if source.kind == "archive" else (_call(source, seed), None)
+    return open_archive(Path(source.text)) if source.kind == "archive" else (_call(source, seed), None)
 
 
 def _arguments(text: str, said: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -138,21 +138,3 @@ def _call(source: Source, seed: int) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ConfigurationError(f"{name} returned {type(module).__name__}: it must return a torch.nn.Module")
     return module.eval()
-
-
-def _open_archive(path: Path) -> tuple[nn.Module, Example | None]:
-    if not path.is_file():
-        raise ConfigurationError(f"there is no archive {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.load(path)
-            module = program.module(check_guards=False)
-    except Exception as error:  # noqa: BLE001 - a reader of foreign bytes raises anything
-        first = str(error).splitlines() or [type(error).__name__]
-        raise ConfigurationError(
-            f"{path} is no archive that this torch ({torch.__version__}) can read: {first[0][:160]}; save it "
-            "again with torch.export.save"
-        ) from None
-    inputs = program.example_inputs
-    return module, None if inputs is None else Example(tuple(inputs[0]), dict(inputs[1]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -180,7 +181,8 @@ def _operators(graph: Graph) -> tuple[Operator, ...]:
 
 def _counted_by_torch(module: nn.Module, example: Example) -> int:
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), same_kernels(), counter:
+    # It knows products, not the processor's fused attention; as mathematics, attention is products.
+    with torch.no_grad(), same_kernels(), sdpa_kernel(SDPBackend.MATH), counter:
         call(module, copy_of(example))
     # torch counts a multiplication and an addition as two.
     return int(counter.get_total_flops()) // 2

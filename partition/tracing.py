@@ -7,13 +7,11 @@ operators as nodes, in-place operations made functional. Either graph is held ag
 the bit, before anyone may use it.
 """
 
-import io
-import logging
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from bus.errors import ConfigurationError
 from partition.example import Example
+from partition.quiet import quiet
 
 # While torch.fx traces, every call of any module in the process goes through the tracer.
 _TRACING = threading.Lock()
@@ -140,9 +139,9 @@ def _unfit(traced: Traced, example: Example) -> bool:
             kinds[n] = isinstance(result, Tensor)
             return result
 
-    inputs = copy_of(example).tensors
-    before = [tensor._version for tensor in inputs]  # noqa: SLF001 - counts in-place writes
     with torch.inference_mode(mode=False), torch.no_grad():
+        inputs = copy_of(example).tensors  # made here: those of inference mode count no writes
+        before = [tensor._version for tensor in inputs]  # noqa: SLF001 - counts in-place writes
         _Kinds(traced.root, graph=traced.graph).run(*inputs)
     if [tensor._version for tensor in inputs] != before:  # noqa: SLF001 - as above
         return True  # what is written into could never cross; the exporter makes it functional
@@ -163,7 +162,7 @@ _NEARBY = 4
 
 def _export(module: nn.Module, example: Example) -> Traced:
     try:
-        with _quiet(), torch.no_grad(), same_kernels():
+        with quiet(), torch.no_grad(), same_kernels():
             program = torch.export.export(module, example.args, example.kwargs, strict=False)
             program = program.run_decompositions({})
             functional = program.module(check_guards=False)
@@ -302,17 +301,4 @@ def _shapes(example: Example) -> str:
 
 
 def _name(module: nn.Module) -> str:
-    return type(module).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Export without warnings about the user's style, and without the graphs that it prints on failure."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    return "the network" if isinstance(module, fx.GraphModule) else type(module).__name__

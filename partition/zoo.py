@@ -120,7 +120,7 @@ def open_any(
         network = load_model(name, weights=weights, seed=seed)
         return network.module, example or of_shape(network.input_shape), network.weights_label
     module, own = open_module(source, seed)
-    label = f"seeded:{seed}" if weights is None else load_file(module, weights).label
+    label = _label(source, module, weights, seed)
     frame = of_shape((1, 3, *(source.size or INPUT_SHAPE[2:])))
     return module, example or own or frame, label
 
@@ -128,10 +128,15 @@ def open_any(
 def _load_foreign(source: Source, weights: Path | None, seed: int) -> Network:
     module, example = open_module(source, seed)
     shape = _frame_shape(source, example)
-    label = f"seeded:{seed}" if weights is None else load_file(module, weights, optional=("exits.",)).label
-    if source.kind == "archive" and weights is None:
-        label = f"file:{file_digits(Path(source.text))}"
+    label = _label(source, module, weights, seed)
     return Network(module, source.text, shape, label, _exits_of(module, source.text))
+
+
+def _label(source: Source, module: nn.Module, weights: Path | None, seed: int) -> str:
+    """Load the weights, if there is a file of them, and say where the module's are from."""
+    if weights is not None:
+        return load_file(module, weights, optional=("exits.",)).label
+    return f"file:{file_digits(Path(source.text))}" if source.kind == "archive" else f"seeded:{seed}"
 
 
 def _frame_shape(source: Source, example: Example | None) -> tuple[int, int, int, int]:

@@ -29,7 +29,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
 @click.option(
     "--model",
-    help="mobilenet_v2 (when not given), resnet18, module:callable; or a name or hash in --models-dir.",
+    help="mobilenet_v2 (when not given), resnet18, module:callable, FILE.pt2; or a name or hash in --models-dir.",
 )
 @models_dir_option(
     help_="Play a model of this folder (`cans models`): --model is a name or a hash in it, current when not "

@@ -16,7 +16,7 @@ from cans.shared_options import broker_address, broker_options, log_options, mod
     "models",
     multiple=True,
     metavar="NAME[=WEIGHTS]",
-    help="Network to serve: mobilenet_v2, resnet18 or module:callable; =FILE loads its weights. "
+    help="Network to serve: a built-in one, module:callable or FILE.pt2; =FILE loads its weights. "
     "Repeat for more. When not given: mobilenet_v2, or the models of --models-dir.",
 )
 @models_dir_option(help_="Serve every model of this folder (`cans models`) too, and follow it while running.")
@@ -93,12 +93,11 @@ def edge(
     configure_logs(style=log_format, level=log_level)
     if not models and models_dir is None:
         models = ("mobilenet_v2",)
-    chosen = (text.partition("=") for text in models)
     settings = EdgeSettings(
         id=id_,
         broker=broker_address(**broker),
         prefix=prefix,
-        models=tuple(ModelChoice(name, Path(file) if file else None) for name, _, file in chosen),
+        models=tuple(ModelChoice(*_choice(text)) for text in models),
         models_dir=models_dir,
         poll_s=poll_s,
         grace_s=grace_s,
@@ -116,3 +115,10 @@ def edge(
         detail=detail,
     )
     run(lambda: run_edge(settings))
+
+
+def _choice(text: str) -> tuple[str, Path | None]:
+    """Split NAME=WEIGHTS; a name may hold arguments as JSON, in which = means nothing."""
+    end = text.rfind(")") + 1
+    name, _, file = text[end:].partition("=")
+    return text[:end] + name, Path(file) if file else None
