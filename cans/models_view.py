@@ -29,7 +29,9 @@ def show_all(folder: Path, *, as_json: bool) -> None:
             click.echo(json.dumps(said))
         else:
             called = f"  [{', '.join(entry.names)}]" if entry.names else ""
-            size = f"{entry.bytes / _MIB:9.2f} MiB" if entry.bytes >= _MIB else f"{entry.bytes / 1024:9.2f} KiB"
+            size = (
+                f"{entry.bytes / _MIB:9.2f} MiB" if entry.bytes >= _MIB else f"{entry.bytes / 1024:9.2f} KiB"
+            )
             click.echo(
                 f"{hash_}  {size}  {manifest.added}  {manifest.name} ({manifest.weights_label}){called}"
             )

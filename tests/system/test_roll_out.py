@@ -28,7 +28,7 @@ def _models(folder: Path, *arguments: str) -> str:
 
 def _device(here: Site) -> None:
     plays = ("--warm-start", "4", "--deadline-ms", "5000", "--wait-edge-s", "40", "--flush-s", "15")
-    what = (*FOLDER, "--poll-s", "0.2", "--policy", "edge_only_jpeg", "--compare", "fedlinucb_dw")
+    what = (*FOLDER, "--poll-s", "0.2", "--compare", "edge_only_jpeg")
     who = ("--id", "cam-1", "--type", "pi4", "--broker", here.url, "--summary", "cam-1.json")
     here.start("cam-1", "device", *who, *plays, *what, "--state-dir", "cam-1-state")
 
