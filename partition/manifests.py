@@ -4,12 +4,12 @@ Rules of evolution: fields are only ever added, with a default; what cannot be s
 This file must never open a model or import torch: listing a folder takes no second.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-FORMAT = 1
+FORMAT: Final = 1
 
 Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z", description="Over graph, preprocessing and weights.")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]

@@ -94,6 +94,10 @@ def test_a_name_that_holds_a_path_stands_for_nothing(models: tuple[Path, str]) -
     assert model_folder.names(folder) == {}
 
 
+def relink(path: Path) -> None:
+    path.symlink_to(path.rename(path.with_name("elsewhere")))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -107,7 +111,7 @@ def test_a_name_that_holds_a_path_stands_for_nothing(models: tuple[Path, str]) -
         (lambda path: (path / "weights.safetensors").unlink(), "no such file"),
         (lambda path: relink(path / "weights.safetensors"), "too many levels of symbolic links"),
         (lambda path: relink(path / "model.json"), "too many levels of symbolic links"),
-        (lambda path: relink(path), "it is a link"),
+        (relink, "it is a link"),
     ],
 )
 def test_a_damaged_entry_is_one_sentence_and_can_be_removed(
@@ -119,10 +123,6 @@ def test_a_damaged_entry_is_one_sentence_and_can_be_removed(
         load(folder, hash_)
     assert model_folder.remove(folder, hash_) == (hash_, ())
     assert model_folder.hashes(folder) == ()
-
-
-def relink(path: Path) -> None:
-    path.symlink_to(path.rename(path.with_name("elsewhere")))
 
 
 def edit(path: Path, key: str, value: object) -> None:
