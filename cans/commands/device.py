@@ -29,8 +29,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
 @click.option(
     "--model",
-    help="A built-in network (mobilenet_v2 when not given), module:callable or FILE.pt2; or a name or hash in "
-    "--models-dir.",
+    help="A built-in network (mobilenet_v2 when not given), module:callable or FILE.pt2; or a name or hash "
+    "in --models-dir.",
 )
 @models_dir_option(
     help_="Play a model of this folder (`cans models`): --model is a name or a hash in it, current when not "
