@@ -255,11 +255,10 @@ class EdgeSession:
         """Take a model up or let it go; one that stops does neither, it has said goodbye for all."""
         if self._state == "disconnected":
             return
-        match event:
-            case ev.ModelLoaded(model, arms):
-                self._served.loaded(model, arms)
-            case ev.ModelRemoved(model):
-                self._served.removed(model, now)
+        if isinstance(event, ev.ModelLoaded):
+            self._served.loaded(event.model, event.arms)
+        else:
+            self._served.removed(event.model, now)
 
     def _let_models_go(self, now: float) -> None:
         """Drop the models whose grace is over, once their last job has ended."""
