@@ -331,6 +331,8 @@ class State(Message, frozen=True, kw_only=True, tag="state"):
         boot: makes a stale will harmless: a will of boot n says nothing about boot n + 1.
         models: hashes served, comma separated. load: jobs waiting or running. speed: tails a second.
         detail: one sentence for people (versions, emulation, model name).
+        arms: what each of `models` can be asked for, as `bus.arms` says it, in their order; empty from an
+            edge worker that does not say.
     """
 
     role: Label
@@ -343,6 +345,7 @@ class State(Message, frozen=True, kw_only=True, tag="state"):
     load: Ratio = 0.0
     speed: Ratio = 0.0
     detail: Sentence = ""
+    arms: Sentence = ""
 
 
 Decision = InferenceReply | Rejection

@@ -14,6 +14,8 @@ from bus.messages import Columns
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
+from partition.model_entries import load
+from partition.model_folder import resolve
 from partition.partitioned import PartitionedModel, build
 from partition.zoo import load_model
 
@@ -126,8 +128,18 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     Raises:
         ConfigurationError: no such model, file, codec or backend.
     """
-    network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
-    model = build(network, codecs=settings.codecs, threads=settings.threads, backend=settings.backend)
+    if settings.models_dir is not None:
+        hash_ = resolve(settings.models_dir, settings.model)
+        model = load(
+            settings.models_dir,
+            hash_,
+            codecs=settings.codecs,
+            threads=settings.threads,
+            backend=settings.backend,
+        )
+    else:
+        network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
+        model = build(network, codecs=settings.codecs, threads=settings.threads, backend=settings.backend)
     model.choose_backends()
     model.warm_up()
     return PartitionedCompute(model)

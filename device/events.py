@@ -56,6 +56,11 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverRequested:
+    """Another session is ready to go on with the next frame, with another model."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The session is woken because `next_deadline` has come."""
 
@@ -246,6 +251,7 @@ class SnapshotFailed:
 Event = (
     Started
     | StopRequested
+    | HandoverRequested
     | DeadlinePassed
     | WarmStartFinished
     | FrameCaptured

@@ -119,6 +119,10 @@ class Executor:
         """Ask it to finish the frame in play and hand in what was learnt."""
         self._post(ev.StopRequested("told to stop"))
 
+    def hand_over(self) -> None:
+        """Ask it to play what it has captured, hand in what was learnt, and make room for another session."""
+        self._post(ev.HandoverRequested())
+
     def _post(self, event: ev.Event) -> None:
         if self._on_event is not None:
             self._on_event(event)

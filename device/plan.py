@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from bus.arms import arms_digest
 from bus.errors import ConfigurationError, LocalProtocolError
 from bus.messages import Columns
 
@@ -36,6 +37,7 @@ class Plan:
             asks, and then the link is not checked.
         link_measured: whether statistics hold no link, so that every column means the same to all devices.
         numbers: of the arms as the model counts them; None where the plan holds all of the model's.
+        whole_asks: what `asks` was before arms were taken out; empty where none were.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Plan:
     columns: Columns | None = None
     link_measured: bool = False
     numbers: tuple[int, ...] | None = None
+    whole_asks: str = ""
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
@@ -82,7 +85,16 @@ class Plan:
             contexts=self.contexts[left],
             device_arm=left.index(self.device_arm),
             numbers=tuple(self.number(index) for index in left),
+            whole_asks=self.asks,
         )
+
+    @property
+    def asks(self) -> str:
+        """What an edge worker must be ready to be asked, as its state says it; arms taken out are no less."""
+        if self.whole_asks:
+            return self.whole_asks
+        sending = (arm for index, arm in enumerate(self.arms) if index != self.device_arm)
+        return arms_digest((arm.cut, arm.codec) for arm in sending)
 
     @property
     def common(self) -> str:

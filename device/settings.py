@@ -26,6 +26,9 @@ class DeviceSettings:
         broker: where, and how to log in.
         prefix: of all topics.
         model, weights, weights_seed, codecs: the network; all parties must be given the same.
+        models_dir: a model folder; `model` is then a hash or a name in it, and when the name comes to stand
+            for another model, the device goes over to that one.
+        poll_s: time between two looks into that folder.
         threads: of torch.
         backend: what may run its heads, measured at the start: see `partition.backends`.
         policy: the main policy; compare: others that play the same frames, in turns.
@@ -57,6 +60,8 @@ class DeviceSettings:
     weights: Path | None = None
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    models_dir: Path | None = None
+    poll_s: float = 2.0
     threads: int = 1
     backend: str = "eager"
     policy: str = LEARNER
@@ -92,8 +97,10 @@ class DeviceSettings:
             raise ConfigurationError(
                 "--source is empty: give crops, camera, a folder of images, an image or a video file"
             )
-        if not self.metrics_s > 0.0:
-            raise ConfigurationError("the time between metrics must be positive")
+        if self.models_dir is not None and self.weights is not None:
+            raise ConfigurationError("a model of --models-dir has its own weights: leave one of the two out")
+        if not self.metrics_s > 0.0 or not self.poll_s > 0.0:
+            raise ConfigurationError("the times between metrics and between looks must be positive")
         _ = self.limits  # it checks its own values
 
     @property

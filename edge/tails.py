@@ -12,7 +12,7 @@ from bus.messages import ActivationRequest
 from bus.tensors import buffer_of
 from bus.topics import KIB, REPLY
 from edge.events import Output
-from edge.session import Arms
+from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.partitioned import PartitionedModel, build
@@ -57,16 +57,30 @@ class PartitionedTails:
     """
 
     def __init__(self, models: tuple[PartitionedModel, ...]) -> None:
-        self._models = {model.hash: model for model in models}
-        if len(self._models) < len(models):
-            raise ConfigurationError("a model is named twice with the same weights: name it once")
+        self._models: dict[str, PartitionedModel] = {}
         for model in models:
-            output_bytes = model.cuts[-1].elements * 4
-            if output_bytes > REPLY.limit_bytes - KIB:
-                raise ConfigurationError(
-                    f"{model.name} gives {output_bytes} bytes, a reply carries {REPLY.limit_bytes - KIB}: "
-                    "serve a network with a smaller output"
-                )
+            if model.hash in self._models:
+                raise ConfigurationError("a model is named twice with the same weights: name it once")
+            self.add(model)
+
+    def add(self, model: PartitionedModel) -> None:
+        """Run the tails of this model too; in any thread.
+
+        Raises:
+            ConfigurationError: no reply can carry its output.
+        """
+        output_bytes = model.answer_elements * 4
+        if output_bytes > REPLY.limit_bytes - KIB:
+            raise ConfigurationError(
+                f"{model.name} gives {output_bytes} bytes, a reply carries {REPLY.limit_bytes - KIB}: "
+                "serve a network with a smaller output"
+            )
+        # A new dictionary each time: other threads read the old one at this moment.
+        self._models = {**self._models, model.hash: model}
+
+    def drop(self, hash_: str) -> None:
+        """Forget a model; a tail of it that runs goes on. In any thread."""
+        self._models = {known: model for known, model in self._models.items() if known != hash_}
 
     @property
     def models(self) -> Mapping[str, Arms]:

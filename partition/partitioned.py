@@ -228,6 +228,11 @@ class PartitionedModel:
             if tails and result.payload is not None:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
 
+    @property
+    def answer_elements(self) -> int:
+        """How many numbers the answer has."""
+        return dict(self._graph.returned)[self._answer].elements
+
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
         if all(tensor.is_floating_point() for tensor in crossing):

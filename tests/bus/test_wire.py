@@ -86,6 +86,12 @@ def test_unknown_fields_are_skipped_and_unknown_kinds_refused() -> None:
     assert caught.value.fault == "unknown_kind"
 
 
+def test_an_edge_worker_that_says_nothing_of_its_arms_is_read_as_ever() -> None:
+    older = (Path(__file__).parent / "older" / "state-state.json").read_bytes()
+    sample = next(message for topic, message in SAMPLES if topic is STATE)
+    assert decode(STATE, older, m.State) == msgspec.structs.replace(sample, arms="")
+
+
 def test_an_upload_of_a_device_that_knows_no_columns_is_read_as_ever() -> None:
     older = (Path(__file__).parent / "older" / "stats-stats.msgpack").read_bytes()
     upload = decode(STATS, older, m.StatisticsUpload)

@@ -19,6 +19,7 @@ NAMES = [
     "edge",
     "device",
     "watch",
+    "models",
     "profile",
     "simulate",
     "compare",

@@ -130,7 +130,7 @@ def test_over_many_draws_the_most_loaded_is_never_asked_and_each_other_is() -> N
 
 
 def test_a_stale_will_says_nothing_and_another_boot_has_forgotten() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     assert not edges.announced(edge_state(boot=2))
     assert not edges.announced(edge_state(boot=1, state="lost"))
     assert edges.choose(0.0) == "edge-1"
@@ -141,7 +141,7 @@ def test_a_stale_will_says_nothing_and_another_boot_has_forgotten() -> None:
 
 
 def test_only_our_model_counts_and_one_that_cannot_serve_rests() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     edges.announced(edge_state(models="ffffffffffffffff"))
     assert not edges.any_ready(0.0)
     edges.announced(edge_state(models=f"ffffffffffffffff,{MODEL}"))
@@ -158,7 +158,7 @@ def test_only_our_model_counts_and_one_that_cannot_serve_rests() -> None:
 
 
 def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     for number in range(LIMIT + 5):
         edges.announced(edge_state(edge=f"edge-{number}"))
     newest = edge_state(edge="edge-new")
@@ -172,7 +172,7 @@ def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
 
 
 def test_a_flood_of_strangers_fills_neither_memory_nor_the_log() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     notes = []
     for number in range(LIMIT + 5):
         edges.announced(edge_state(edge=f"edge-{number}", models=""))

@@ -154,6 +154,7 @@ SAMPLES: tuple[tuple[Topic, m.Message], ...] = (
             models=MODEL,
             load=2.0,
             speed=30.0,
+            arms=SCHEMA,
         ),
     ),
 )
