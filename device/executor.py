@@ -210,19 +210,21 @@ class Executor:
     async def _capture(self, at: float) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, at - time.monotonic()))
+        began = time.monotonic()
         try:
-            captured = await loop.run_in_executor(self._threads[1], self._next_frame)
+            taken = await loop.run_in_executor(self._threads[1], self._next_frame)
         except ConfigurationError as error:
             self._post(ev.SourceEnded(str(error)))
         else:
-            self._post(captured)
+            captured_ms = (time.monotonic() - began) * 1000.0
+            self._post(ev.SourceEnded() if taken is None else ev.FrameCaptured(*taken, captured_ms))
 
-    def _next_frame(self) -> ev.FrameCaptured | ev.SourceEnded:
-        """Take the next frame; runs in the source's thread."""
+    def _next_frame(self) -> tuple[Frame, bool] | None:
+        """Take the next frame, and whether it is a key frame; runs in the source's thread."""
         frame = self._source.next_frame()
         if frame is None:
-            return ev.SourceEnded()
-        return ev.FrameCaptured(frame, self._is_key_frame is None or self._is_key_frame(frame))
+            return None
+        return frame, self._is_key_frame is None or self._is_key_frame(frame)
 
     async def _run_head(self, command: do.RunHead) -> None:
         loop = asyncio.get_running_loop()
