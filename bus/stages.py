@@ -9,7 +9,7 @@ compared with another machine's:
                        the worker thread and back
     head      device   preprocessing and the network before the cut
     encode    device   the activation -> the payload
-    link      device   request handed to the connection -> answer read, less what the edge worker says it took:
+    link      device   request handed to the connection -> answer read, less the edge worker's own stages:
                        writing the messages, the broker, both ways of the link
     queue     edge     request read -> handed to a worker
     decode    edge     the payload -> the activation

@@ -49,6 +49,7 @@ class Executor:
         path: of the state file; None keeps nothing.
         control, data: its connections.
         on_event: told every event before the session is.
+        rows: of its warm start, where a profile knows them; none to run early exits.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Executor:
         control: Connection,
         data: Connection,
         on_event: OnEvent | None,
+        rows: tuple[ev.ExitRow, ...] = (),
     ) -> None:
         self._settings = settings
         self._session = session
@@ -77,6 +79,7 @@ class Executor:
         self._control = control
         self._data = data
         self._on_event = on_event
+        self._rows = rows
         self._log = _log.bind(device=settings.id)
         self._out = Outbox(control, limit=CONTROL_QUEUED)
         self._sending = False
@@ -197,6 +200,10 @@ class Executor:
 
     async def _warm_start(self, rows: int) -> None:
         loop = asyncio.get_running_loop()
+        if self._rows:
+            self._log.info("warm_start", rows=len(self._rows), source="profile")
+            self._post(ev.WarmStartFinished(self._rows))
+            return
         self._log.info("warm_start", rows=rows, exits=self._compute.exit_count)
         try:
             found = await loop.run_in_executor(

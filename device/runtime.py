@@ -25,8 +25,10 @@ from bus.state_folder import open_state_folder
 from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
 from device import events as ev
 from device.compute import Compute, load_compute
+from device.events import ExitRow
 from device.executor import Executor
 from device.frames import FrameSource, open_source
+from device.known import read_known
 from device.policies import build_policy, require_names
 from device.preparation import profile_heads
 from device.session import DeviceSession
@@ -80,7 +82,7 @@ async def run_device(
             groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
-            session, path = await _prepare(settings, compute, threads[0])
+            session, path, rows = await _prepare(settings, compute, threads[0])
             voice.model = compute.plan.model
             labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
             voice.detail = "; ".join(filter(None, labels))
@@ -89,7 +91,17 @@ async def run_device(
             try:
                 async with connect(_data(settings, topics, voice)) as data:
                     executor = Executor(
-                        settings, session, compute, source, threads, voice, path, control, data, on_event
+                        settings,
+                        session,
+                        compute,
+                        source,
+                        threads,
+                        voice,
+                        path,
+                        control,
+                        data,
+                        on_event,
+                        rows,
                     )
                     try:
                         await run_until_drained(f"device {settings.id}", executor.serve(), executor.stop)
@@ -159,8 +171,8 @@ def _open(settings: DeviceSettings, compute: Compute) -> FrameSource:
 
 async def _prepare(
     settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
-) -> tuple[DeviceSession, Path | None]:
-    """Return the session with whatever it had learnt, and where it keeps it."""
+) -> tuple[DeviceSession, Path | None, tuple[ExitRow, ...]]:
+    """Return the session with whatever it had learnt, where it keeps it, and rows for its warm start."""
     plan = compute.plan
     if settings.learner.link == "measured":
         plan = plan.with_measured_link()
@@ -171,12 +183,14 @@ async def _prepare(
         open_state, path, settings.id, settings.type, emulated=compute.emulated
     )
     names = require_names(settings.policy, settings.compare)
-    front_s: tuple[float, ...] = ()
-    if "ans" in names:
+    known = await asyncio.to_thread(read_known, settings, compute)
+    front_s = known.front_s
+    if "ans" in names and not front_s:
         loop = asyncio.get_running_loop()
         front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
     policies = tuple(
-        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s) for name in names
+        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
+        for name in names
     )
     session = DeviceSession(
         identity,
@@ -189,4 +203,4 @@ async def _prepare(
         restored=restored,
     )
     _log.info("prepared", device=settings.id, network=compute.label, arms=len(plan.arms), boot=identity.boot)
-    return session, path
+    return session, path, known.rows

@@ -12,7 +12,6 @@ from partition.graph import Graph
 from partition.images import Frame
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
-from partition.profiles import profile
 from partition.results import Kept
 from partition.zoo import NAMES, Network
 
@@ -178,14 +177,3 @@ def test_codecs_in_any_order_give_one_schema(networks: dict[str, Network]) -> No
     assert one.schema.hash == other.schema.hash
     assert one.schema.hash != build(network, codecs=["jpeg"]).schema.hash
     assert [arm.label for arm in one.arms] == [arm.label for arm in other.arms]
-
-
-def test_profile_adds_up(mobilenet: PartitionedModel) -> None:
-    timed = profile(mobilenet, repeats=3)
-    whole = timed.head_ms[-1]
-    assert timed.head_ms[0] == 0.0
-    assert list(timed.head_ms) == sorted(timed.head_ms)
-    assert np.allclose(np.add(timed.head_ms, timed.tail_ms), whole)
-    uint8, end = mobilenet.arm("0/uint8"), mobilenet.device_only
-    assert timed.device_ms(uint8) < timed.device_ms(end) == timed.normalise_ms + whole
-    assert timed.edge_ms(end) == 0.0 < timed.edge_ms(uint8)
