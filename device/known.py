@@ -48,8 +48,8 @@ def read_known(settings: DeviceSettings, compute: Compute) -> Known:
     needs = NEUROSURGEON in (settings.policy, *settings.compare)
     if needs and (settings.profile is None or settings.edge_profile is None):
         raise ConfigurationError(
-            f"the policy {NEUROSURGEON} predicts from profiles: give --profile and --edge-profile, files that "
-            "cans profile made here and on the edge worker's machine"
+            f"the policy {NEUROSURGEON} predicts from profiles: give --profile and --edge-profile, made by "
+            "cans profile here and on the edge worker's machine"
         )
     edge_s: tuple[float, ...] = ()
     if settings.edge_profile is not None:

@@ -67,7 +67,7 @@ def calibrate(
 
 
 class _Rounds:
-    """All samples, milliseconds: arrays of (rounds, parts); a settling round writes where a later one will."""
+    """All samples, milliseconds, (rounds, parts); a settling round writes where a later one will."""
 
     def __init__(self, model: PartitionedModel, repeats: int) -> None:
         self._model = model

@@ -80,7 +80,7 @@ def _read() -> _Reading:
 
 def _processor() -> str:
     """Return the processor's name: a Raspberry Pi says its own as "Model", others "model name"."""
-    said = {}
+    said: dict[str, str] = {}
     with contextlib.suppress(OSError, UnicodeDecodeError):
         for line in _CPUINFO.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -123,7 +123,7 @@ def _on_battery() -> bool:
 
 
 def _throttled() -> int:
-    """Return how often heat, voltage or a quota has held the processor up so far; only differences mean much."""
+    """Return how often heat, voltage or a quota has slowed the processor so far; differences mean much."""
     counters = [_word(each) for each in _CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
     counters += [line.partition(" ")[2] for line in _word_lines(_QUOTA) if line.startswith("nr_throttled ")]
     firmware = _word(_FIRMWARE)

@@ -288,7 +288,8 @@ def load_profile(path: Path, model: str, schema: str, machine: Machine | None) -
 
     Args:
         path: of the file.
-        model, schema: hashes that it must be of.
+        model: hash that it must be of.
+        schema: hash of the contexts, the same for the same codecs.
         machine: where it must have been made; None for any, as of an edge worker elsewhere.
 
     Raises:

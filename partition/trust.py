@@ -60,10 +60,11 @@ def _of_drift(conditions: Conditions) -> list[str]:
     became = "slower" if network > 0.0 else "faster"
     if network * probe > 0.0 and abs(probe) > DRIFT / 2.0:
         cause = "the machine" if network < 0.0 else "the machine, as one that grows hot"
-        return [
+        sentence = (
             f"{cause} became {became} meanwhile: the network by {abs(network):.0%}, a fixed product by "
             f"{abs(probe):.0%}: let it cool or settle, and measure again"
-        ]
+        )
+        return [sentence]
     return [f"the network became {became} by {abs(network):.0%} meanwhile: measure again with more --repeats"]
 
 

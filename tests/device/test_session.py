@@ -185,7 +185,8 @@ def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() ->
         assert answer.answered_by == "fallback"
         assert isinstance(feedback, c.PublishFeedback)
         said = feedback.feedback
-        assert (said.vain_ms, said.fallback_ms) == (pytest.approx((now - 1.003) * 1000.0), 40.0)
+        assert said.vain_ms == pytest.approx((now - 1.003) * 1000.0)
+        assert said.fallback_ms == 40.0
         assert said.wait_ms == pytest.approx(10.0)  # handing over to the worker thread and back
         assert unexplained_ms(said) == pytest.approx(0.0, abs=1e-9)
         made.check()
