@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -23,11 +24,25 @@ def schema_text() -> str:
     """The schema as it is published."""
     made = msgspec.json.schema(Profile)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "cans profile, version 2"}
-    return json.dumps({**head, **made}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({**head, **made}, indent=1, ensure_ascii=False)
+    # Python's own anchors; other languages' validators know only these.
+    return text.replace("\\\\A", "^").replace("\\\\Z", "$") + "\n"
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
     assert PUBLISHED.read_text(encoding="utf-8") == schema_text()
+
+
+def test_profiles_hold_the_published_schema_and_what_is_none_does_not() -> None:
+    schema = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema)
+    measured = json.loads(as_json(profile_of(warnings=("busy",))))
+    assert list(check.iter_errors(measured)) == []
+    for wrong in ({"version": 3}, {"later": 1}, {"model": "x"}, {"arms": []}, {"repeats": 0}):
+        assert list(check.iter_errors(measured | wrong)), wrong
+    del measured["whole"]
+    assert list(check.iter_errors(measured))
 
 
 def test_a_profile_comes_back_as_it_was_a_part_a_line(tmp_path: Path) -> None:
