@@ -39,7 +39,9 @@ def test_profiles_hold_the_published_schema_and_what_is_none_does_not() -> None:
     check = jsonschema.Draft202012Validator(schema)
     measured = json.loads(as_json(profile_of(warnings=("busy",))))
     assert list(check.iter_errors(measured)) == []
-    for wrong in ({"version": 3}, {"later": 1}, {"model": "x"}, {"arms": []}, {"repeats": 0}):
+    changes: tuple[dict[str, object], ...]
+    changes = ({"version": 3}, {"later": 1}, {"model": "x"}, {"arms": []}, {"repeats": 0})
+    for wrong in changes:
         assert list(check.iter_errors(measured | wrong)), wrong
     del measured["whole"]
     assert list(check.iter_errors(measured))
