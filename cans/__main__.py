@@ -15,6 +15,7 @@ _COMMANDS = (
     "edge",
     "device",
     "watch",
+    "partition",
     "profile",
     "simulate",
     "compare",
@@ -59,6 +60,8 @@ def main() -> None:
                                  cans edge         one or more, where the compute is
                                  cans device       one for each camera
                                  cans watch        to look at any topic
+    For your own network:        cans partition    where it can be cut, and what that costs
+                                 cans profile      what each part takes this machine
     Without any machine:         cans simulate     experiments in virtual time
                                  cans compare      which differences between them are real
     """  # noqa: D301 - \b is click's mark for "do not wrap"

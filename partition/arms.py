@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bus.errors import ConfigurationError
 from partition.codecs.base import Codec
+from partition.graph import TensorSpec
 
 NO_CODEC = "none"
 
@@ -16,16 +17,22 @@ class Cut:
     Attributes:
         index: 0 is the input, the last one is the whole network on the device.
         name: the module that the cut follows, "input" or "end".
-        shape: of the tensor that crosses, batch included; the logits' for the last one.
-        dtype: of that tensor.
-        elements: of that tensor.
+        tensors: what crosses; the outputs for the last one.
     """
 
     index: int
     name: str
-    shape: tuple[int, ...]
-    dtype: str
-    elements: int
+    tensors: tuple[TensorSpec, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The first tensor's, as the wire announces it; the others follow from the cut."""
+        return self.tensors[0].shape
+
+    @property
+    def elements(self) -> int:
+        """Of all tensors together."""
+        return sum(tensor.elements for tensor in self.tensors)
 
 
 @dataclass(frozen=True, slots=True)

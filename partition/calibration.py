@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from partition.arms import NO_CODEC, Arm
+from partition.bundle import decode, encode
 from partition.codecs import CODECS
-from partition.codecs.base import Codec
 from partition.images import Frame, MovingCrops
 from partition.machine import Watch, this_machine
 from partition.partitioned import PartitionedModel
@@ -108,20 +108,23 @@ class _Rounds:
         for cut, piece in enumerate(self._pieces):
             seen.append(crossing)
             started = time.perf_counter()
-            crossing = _run(piece, crossing)
+            crossing = piece(*crossing)[: len(self._model.cuts[cut + 1].tensors)]
             _wait_for(self._model.device)
             self.segments[number, cut] = _ms_since(started)
         return seen
 
     def _play_codec(self, arm: Arm, frame: Frame, crossing: tuple[Tensor, ...], number: int) -> None:
         codec = CODECS[arm.codec]
-        arrays: list[npt.NDArray[Any]] = [frame]
-        if not codec.encodes_frames:
-            arrays = [tensor.cpu().numpy() for tensor in crossing]
-        spent = [_time_codec(codec, array) for array in arrays]
-        self.encode[number, arm.index] = sum(each[0] for each in spent)
-        self.decode[number, arm.index] = sum(each[1] for each in spent)
-        self.payload_bytes[number, arm.index] = sum(each[2] for each in spent)
+        started = time.perf_counter()
+        encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
+        self.encode[number, arm.index] = _ms_since(started)
+        started = time.perf_counter()
+        if codec.encodes_frames:
+            codec.decode(encoded.payload, encoded.dtype, encoded.shape)
+        else:
+            decode(codec, encoded.payload, encoded.dtype, self._model.cuts[arm.cut].tensors)
+        self.decode[number, arm.index] = _ms_since(started)
+        self.payload_bytes[number, arm.index] = encoded.payload_bytes
 
     def profile(self, watch: Watch, threads: int) -> Profile:
         """Return what was found."""
@@ -216,9 +219,8 @@ class _Stopwatch(fx.Interpreter):
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - torch's signature
         """As torch's, timed."""
-        return self._timed(
-            getattr(target, "__name__", str(target)), super().call_function, target, args, kwargs
-        )
+        kind = str(getattr(target, "__name__", target)).removesuffix(".default")
+        return self._timed(kind, super().call_function, target, args, kwargs)
 
     def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ANN401 - as above
         """As torch's, timed."""
@@ -243,22 +245,6 @@ class _Stopwatch(fx.Interpreter):
 def _stopwatch_of(network: nn.Module) -> _Stopwatch | None:
     """Return what times its operators; None of a network that is no graph of them."""
     return _Stopwatch(network) if isinstance(network, fx.GraphModule) else None
-
-
-def _run(piece: nn.Module, crossing: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Run a piece on all tensors that cross its cut, of which there may be one."""
-    result: Tensor | tuple[Tensor, ...] = piece(*crossing)
-    return result if isinstance(result, tuple) else (result,)
-
-
-def _time_codec(codec: Codec, array: npt.NDArray[Any]) -> tuple[float, float, int]:
-    """Return milliseconds of encoding and of decoding, and bytes between."""
-    started = time.perf_counter()
-    encoded = codec.encode(array)
-    encode_ms = _ms_since(started)
-    started = time.perf_counter()
-    codec.decode(encoded.payload, encoded.dtype, encoded.shape)
-    return encode_ms, _ms_since(started), encoded.payload_bytes
 
 
 def _timing(samples: Samples) -> Timing:

@@ -30,6 +30,13 @@ _PRODUCTS: Final = {
     _aten.addmm.default: (1, 2),
     _aten.baddbmm.default: (1, 2),
 }
+# Attention in one kernel: queries, keys and values come first.
+_ATTENTION: Final = {
+    _aten._scaled_dot_product_flash_attention_for_cpu.default,  # noqa: SLF001 - torch's names for them
+    _aten._scaled_dot_product_flash_attention.default,  # noqa: SLF001
+    _aten._scaled_dot_product_efficient_attention.default,  # noqa: SLF001
+    _aten._scaled_dot_product_cudnn_attention.default,  # noqa: SLF001
+}
 
 
 class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves the base untyped
@@ -64,6 +71,12 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         elif func in _PRODUCTS:
             first, second = (args[position] for position in _PRODUCTS[func])
             self._add(LINEAR_MACS, LINEAR_OPS, first.numel() * second.shape[-1])
+        elif func in {_aten.mv.default, _aten.dot.default}:
+            self._add(LINEAR_MACS, LINEAR_OPS, args[0].numel())
+        elif func in _ATTENTION:
+            self._attention(*args[:3])
+        elif func is _aten.mkldnn_rnn_layer.default:
+            self._recurrence(*args[:3])
         elif not _is_view(func):
             tensors = [value for value in (*args, result) if isinstance(value, Tensor)]
             elements = max((tensor.numel() for tensor in tensors), default=0)
@@ -77,6 +90,16 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
         # A transposed convolution spreads each input over the kernel; a plain one gathers for each output.
         points = inputs.numel() if transposed else result.numel()
         self._add(CONV_MACS, CONV_OPS, points * math.prod(weight.shape[1:]))
+
+    def _attention(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        # Each query meets each key, and the weights of a query gather all values.
+        pairs = math.prod(queries.shape[:-1]) * keys.shape[-2]
+        self._add(LINEAR_MACS, LINEAR_OPS, pairs * (queries.shape[-1] + values.shape[-1]))
+
+    def _recurrence(self, inputs: Tensor, of_input: Tensor, of_state: Tensor) -> None:
+        # Every step of every sequence multiplies both matrices; torch's own counter misses this kernel.
+        steps = math.prod(inputs.shape[:-1])
+        self._add(LINEAR_MACS, LINEAR_OPS, steps * (of_input.numel() + of_state.numel()))
 
     def _add(self, amount_column: int, count_column: int, amount: int) -> None:
         self.work[amount_column] += amount

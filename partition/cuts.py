@@ -9,27 +9,27 @@ sends nothing, so there is always a later one, and only the earlier ones need a 
 from collections.abc import Sequence
 
 
-def useful(elements: Sequence[int], macs: Sequence[int]) -> tuple[int, ...]:
+def useful(sent: Sequence[int], macs: Sequence[int]) -> tuple[int, ...]:
     """Return the positions worth offering, the first and the last always among them.
 
     Of neighbours with equal MACs (a convolution, its norm, its activation) the smallest tensor stays, the
     latest of equal ones, since activations of rectifiers compress best. Of those, whichever is larger than
-    an earlier one goes; equals stay, because equal elements are not equal bytes once compressed.
+    an earlier one goes; equals stay, because equal raw bytes are not equal bytes once compressed.
 
     Args:
-        elements: of the tensor at each frontier, input first, output last.
+        sent: raw bytes of what crosses at each frontier, input first, output last.
         macs: before each frontier, never decreasing.
     """
-    last = len(elements) - 1
+    last = len(sent) - 1
     smallest: dict[int, int] = {}
     for position in range(1, last):
         rival = smallest.get(macs[position])
-        if rival is None or elements[position] <= elements[rival]:
+        if rival is None or sent[position] <= sent[rival]:
             smallest[macs[position]] = position
     # Before the first MAC nothing beats the input itself; after the last one nothing is left to offload.
     candidates = [place for work, place in smallest.items() if macs[0] < work < macs[last]]
     chosen = [0]
     for place in candidates:
-        if elements[place] <= min(elements[kept] for kept in chosen):
+        if sent[place] <= min(sent[kept] for kept in chosen):
             chosen.append(place)
     return (*chosen, last)

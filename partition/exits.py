@@ -41,14 +41,18 @@ def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
     heads_work = no_work()
     start = 0
     for each in exits:
-        taps = [i for i, frontier in enumerate(graph.frontiers) if each.after in frontier.modules]
+        taps = [
+            at
+            for at, place in enumerate(graph.frontiers)
+            if each.after in place.modules and len(place.tensors) == 1
+        ]
         if not taps or taps[-1] <= start:
             raise ConfigurationError(
                 f"no exit can follow {each.after!r}: one tensor must cross there, exits in order"
             )
         frontier = graph.frontiers[taps[-1]]
         with torch.inference_mode(mode=False), torch.no_grad(), WorkCounter() as counter:
-            each.head(torch.zeros(frontier.shape))
+            each.head(torch.zeros(frontier.tensors[0].shape))
         heads_work = heads_work + counter.work
         made.append(Stage(graph.piece(start, taps[-1]), each.head, frontier.work + heads_work))
         start = taps[-1]
@@ -60,6 +64,6 @@ def run(path: tuple[Stage, ...], x: Tensor) -> Tensor:
     """Run along `path` and return the logits of its last stage."""
     logits = x
     for stage in path:
-        x = stage.trunk(x)
+        x = stage.trunk(x)[0]  # a network of several outputs answers with the first of its end
         logits = x if stage.head is None else stage.head(x)
     return logits

@@ -1,12 +1,13 @@
 """What each arm asks of device, link and edge: counted work, payload sizes measured on built-in frames."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from partition.arms import NO_CODEC, Arm, Cut
+from partition.bundle import encode
 from partition.codecs import CODECS
 from partition.contexts import Load
 from partition.graph import Graph
@@ -36,14 +37,15 @@ def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size:
     with torch.inference_mode():
         for shot in range(len(PHOTOGRAPHS)):
             frame = film.frame(shot * FRAMES_PER_PHOTOGRAPH)
-            x = normalise(frame)
+            crossing: tuple[Tensor, ...] = (normalise(frame),)
             for cut in range(len(places) - 1):
                 for arm in arms:
                     if arm.cut == cut:
                         codec = CODECS[arm.codec]
-                        encoded = codec.encode(frame if codec.encodes_frames else x.numpy())
+                        encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
                         bits[shot, arm.index] = 8 * encoded.payload_bytes
-                x = graph.piece(places[cut], places[cut + 1])(x)
+                crossing = graph.piece(places[cut], places[cut + 1])(*crossing)
+                crossing = crossing[: len(graph.frontiers[places[cut + 1]].tensors)]
     return [float(mean) for mean in bits.mean(axis=0)]
 
 
@@ -64,6 +66,6 @@ def load_of(arm: Arm, cut: Cut, front: Work, frame_elements: int, bits: float) -
         # The frame crosses as it is, so the edge normalises it.
         elements = frame_elements
     else:
-        elements = math.prod(cut.shape)
+        elements = cut.elements
         front = front + preprocessing_work(frame_elements)
     return Load(front, elements * codec.encode_work, elements * codec.decode_work, bits, offload=True)

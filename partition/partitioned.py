@@ -4,7 +4,6 @@ Every method may run in any thread; each runs torch without gradients and on `th
 knows of deadlines, topics or policies.
 """
 
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,10 +19,12 @@ from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolErr
 from bus.tensors import Payload
 from partition import exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
+from partition.bundle import decode, encode
 from partition.codecs import CODECS
-from partition.codecs.base import ALIGNMENT_BYTES, Codec
+from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
 from partition.cuts import useful
+from partition.example import of_shape
 from partition.graph import Frontier, Graph
 from partition.identity import model_hash
 from partition.loads import load_of, payload_bits, preprocessing_work
@@ -61,10 +62,11 @@ class PartitionedModel:
         self._threads = threads
         self._bound = threading.local()
         with self._torch():
-            self._graph = Graph(network.module.cpu(), network.input_shape)
+            self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
             frontiers = self._graph.frontiers
+            self._answer = _answering(self._graph)
             self.hash = model_hash(network, self._graph)
-            self._places = useful([math.prod(f.shape) for f in frontiers], [macs(f.work) for f in frontiers])
+            self._places = _offered(self._graph, self._answer)
             self.cuts = _cuts([frontiers[place] for place in self._places])
             self.arms = list_arms(len(self.cuts), codecs)
             self._stages = exits.stages(self._graph, network.exits or ())
@@ -113,18 +115,20 @@ class PartitionedModel:
         """
         self._check(frame)
         started = time.perf_counter()
-        array: npt.NDArray[Any] = frame
         kept: Kept | Frame = frame
         if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
             with self._torch():
-                activation = self.piece(0, arm.cut)(normalise(frame).to(self.device))
-                array = activation.cpu().numpy()
-            kept = Kept(arm.cut, activation)
+                x = normalise(frame).to(self.device)
+                if arm.codec == NO_CODEC:
+                    logits = self._tail(0, (x,))
+                    head_ms = (time.perf_counter() - started) * 1e3
+                    return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
+                crossing = self.piece(0, arm.cut)(x)[: len(self.cuts[arm.cut].tensors)]
+            kept = Kept(arm.cut, crossing)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
-        if arm.codec == NO_CODEC:
-            return HeadResult(None, "float32", array.shape, head_ms, 0.0, kept, answer_of(array[0]))
-        encoded = CODECS[arm.codec].encode(array)
+        codec = CODECS[arm.codec]
+        encoded = encode(codec, kept.crossing) if isinstance(kept, Kept) else codec.encode(frame)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
 
@@ -133,10 +137,9 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             if isinstance(kept, Kept):
-                cut, x = kept.cut, kept.activation
+                logits = self._tail(kept.cut, kept.crossing)
             else:
-                cut, x = 0, normalise(kept).to(self.device)
-            logits = self._tail(cut, x)
+                logits = self._tail(0, (normalise(kept).to(self.device),))
         return answer_of(logits, (time.perf_counter() - started) * 1e3)
 
     def run_tail(
@@ -149,11 +152,11 @@ class PartitionedModel:
                 bytes that are not what the cut needs, `not_finite` if they lead to NaN or infinity.
         """
         started = time.perf_counter()
-        array = self._decode(cut, codec, dtype, shape, payload)
+        found = self._decode(cut, codec, dtype, shape, payload)
         decoded = time.perf_counter()
         with self._torch():
-            x = normalise(array) if CODECS[codec].encodes_frames else _tensor(array)
-            logits = self._tail(cut, x.to(self.device))
+            crossing = (normalise(found),) if isinstance(found, np.ndarray) else found
+            logits = self._tail(cut, tuple(tensor.to(self.device) for tensor in crossing))
         ended = time.perf_counter()
         if not np.isfinite(logits).all():
             raise RemoteProtocolError("not_finite", "the activation leads to logits that are not finite")
@@ -192,8 +195,11 @@ class PartitionedModel:
             if tails and result.payload is not None:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
 
-    def _tail(self, cut: int, x: Tensor) -> Logits:
-        logits: Logits = self.piece(cut, len(self.cuts) - 1)(x).cpu().numpy()[0]
+    def _tail(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
+        last = len(self.cuts) - 1
+        outputs = self.piece(cut, last)(*crossing)
+        made = self._graph.made(self._places[cut], self._places[last])
+        logits: Logits = outputs[made.index(self._answer)].flatten().float().cpu().numpy()
         return logits
 
     def _check(self, frame: Frame) -> None:
@@ -204,13 +210,16 @@ class PartitionedModel:
 
     def _decode(
         self, cut: int, codec: str, dtype: str, shape: tuple[int, ...], payload: Payload
-    ) -> npt.NDArray[Any]:
+    ) -> npt.NDArray[Any] | tuple[Tensor, ...]:
+        """Return the frame, or what crosses."""
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
         expected = (*self.input_size, 3) if CODECS[codec].encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        return CODECS[codec].decode(payload, dtype, shape)
+        if CODECS[codec].encodes_frames:
+            return CODECS[codec].decode(payload, dtype, shape)
+        return decode(CODECS[codec], payload, dtype, self.cuts[cut].tensors)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -248,22 +257,34 @@ def build(
     return PartitionedModel(network, chosen, threads, torch.device(device))
 
 
+def _answering(graph: Graph) -> int:
+    """Return which flat output is the answer: of rows of classes, else of all floats, the one made last."""
+    floats = [at for at, spec in graph.returned if spec.dtype.startswith(("float", "bfloat"))]
+    rows = [at for at, spec in graph.returned if at in floats and len(spec.shape) == 2 and spec.shape[0] == 1]
+    if not floats:
+        raise ConfigurationError(
+            f"{type(graph.module).__name__} returns no floating-point tensor: it gives no answer to compare"
+        )
+    return graph.latest(rows or floats)
+
+
+def _offered(graph: Graph, answer: int) -> tuple[int, ...]:
+    """Return the frontiers that become cuts: useful, of tensors that codecs write, before the answer."""
+    last = len(graph.frontiers) - 1
+    able = [
+        at
+        for at, place in enumerate(graph.frontiers)
+        if at in {0, last}
+        or (all(t.dtype == "float32" for t in place.tensors) and answer in graph.made(at, last))
+    ]
+    places = [graph.frontiers[at] for at in able]
+    chosen = useful([place.nbytes for place in places], [macs(place.work) for place in places])
+    return tuple(able[at] for at in chosen)
+
+
 def _cuts(frontiers: Sequence[Frontier]) -> tuple[Cut, ...]:
     last = len(frontiers) - 1
     names = {0: "input", last: "end"}
     return tuple(
-        Cut(i, names.get(i) or (f.modules or (f.node,))[0], f.shape, f.dtype, math.prod(f.shape))
-        for i, f in enumerate(frontiers)
+        Cut(i, names.get(i) or (f.modules or f.nodes)[0], f.tensors) for i, f in enumerate(frontiers)
     )
-
-
-def _tensor(array: npt.NDArray[Any]) -> Tensor:
-    """Return a decoded array as a tensor of aligned memory of its own; copies only where it must.
-
-    torch takes writable memory only, and received bytes are neither writable nor aligned.
-    """
-    if array.flags.writeable and array.ctypes.data % ALIGNMENT_BYTES == 0:
-        return torch.from_numpy(array)
-    tensor = torch.empty(array.shape, dtype=torch.float32)
-    np.copyto(tensor.numpy(), array)
-    return tensor

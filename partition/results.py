@@ -30,10 +30,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The activation at a cut, kept so that the device can finish by itself. Opaque to its holder."""
+    """What crosses a cut, kept so that the device can finish by itself. Opaque to its holder."""
 
     cut: int
-    activation: Tensor
+    crossing: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class HeadResult:
         shape: of the payload.
         head_ms: preprocessing and head.
         encode_ms: encoding.
-        kept: for `PartitionedModel.finish`.
+        kept: for `PartitionedModel.finish`; None where nothing is left to do.
         answer: for the device-only arm, else None.
     """
 
@@ -55,7 +55,7 @@ class HeadResult:
     shape: tuple[int, ...]
     head_ms: float
     encode_ms: float
-    kept: Kept | npt.NDArray[np.uint8]
+    kept: Kept | npt.NDArray[np.uint8] | None
     answer: Answer | None
 
     @property

@@ -171,9 +171,13 @@ def load_file(module: nn.Module, path: Path, *, optional: Iterable[str] = ()) ->
         if not bool(torch.isfinite(tensor).all()):
             raise ConfigurationError(f"{path} holds NaN or infinity in {name}")
     module.load_state_dict(state, strict=False)
+    return Loaded(f"file:{file_digits(path)}", lacking)
+
+
+def file_digits(path: Path) -> str:
+    """Return the first 12 digits of a file's SHA-256."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Loaded(f"file:{digest[:12]}", lacking)
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

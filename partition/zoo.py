@@ -1,7 +1,5 @@
 """Networks by name: the two built-in ones, and anybody's through "module:callable"."""
 
-import importlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
+from partition.example import Example, of_shape
 from partition.mobilenet_v2 import MobileNetV2
 from partition.resnet18 import ResNet18
-from partition.weights import calibrate, calibration_batch, derived_names, fill, load_file
+from partition.sources import Source, open_module, parse
+from partition.weights import calibrate, calibration_batch, derived_names, file_digits, fill, load_file
 
 BUILT_IN: dict[str, type[nn.Module]] = {"mobilenet_v2": MobileNetV2, "resnet18": ResNet18}
 NAMES = tuple(BUILT_IN)
 INPUT_SHAPE = (1, 3, 224, 224)
-
-_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +63,9 @@ def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Netw
     cost what trained weights cost, and their answers depend on the image.
 
     Args:
-        name: one of `NAMES`, or "module:callable" for a callable without arguments that returns an
-            `nn.Module` for input (1, 3, 224, 224). Such a module may have early exits: attributes `exits`
-            (`nn.ModuleList`) and `exit_points` (names of the submodules they follow).
+        name: one of `NAMES`, or what `partition.sources` knows: a callable that returns an `nn.Module` for
+            frames (1, 3, 224, 224) or of the size given, or an archive. A module may have early exits:
+            attributes `exits` (`nn.ModuleList`) and `exit_points` (names of the submodules they follow).
         weights: a state dictionary; torchvision's own files for MobileNetV2 (either version) and ResNet-18
             load as they are. A file without `exits.*` leaves the exit heads seeded.
         seed: of the weights drawn when there is no file.
@@ -75,11 +73,12 @@ def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Netw
     Raises:
         ConfigurationError: unknown name, callable that does not work, file that does not fit.
     """
-    if ":" in name:
-        return _load_callable(name, weights, seed)
+    source = parse(name)
+    if source.kind != "name":
+        return _load_foreign(source, weights, seed)
     if name not in BUILT_IN:
         raise ConfigurationError(
-            f"there is no model {name!r}: choose {', '.join(NAMES)}, or give module:callable"
+            f"there is no model {name!r}: choose {', '.join(NAMES)}, or give module:callable or a .pt2 file"
         )
     # On the meta device nothing is drawn, so the process's own generator is left as it was.
     with torch.device("meta"):
@@ -102,22 +101,55 @@ def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Netw
     return Network(module, name, INPUT_SHAPE, loaded.label, exits, derived)
 
 
-def _load_callable(name: str, weights: Path | None, seed: int) -> Network:
-    place, _, attribute = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(place), attribute)
-        # The callable draws its weights from torch's generator: seed it, and put it back. There is one for
-        # all threads: two roles that load in one process would draw from each other's, and disagree.
-        with _DRAWING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = factory()
-    except Exception as error:  # noqa: BLE001 - a person's code raises anything
-        raise ConfigurationError(f"cannot build the model {name}: {type(error).__name__}: {error}") from None
-    if not isinstance(module, nn.Module):
-        raise ConfigurationError(f"{name} returned {type(module).__name__}: it must return a torch.nn.Module")
-    module.eval()
-    label = f"seeded:{seed}" if weights is None else load_file(module, weights, optional=("exits.",)).label
-    return Network(module, name, INPUT_SHAPE, label, _exits_of(module, name))
+def open_any(
+    name: str, *, weights: Path | None = None, seed: int = 0, example: Example | None = None
+) -> tuple[nn.Module, Example, str]:
+    """Return any network, whatever it takes: the module, what to call it with, where its weights are from.
+
+    Args:
+        name: as for `load_model`.
+        weights: a state dictionary.
+        seed: of weights drawn when there is no file.
+        example: what to call it with; else the archive's own, or one frame.
+
+    Raises:
+        ConfigurationError: as `load_model`.
+    """
+    source = parse(name)
+    if source.kind == "name":
+        network = load_model(name, weights=weights, seed=seed)
+        return network.module, example or of_shape(network.input_shape), network.weights_label
+    module, own = open_module(source, seed)
+    label = _label(source, module, weights, seed)
+    frame = of_shape((1, 3, *(source.size or INPUT_SHAPE[2:])))
+    return module, example or own or frame, label
+
+
+def _load_foreign(source: Source, weights: Path | None, seed: int) -> Network:
+    module, example = open_module(source, seed)
+    shape = _frame_shape(source, example)
+    label = _label(source, module, weights, seed)
+    return Network(module, source.text, shape, label, _exits_of(module, source.text))
+
+
+def _label(source: Source, module: nn.Module, weights: Path | None, seed: int) -> str:
+    """Load the weights, if there is a file of them, and say where the module's are from."""
+    if weights is not None:
+        return load_file(module, weights, optional=("exits.",)).label
+    return f"file:{file_digits(Path(source.text))}" if source.kind == "archive" else f"seeded:{seed}"
+
+
+def _frame_shape(source: Source, example: Example | None) -> tuple[int, int, int, int]:
+    """Return the shape of the frames that a network of another's takes."""
+    if example is not None:
+        shapes = [tuple(tensor.shape) for tensor in example.tensors]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][:2] != (1, 3):
+            raise ConfigurationError(
+                f"{source.text} takes {shapes}: devices play frames, so it must take one tensor "
+                "(1, 3, height, width); look at any other with `cans partition`"
+            )
+        return (1, 3, *shapes[0][2:])
+    return INPUT_SHAPE if source.size is None else (1, 3, *source.size)
 
 
 def _exits_of(module: nn.Module, name: str) -> tuple[Exit, ...] | None:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from partition.contexts import ALL_COLUMNS, Load, full_row, make
 from partition.counting import WorkCounter
 from partition.cuts import useful
+from partition.example import of_shape
 from partition.graph import Graph
 from partition.identity import model_hash
 from partition.partitioned import PartitionedModel
@@ -33,7 +34,7 @@ def test_golden_counts(
     networks: dict[str, Network],
 ) -> None:
     network = networks[name]
-    graph = Graph(network.module, network.input_shape)
+    graph = Graph(network.module, of_shape(network.input_shape))
     assert graph.work[CONV_MACS] == conv
     assert graph.work[LINEAR_MACS] == linear
     assert (len(models[name].cuts), len(models[name].arms)) == (cuts, arms)
@@ -128,7 +129,7 @@ def test_the_hash_follows_weights_and_leaves_out_what_was_derived(
     networks: dict[str, Network],
 ) -> None:
     network = load_model("resnet18")
-    graph = Graph(network.module, network.input_shape)
+    graph = Graph(network.module, of_shape(network.input_shape))
     before = model_hash(network, graph)
     assert before == model_hash(networks["resnet18"], graph)
     with torch.no_grad():

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from partition.calibration import calibrate
 from partition.codecs import CODECS
+from partition.example import of_shape
 from partition.graph import Graph
-from partition.images import Frame
+from partition.images import Frame, MovingCrops
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
-from partition.results import Kept
-from partition.zoo import NAMES, Network
+from partition.zoo import NAMES, Network, load_model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -21,15 +22,17 @@ def test_head_then_tail_is_the_whole_model_to_the_bit_at_every_frontier(
     name: str, networks: dict[str, Network], frame: Frame
 ) -> None:
     network = networks[name]
-    graph = Graph(network.module, network.input_shape)
+    graph = Graph(network.module, of_shape(network.input_shape))
     end = len(graph.frontiers) - 1
     with torch.inference_mode():
         x = normalise(frame)
         whole = network.module(x)
         for place in range(end + 1):
-            crossing = graph.piece(0, place)(x)
+            assert torch.equal(graph.run_cut(place, (x,)), whole), graph.frontiers[place].nodes
+        for place in range(end):
+            (crossing,) = graph.piece(0, place)(x)
             before = crossing.clone()
-            assert torch.equal(graph.piece(place, end)(crossing), whole), graph.frontiers[place].node
+            graph.piece(place, end)(crossing)
             assert torch.equal(crossing, before), "the tail wrote into what the device keeps"
 
 
@@ -47,6 +50,7 @@ def test_lossless_arms_over_unaligned_bytes_give_the_same_bits(
         message = b"?" + bytes(head.payload)
         tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, memoryview(message)[1:])
         assert np.array_equal(tail.logits, whole) or not CODECS[arm.codec].lossless, arm.label
+        assert head.kept is not None
         assert np.array_equal(model.finish(head.kept).logits, whole)
         assert head.payload_bytes == len(message) - 1
         assert min(head.head_ms, head.encode_ms, tail.decode_ms, tail.tail_ms) >= 0.0
@@ -60,7 +64,7 @@ def test_device_only_arm_answers_and_sends_nothing(mobilenet: PartitionedModel, 
     assert result.answer.top1 == int(np.argmax(result.answer.logits))
     softmax = torch.softmax(torch.from_numpy(result.answer.logits).double(), 0).max()
     assert result.answer.confidence == pytest.approx(float(softmax))
-    assert isinstance(result.kept, Kept)
+    assert result.kept is None
 
 
 def test_all_pieces_share_one_set_of_weights(models: dict[str, PartitionedModel]) -> None:
@@ -177,3 +181,30 @@ def test_codecs_in_any_order_give_one_schema(networks: dict[str, Network]) -> No
     assert one.schema.hash == other.schema.hash
     assert one.schema.hash != build(network, codecs=["jpeg"]).schema.hash
     assert [arm.label for arm in one.arms] == [arm.label for arm in other.arms]
+
+
+def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
+    model = build(load_model("tests.support.foreign_networks:TwoPaths@64x64"))
+    frame = MovingCrops(1, model.input_size).frame(0)
+    whole = model.run_head(frame, model.device_only).logits
+    assert whole is not None
+    assert whole.shape == (6,)
+    both = [arm for arm in model.arms[:-1] if len(model.cuts[arm.cut].tensors) == 2]
+    assert {arm.codec for arm in both} == {"float32", "float16", "int8-zstd"}
+    assert not all(spec.contiguous for spec in model.cuts[both[0].cut].tensors)
+    for arm in both:
+        head = model.run_head(frame, arm)
+        assert head.payload is not None
+        assert head.kept is not None
+        tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bytes(head.payload))
+        assert np.array_equal(tail.logits, whole) or not CODECS[arm.codec].lossless
+        assert tail.logits == pytest.approx(whole, abs=0.05)
+        assert np.array_equal(model.finish(head.kept).logits, whole)
+        for bad in (b"", bytes(head.payload)[:-1], bytes(head.payload) + b"?", b"\xff" * 64):
+            with pytest.raises(RemoteProtocolError):
+                model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bad)
+    profile = calibrate(model, repeats=3)
+    assert len(profile.segments) == len(model.cuts) - 1
+    assert len(profile.operators) > len(profile.segments)
+    sent = {arm.label: arm.payload_bytes for arm in profile.arms}
+    assert all(sent[arm.label] > 0.0 for arm in both)

@@ -5,6 +5,7 @@ import threading
 import torch
 from torch import Tensor, nn
 
+from partition.example import of_shape
 from partition.graph import Graph
 from tests.support.tiny_network import make
 
@@ -31,20 +32,20 @@ class _WhileTraced(nn.Module):
 
 def test_a_network_called_in_another_thread_is_not_traced() -> None:
     module = _WhileTraced().eval()
-    graph = Graph(module, (1, 4))
+    graph = Graph(module, of_shape((1, 4)))
     assert [tuple(output.shape) for output in module.outputs][:1] == [(1, 10)]
     assert "other" not in graph.text
     assert torch.is_tensor(module.outputs[0])
 
 
 def test_two_networks_traced_at_once_are_as_if_traced_alone() -> None:
-    alone = Graph(make().eval(), (1, 3, 64, 64)).text
+    alone = Graph(make().eval(), of_shape((1, 3, 64, 64))).text
     texts: list[str] = []
     start = threading.Barrier(4)
 
     def trace() -> None:
         start.wait(10.0)
-        texts.extend(Graph(make().eval(), (1, 3, 64, 64)).text for _ in range(5))
+        texts.extend(Graph(make().eval(), of_shape((1, 3, 64, 64))).text for _ in range(5))
 
     threads = [threading.Thread(target=trace) for _ in range(4)]
     for thread in threads:
