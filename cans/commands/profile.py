@@ -33,8 +33,9 @@ def profile(
     """Measure what each part of a network takes this machine.
 
     MODEL is a built-in network, module:callable or FILE.pt2. Segments between cuts, operators, codecs and
-    early exits are timed once a round, warm, which takes some seconds and wants an idle machine. The file says how
-    far each time spreads, and warns if it is not to be trusted: a busy machine, one that grew hot or slow.
+    early exits are timed once a round, warm, which takes some seconds and wants an idle machine. The file
+    says how far each time spreads, and warns if it is not to be trusted: a busy machine, one that grew hot
+    or slow.
 
     \b
     Who reads it:
