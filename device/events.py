@@ -81,10 +81,12 @@ class FrameCaptured:
     Attributes:
         frame: (height, width, 3) uint8; opaque here.
         key_frame: it shows something else than the frame before it; true where nobody wants to know.
+        capture_ms: from asking the source to having the frame here.
     """
 
     frame: object = field(repr=False)
     key_frame: bool = True
+    capture_ms: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,10 @@ from bus.state_folder import open_state_folder
 from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
 from device import events as ev
 from device.compute import Compute, load_compute
+from device.events import ExitRow
 from device.executor import Executor
 from device.frames import FrameSource, open_source
+from device.known import read_known
 from device.model_watch import next_compute
 from device.policies import build_policy, require_names
 from device.preparation import profile_heads
@@ -139,7 +141,7 @@ class _Runs:
             groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
-            session, path = await _prepare(settings, compute, threads[0])
+            session, path, rows = await _prepare(settings, compute, threads[0])
             voice.model = compute.plan.model
             labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
             voice.detail = "; ".join(filter(None, labels))
@@ -158,6 +160,7 @@ class _Runs:
                     control,
                     data,
                     self._on_event,
+                    rows,
                 )
                 try:
                     async with self._watching(executor, compute):
@@ -199,6 +202,9 @@ class _Runs:
         self.summary = summary if self.summary is None else joined(self.summary, summary)
         if self._settings.frames is not None and session.handed_over:
             self._settings = replace(self._settings, frames=self._settings.frames - session.turns.captured)
+        if session.handed_over:
+            # A profile is of one model.
+            self._settings = replace(self._settings, profile=None)
 
 
 def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint:
@@ -245,8 +251,8 @@ def _open(settings: DeviceSettings, compute: Compute) -> FrameSource:
 
 async def _prepare(
     settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
-) -> tuple[DeviceSession, Path | None]:
-    """Return the session with whatever it had learnt, and where it keeps it."""
+) -> tuple[DeviceSession, Path | None, tuple[ExitRow, ...]]:
+    """Return the session with whatever it had learnt, where it keeps it, and rows for its warm start."""
     plan = compute.plan
     if settings.learner.link == "measured":
         plan = plan.with_measured_link()
@@ -257,12 +263,14 @@ async def _prepare(
         open_state, path, settings.id, settings.type, emulated=compute.emulated
     )
     names = require_names(settings.policy, settings.compare)
-    front_s: tuple[float, ...] = ()
-    if "ans" in names:
+    known = await asyncio.to_thread(read_known, settings, compute)
+    front_s = known.front_s
+    if "ans" in names and not front_s:
         loop = asyncio.get_running_loop()
         front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
     policies = tuple(
-        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s) for name in names
+        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
+        for name in names
     )
     session = DeviceSession(
         identity,
@@ -275,4 +283,4 @@ async def _prepare(
         restored=restored,
     )
     _log.info("prepared", device=settings.id, network=compute.label, arms=len(plan.arms), boot=identity.boot)
-    return session, path
+    return session, path, known.rows

@@ -177,7 +177,7 @@ class DeviceSession:
             case e.RequestSent(turn):
                 return self.turns.sent(turn)
             case e.SendFailed(turn, reason):
-                return self.turns.send_failed(turn, reason)
+                return self.turns.send_failed(turn, reason, now)
             case e.ReplyArrived(reply):
                 return self.turns.replied(reply, now)
             case e.RejectionArrived(rejection):
@@ -185,7 +185,7 @@ class DeviceSession:
             case e.DeadlinePassed():
                 return self.turns.woken(now)
             case e.EdgeAnnounced(state):
-                return self.turns.edge_gone(state.id) if self.edges.announced(state) else []
+                return self.turns.edge_gone(state.id, now) if self.edges.announced(state) else []
             case e.BadMessageArrived(fault, detail):
                 raise RemoteProtocolError(fault, detail)
             case e.SnapshotSaved(number):
@@ -199,7 +199,7 @@ class DeviceSession:
             case e.LinkCameUp(link):
                 return self._link_came_up(link)
             case e.LinkWentDown():
-                return self._link_went_down(event)
+                return self._link_went_down(event, now)
             case (
                 e.Started()
                 | e.WarmStartFinished()
@@ -228,9 +228,9 @@ class DeviceSession:
                 return self._start(now)
             case e.WarmStartFinished():
                 return self._warm(event, now)
-            case e.FrameCaptured(frame, key_frame):
+            case e.FrameCaptured(frame, key_frame, capture_ms):
                 self._capturing, self._captured_at = False, now
-                return self.turns.capture(frame, now, key_frame=key_frame)
+                return self.turns.capture(frame, now, key_frame=key_frame, capture_ms=capture_ms)
             case e.SourceEnded(error):
                 # Also when it broke off: what was learnt is handed in first, like at any other end.
                 self._capturing, self._source_ended, self._error = False, True, error
@@ -298,7 +298,7 @@ class DeviceSession:
             self.uploads.link_came_up()
         return []
 
-    def _link_went_down(self, event: e.LinkWentDown) -> list[Command]:
+    def _link_went_down(self, event: e.LinkWentDown, now: float) -> list[Command]:
         self.reconnects += 1
         if event.taken_over:
             return self._stop_now(
@@ -306,7 +306,7 @@ class DeviceSession:
                 "give each device an --id of its own"
             )
         if event.link == "data":
-            return self.turns.link_lost()
+            return self.turns.link_lost(now)
         if self.uploads is not None:
             self.uploads.link_up = False
         return []

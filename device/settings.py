@@ -36,6 +36,8 @@ class DeviceSettings:
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
         patience: it does so sooner, after so many times what that takes.
         warm_start: rows of early-exit experience, taken once in the life of an install; 0 for none.
+        profile: file of `cans profile` made on this machine: times for rivals, rows for the warm start.
+        edge_profile: the same of the edge worker's machine, for `neurosurgeon`.
         state_dir: what was learnt is kept there over restarts; None forgets it at the end.
         source: "crops", "camera[:device]", a folder of images, an image or a video file.
         frames: stop after so many; None for as long as the source lasts.
@@ -71,6 +73,8 @@ class DeviceSettings:
     fallback_at: float = 0.7
     patience: float = 0.0
     warm_start: int = 40
+    profile: Path | None = None
+    edge_profile: Path | None = None
     state_dir: Path | None = None
     source: str = "crops"
     frames: int | None = None

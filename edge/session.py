@@ -202,6 +202,8 @@ class EdgeSession:
         job, started_s = self._running.pop(worker)
         self._idle.append(worker)
         queue_ms = (started_s - job.arrived_s) * 1000.0
+        ran_ms = output.decode_ms + output.tail_ms
+        reply_ms = max(0.0, (now - started_s) * 1000.0 - ran_ms)
         self.tally.tail(queue_ms=queue_ms, decode_ms=output.decode_ms, tail_ms=output.tail_ms)
         if self._stopped:
             return  # it was rejected when the drain time ended
@@ -219,6 +221,7 @@ class EdgeSession:
             decode_ms=output.decode_ms,
             tail_ms=output.tail_ms,
             load=self.load,
+            reply_ms=reply_ms,
         )
         expires_s = max(SHORTEST_EXPIRY_S, job.deadline_s - now)
         self._out.append(do.PublishReply(job.device, reply, expires_s, job.correlation))

@@ -77,7 +77,7 @@ class PartitionedModel:
             self._places = _offered(self._graph, self._answer)
             self.cuts = _cuts([frontiers[place] for place in self._places])
             self.arms = list_arms(len(self.cuts), codecs)
-            self._stages = exits.stages(self._graph, network.exits or ())
+            self._stages = exits.stages(self._graph, network.exits or (), self._answer)
             self.exit_count = len(self._stages)
             bits = payload_bits(self._graph, self._places, self.arms, self.input_size)
         elements = self.cuts[0].elements
@@ -186,7 +186,9 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             x = normalise(frame).to(self.device)
-            logits: Logits = exits.run(self._stages[: exit_index + 1], self._segments, x).cpu().numpy()[0]
+            logits: Logits = (
+                exits.run(self._stages[: exit_index + 1], self._segments, x).flatten().float().cpu().numpy()
+            )
         latency_ms = (time.perf_counter() - started) * 1e3
         return ExitRun(exit_index, self.exit_context(exit_index), latency_ms, answer_of(logits))
 

@@ -13,7 +13,7 @@ from partition.arms import NO_CODEC, Arm
 
 
 class Timed(Protocol):
-    """What knows how long both parts of an arm take one machine, as `partition.profiles.Profile` does."""
+    """What knows how long both parts of an arm take one machine, as a profile does."""
 
     def device_ms(self, arm: Arm) -> float:
         """Return the device's part."""

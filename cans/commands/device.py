@@ -121,6 +121,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--warm-start", default=40, help="Rows of early-exit experience before the first frame; 0 for none."
 )
 @click.option(
+    "--profile",
+    type=_FILE,
+    help="File of cans profile, made on this machine: times for ans and neurosurgeon, and rows for the warm "
+    "start, which then runs no early exits.",
+)
+@click.option(
+    "--edge-profile",
+    type=_FILE,
+    help="File of cans profile, made on the edge worker's machine; for neurosurgeon.",
+)
+@click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that keeps what was learnt over restarts; forgotten at the end when not given.",
@@ -134,7 +145,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--wait-for-broker", is_flag=True, help="Work alone until the broker is there, instead of ending."
 )
-@click.option("--emulate", type=_FILE, help="Pretend to be slower: profile made by python -m lab.emulation.")
+@click.option(
+    "--emulate", type=_FILE, help="Pretend to be slower: file of cans profile, made on this machine."
+)
 @click.option("--slowness", default=1.0, help="With --emulate: how many times slower than this machine.")
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @click.option("--summary", type=_FILE, help="Write what the run came to into this file, as JSON.")

@@ -258,10 +258,12 @@ def test_frames_a_second_become_a_period() -> None:
 
 def test_policies_by_name_play_the_arm_they_name() -> None:
     arms = (*PLAN.arms, replace(PLAN.arms[0], codec="uint8"), replace(PLAN.arms[0], codec="float32"))
-    plan = Plan(PLAN.model, PLAN.schema, arms, np.vstack([PLAN.contexts, PLAN.contexts[:2]]), PLAN.front, 2)
+    plan = Plan(
+        PLAN.model, PLAN.schema, arms, np.vstack([PLAN.contexts, PLAN.contexts[:2]]), PLAN.front, 2, 2
+    )
     played = {}
     for name in require_names(NAMES[0], NAMES[1:]):
-        policy = build_policy(name, plan, Settings(), front_s=(0.1,) * 5)
+        policy = build_policy(name, plan, Settings(), front_s=(0.1,) * 5, edge_s=(0.1,) * 5)
         assert policy.name == name
         played[name] = policy.select(plan.contexts)
         policy.update(played[name], Cost(0.5, 0.1))
@@ -280,6 +282,10 @@ def test_a_policy_without_its_arm_or_with_bad_numbers_is_told() -> None:
         build_policy("edge_only_uint8", PLAN, Settings())
     with pytest.raises(ConfigurationError, match="the policy linucb cannot be set so"):
         build_policy("linucb", PLAN, Settings(regularisation=0.0, beta_s=0.1))
+    with pytest.raises(ConfigurationError, match="the times of both"):
+        build_policy("neurosurgeon", PLAN, Settings(), front_s=(0.1,) * 3)
+    with pytest.raises(ConfigurationError, match="no context column"):
+        build_policy("neurosurgeon", replace(PLAN, link=None), Settings())
 
 
 def test_a_plan_whose_parts_do_not_fit_is_a_bug() -> None:

@@ -9,6 +9,7 @@ from bandits.fixed import FixedArm
 from bandits.policy import Cost
 from bandits.settings import Settings
 from bus import messages as m
+from bus.stages import unexplained_ms
 from device import commands as c
 from device import events as e
 from device.session import DeviceSession
@@ -80,6 +81,7 @@ def test_a_reply_is_the_answer_and_the_link_is_what_the_edge_did_not_need() -> N
     assert (answer.answered_by, answer.top) == ("edge", 7)
     assert isinstance(feedback, c.PublishFeedback)
     assert round(feedback.feedback.link_ms, 6) == 94.0
+    assert unexplained_ms(feedback.feedback) == pytest.approx(0.0, abs=1e-9)
     assert feedback.feedback.sent_bytes == 4
     assert capture == c.CaptureNext(1.103)
     # Doubled, it changes nothing but the count.
@@ -182,8 +184,13 @@ def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() ->
         assert isinstance(answer, c.Answer)
         assert answer.answered_by == "fallback"
         assert isinstance(feedback, c.PublishFeedback)
+        said = feedback.feedback
+        assert said.vain_ms == pytest.approx((now - 1.003) * 1000.0)
+        assert said.fallback_ms == 40.0
+        assert said.wait_ms == pytest.approx(10.0)  # handing over to the worker thread and back
+        assert unexplained_ms(said) == pytest.approx(0.0, abs=1e-9)
         made.check()
-        return feedback.feedback.reason
+        return said.reason
 
     _, send = waiting("edge_only_jpeg")
     rejection = m.Rejection(id=send.request.id, edge="edge-1", reason="overloaded")

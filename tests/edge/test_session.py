@@ -85,6 +85,7 @@ def test_a_request_runs_at_once_and_is_answered_with_its_times_and_correlation()
         decode_ms=2.0,
         tail_ms=8.0,
         load=0,
+        reply_ms=490.0,  # from the hand-over at 1.0 s on, less the worker's 10 ms
     )
     assert session.handle(ev.TailFinished(0, OUTPUT), 1.5) == [do.PublishReply("cam-1", reply, 1.0, b"corr")]
     assert session.tally.answered == 1
