@@ -93,7 +93,7 @@ def test_of_many_bans_for_one_reason_some_are_named() -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("edge_only", "two_arm"))])
 def test_no_policy_plays_a_banned_arm(name: str) -> None:
     plan = PLAN.without({0})
-    policy = build_policy(name, plan, Settings(), front_s=(0.01, 0.03))
+    policy = build_policy(name, plan, Settings(), front_s=(0.01, 0.03), edge_s=(0.02, 0.0))
     assert {policy.select(plan.contexts) for _ in range(50)} <= {0, 1}
 
 
