@@ -16,6 +16,7 @@ _COMMANDS = (
     "device",
     "watch",
     "profile",
+    "train",
     "simulate",
     "compare",
     "version",

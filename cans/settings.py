@@ -38,7 +38,7 @@ SHARED = {
     "prefix": "prefix",
 }
 # Commands that run to their end and connect to nothing.
-_NO_BROKER = frozenset({"profile", "simulate", "compare", "version"})
+_NO_BROKER = frozenset({"profile", "train", "bottleneck", "exits", "simulate", "compare", "version"})
 # Commands that connect to no broker of the person's by default: [broker] does not set theirs.
 _OWN_BROKER = _NO_BROKER | {"broker", "demo"}
 # The section that says which device types learn together.

@@ -7,8 +7,9 @@ knows of deadlines, topics or policies.
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolErr
 from bus.tensors import Payload
 from partition import exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
+from partition.bottleneck import BottleneckCodec, bound, load
 from partition.codecs import CODECS
 from partition.codecs.base import ALIGNMENT_BYTES, Codec
 from partition.contexts import Row, front_row, make
@@ -47,12 +49,18 @@ class PartitionedModel:
         contexts: float64 (K, d), read-only; link bits are means over the built-in frames.
         schema: what the columns mean.
         input_size: (height, width) of a frame.
+        codecs: of the arms, by name; bottlenecks among them.
         exit_count: how many exits `run_exits` offers, the network's own end included.
         device: the torch device it runs on.
     """
 
     def __init__(
-        self, network: Network, codecs: tuple[Codec, ...], threads: int, device: torch.device
+        self,
+        network: Network,
+        codecs: tuple[Codec, ...],
+        bottlenecks: tuple[BottleneckCodec, ...],
+        threads: int,
+        device: torch.device,
     ) -> None:
         self.name = network.name
         self.weights_label = network.weights_label
@@ -66,16 +74,19 @@ class PartitionedModel:
             self.hash = model_hash(network, self._graph)
             self._places = useful([math.prod(f.shape) for f in frontiers], [macs(f.work) for f in frontiers])
             self.cuts = _cuts([frontiers[place] for place in self._places])
-            self.arms = list_arms(len(self.cuts), codecs)
+            trained = bound(bottlenecks, self.cuts, self.hash)
+            self.codecs: Mapping[str, Codec] = {codec.name: codec for codec in (*codecs, *bottlenecks)}
+            self.arms = list_arms(len(self.cuts), codecs, trained)
             self._stages = exits.stages(self._graph, network.exits or ())
             self.exit_count = len(self._stages)
-            bits = payload_bits(self._graph, self._places, self.arms, self.input_size)
+            bits = payload_bits(self._graph, self._places, self.arms, self.codecs, self.input_size)
         elements = self.cuts[0].elements
         self._preprocessing = preprocessing_work(elements)
         self._total = self._graph.work + self._preprocessing
         works = [frontiers[place].work for place in self._places]
         loads = [
-            load_of(arm, self.cuts[arm.cut], works[arm.cut], elements, bits[arm.index]) for arm in self.arms
+            load_of(arm, self.cuts[arm.cut], self.codecs, works[arm.cut], elements, bits[arm.index])
+            for arm in self.arms
         ]
         self.schema, self.contexts = make(loads, self._total, elements, [arm.label for arm in self.arms])
         network.module.to(device)
@@ -115,7 +126,7 @@ class PartitionedModel:
         started = time.perf_counter()
         array: npt.NDArray[Any] = frame
         kept: Kept | Frame = frame
-        if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
+        if arm.codec == NO_CODEC or not self.codecs[arm.codec].encodes_frames:
             with self._torch():
                 activation = self.piece(0, arm.cut)(normalise(frame).to(self.device))
                 array = activation.cpu().numpy()
@@ -124,7 +135,7 @@ class PartitionedModel:
         head_ms = (ran - started) * 1e3
         if arm.codec == NO_CODEC:
             return HeadResult(None, "float32", array.shape, head_ms, 0.0, kept, answer_of(array[0]))
-        encoded = CODECS[arm.codec].encode(array)
+        encoded = self.codecs[arm.codec].encode(array)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
 
@@ -152,7 +163,7 @@ class PartitionedModel:
         array = self._decode(cut, codec, dtype, shape, payload)
         decoded = time.perf_counter()
         with self._torch():
-            x = normalise(array) if CODECS[codec].encodes_frames else _tensor(array)
+            x = normalise(array) if self.codecs[codec].encodes_frames else _tensor(array)
             logits = self._tail(cut, x.to(self.device))
         ended = time.perf_counter()
         if not np.isfinite(logits).all():
@@ -207,10 +218,10 @@ class PartitionedModel:
     ) -> npt.NDArray[Any]:
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
-        expected = (*self.input_size, 3) if CODECS[codec].encodes_frames else self.cuts[cut].shape
+        expected = (*self.input_size, 3) if self.codecs[codec].encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        return CODECS[codec].decode(payload, dtype, shape)
+        return self.codecs[codec].decode(payload, dtype, shape)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -224,7 +235,12 @@ class PartitionedModel:
 
 
 def build(
-    network: Network, *, codecs: Sequence[str] | None = None, threads: int = 1, device: str = "cpu"
+    network: Network,
+    *,
+    codecs: Sequence[str] | None = None,
+    bottlenecks: Sequence[Path] = (),
+    threads: int = 1,
+    device: str = "cpu",
 ) -> PartitionedModel:
     """Return the network ready to be cut.
 
@@ -232,11 +248,13 @@ def build(
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
         codecs: names in `partition.codecs.CODECS`; None is all. Devices and edge must be given the same, or
             their schemas differ.
+        bottlenecks: files of `cans train bottleneck`, each an arm at its own cut; the same for both too.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
 
     Raises:
-        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device.
+        ConfigurationError: network that cannot be cut, unknown codec, a bottleneck of another network,
+            threads < 1, no such device.
     """
     if threads < 1:
         raise ConfigurationError(f"threads must be at least 1, not {threads}")
@@ -245,7 +263,8 @@ def build(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    return PartitionedModel(network, chosen, threads, torch.device(device))
+    trained = tuple(load(path) for path in bottlenecks)
+    return PartitionedModel(network, chosen, trained, threads, torch.device(device))
 
 
 def _cuts(frontiers: Sequence[Frontier]) -> tuple[Cut, ...]:

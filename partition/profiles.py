@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from partition.arms import NO_CODEC, Arm
+from partition.arms import Arm
 from partition.codecs import CODECS
 from partition.images import MovingCrops
 from partition.partitioned import PartitionedModel
@@ -72,7 +72,7 @@ def profile(model: PartitionedModel, *, repeats: int = 20) -> Profile:
             for cut in range(len(model.cuts) - 1):
                 for arm in model.arms:
                     if arm.cut == cut:
-                        codec = CODECS[arm.codec]
+                        codec = model.codecs[arm.codec]
                         array = frame if codec.encodes_frames else x.cpu().numpy()
                         started = time.perf_counter()
                         encoded = codec.encode(array)
@@ -99,4 +99,4 @@ def profile(model: PartitionedModel, *, repeats: int = 20) -> Profile:
 
 
 def _sends_frame(arm: Arm) -> bool:
-    return arm.codec != NO_CODEC and CODECS[arm.codec].encodes_frames
+    return arm.codec in CODECS and CODECS[arm.codec].encodes_frames
