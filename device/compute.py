@@ -14,6 +14,7 @@ from bus.messages import Columns
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
+from partition.bottleneck import load, require_used
 from partition.partitioned import PartitionedModel, build
 from partition.zoo import load_model
 
@@ -127,6 +128,8 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
         ConfigurationError: no such model, file or codec.
     """
     network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
-    model = build(network, codecs=settings.codecs, threads=settings.threads)
+    trained = [load(path) for path in settings.bottlenecks]
+    model = build(network, codecs=settings.codecs, bottlenecks=trained, threads=settings.threads)
+    require_used(trained, [model.hash])
     model.warm_up()
     return PartitionedCompute(model)

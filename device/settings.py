@@ -25,7 +25,7 @@ class DeviceSettings:
         id, type: its name on the bus, and its declared device type.
         broker: where, and how to log in.
         prefix: of all topics.
-        model, weights, weights_seed, codecs: the network; all parties must be given the same.
+        model, weights, weights_seed, codecs, bottlenecks: the network; all parties must be given the same.
         threads: of torch.
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
@@ -56,6 +56,7 @@ class DeviceSettings:
     weights: Path | None = None
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    bottlenecks: tuple[Path, ...] = ()
     threads: int = 1
     policy: str = LEARNER
     compare: tuple[str, ...] = ()

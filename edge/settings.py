@@ -36,6 +36,7 @@ class EdgeSettings:
         models: the networks it serves; all parties must be given the same weights and codecs.
         weights_seed: of weights without a file.
         codecs: names; None is all.
+        bottlenecks: files, each of one of the models; all parties must be given the same.
         workers: tails at once, each in a thread of its own.
         threads: of torch, for each worker.
         device: "cpu", "cuda" or "auto".
@@ -57,6 +58,7 @@ class EdgeSettings:
     models: tuple[ModelChoice, ...] = (ModelChoice("mobilenet_v2"),)
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    bottlenecks: tuple[Path, ...] = ()
     workers: int = 1
     threads: int = 1
     device: str = "cpu"

@@ -209,26 +209,46 @@ def load(path: Path) -> BottleneckCodec:
 def bound(
     codecs: Iterable[BottleneckCodec], cuts: Iterable[Cut], network: str
 ) -> dict[int, tuple[BottleneckCodec, ...]]:
-    """Return the codecs by the index of their cut, by name, so that all parties number arms alike.
+    """Return this network's codecs by the index of their cut, by name, so that all parties number arms alike.
 
     Raises:
-        ConfigurationError: a codec for another network, a cut that is not there, or twice the same.
+        ConfigurationError: the same one twice, or a cut that is not there.
     """
     places = {(cut.name, cut.shape): cut.index for cut in cuts}
     found: dict[int, tuple[BottleneckCodec, ...]] = {}
     names = set()
     for codec in sorted(codecs, key=lambda each: each.name):
+        if codec.network != network:
+            continue
         place = places.get((codec.cut, codec.form.shape))
-        if codec.network != network or place is None:
+        if place is None:
             raise ConfigurationError(
-                f"{codec.name} was trained for cut {codec.cut} of model {codec.network}, and this is model "
-                f"{network}: use the weights it was trained with, or train another"
+                f"{codec.name} is for the cut {codec.cut}, which this network has no more"
             )
         if codec.name in names:
             raise ConfigurationError(f"{codec.name} was given twice: give each --bottleneck once")
         names.add(codec.name)
         found[place] = (*found.get(place, ()), codec)
     return found
+
+
+def require_used(codecs: Iterable[BottleneckCodec], networks: Iterable[str]) -> None:
+    """Refuse a bottleneck of a network that nobody here runs.
+
+    Args:
+        codecs: as given.
+        networks: the model hashes of those that are run.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    known = set(networks)
+    for codec in codecs:
+        if codec.network not in known:
+            raise ConfigurationError(
+                f"{codec.name} is for model {codec.network}, and here is {', '.join(sorted(known))}: "
+                "give the weights it was trained with, or train another"
+            )
 
 
 def _measure(pair: Pair) -> tuple[Work, Work]:

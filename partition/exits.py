@@ -41,7 +41,11 @@ def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
     heads_work = no_work()
     start = 0
     for each in exits:
-        taps = [i for i, frontier in enumerate(graph.frontiers) if each.after in frontier.modules]
+        taps = [
+            i
+            for i, frontier in enumerate(graph.frontiers)
+            if each.after in {*frontier.modules, frontier.node}
+        ]
         if not taps or taps[-1] <= start:
             raise ConfigurationError(
                 f"no exit can follow {each.after!r}: one tensor must cross there, exits in order"

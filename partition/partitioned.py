@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolErr
 from bus.tensors import Payload
 from partition import exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
-from partition.bottleneck import BottleneckCodec, bound, load
+from partition.bottleneck import BottleneckCodec, bound
 from partition.codecs import CODECS
 from partition.codecs.base import ALIGNMENT_BYTES, Codec
 from partition.contexts import Row, front_row, make
@@ -75,8 +75,15 @@ class PartitionedModel:
             self._places = useful([math.prod(f.shape) for f in frontiers], [macs(f.work) for f in frontiers])
             self.cuts = _cuts([frontiers[place] for place in self._places])
             trained = bound(bottlenecks, self.cuts, self.hash)
-            self.codecs: Mapping[str, Codec] = {codec.name: codec for codec in (*codecs, *bottlenecks)}
+            self.codecs: Mapping[str, Codec] = {
+                codec.name: codec for codec in (*codecs, *chain(*trained.values()))
+            }
             self.arms = list_arms(len(self.cuts), codecs, trained)
+            if network.exits_of not in {None, self.hash}:
+                raise ConfigurationError(
+                    f"the exits were trained for model {network.exits_of}, and this is {self.hash}: give the "
+                    "weights they were trained with, or train others"
+                )
             self._stages = exits.stages(self._graph, network.exits or ())
             self.exit_count = len(self._stages)
             bits = payload_bits(self._graph, self._places, self.arms, self.codecs, self.input_size)
@@ -238,7 +245,7 @@ def build(
     network: Network,
     *,
     codecs: Sequence[str] | None = None,
-    bottlenecks: Sequence[Path] = (),
+    bottlenecks: Sequence[BottleneckCodec] = (),
     threads: int = 1,
     device: str = "cpu",
 ) -> PartitionedModel:
@@ -248,12 +255,13 @@ def build(
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
         codecs: names in `partition.codecs.CODECS`; None is all. Devices and edge must be given the same, or
             their schemas differ.
-        bottlenecks: files of `cans train bottleneck`, each an arm at its own cut; the same for both too.
+        bottlenecks: of `partition.bottleneck.load`, each an arm at its own cut; the same for both sides too.
+            Those trained for another network are left out.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
 
     Raises:
-        ConfigurationError: network that cannot be cut, unknown codec, a bottleneck of another network,
+        ConfigurationError: network that cannot be cut, unknown codec, the same bottleneck twice,
             threads < 1, no such device.
     """
     if threads < 1:
@@ -263,8 +271,7 @@ def build(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    trained = tuple(load(path) for path in bottlenecks)
-    return PartitionedModel(network, chosen, trained, threads, torch.device(device))
+    return PartitionedModel(network, chosen, tuple(bottlenecks), threads, torch.device(device))
 
 
 def _cuts(frontiers: Sequence[Frontier]) -> tuple[Cut, ...]:

@@ -35,6 +35,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--codecs", help="Codecs, comma separated; all when not given. The edge worker must have the same."
 )
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="File of `cans train bottleneck`: an arm at its cut. Repeat for more; the edge worker's own.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @click.option(
     "--policy",
@@ -128,6 +135,7 @@ def device(
     id_: str,
     type_: str,
     codecs: str | None,
+    bottlenecks: tuple[Path, ...],
     compare: str,
     alpha: float,
     beta_s: float | None,
@@ -167,6 +175,7 @@ def device(
         type=type_,
         broker=broker_address(**broker),
         codecs=tuple(codecs.split(",")) if codecs else None,
+        bottlenecks=bottlenecks,
         compare=tuple(compare.split(",")) if compare else (),
         learner=learner_of(
             alpha=alpha,

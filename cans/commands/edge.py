@@ -22,6 +22,13 @@ from cans.shared_options import broker_address, broker_options, log_options
 )
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file; the devices' own.")
 @click.option("--codecs", help="Codecs, comma separated; all when not given. The devices must have the same.")
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="File of `cans train bottleneck`, for the network it was trained with. Repeat for more.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
 @click.option(
@@ -51,6 +58,7 @@ def edge(
     models: tuple[str, ...],
     weights_seed: int,
     codecs: str | None,
+    bottlenecks: tuple[Path, ...],
     workers: int,
     threads: int,
     torch_device: str,
@@ -91,6 +99,7 @@ def edge(
         models=tuple(ModelChoice(name, Path(file) if file else None) for name, _, file in chosen),
         weights_seed=weights_seed,
         codecs=tuple(codecs.split(",")) if codecs else None,
+        bottlenecks=bottlenecks,
         workers=workers,
         threads=threads,
         device=torch_device,
