@@ -98,7 +98,7 @@ class PartitionedCompute:
 
     def run_head(self, frame: Frame, arm: int) -> Head:
         """As `Compute.run_head`."""
-        result = self._model.run_head(frame, self._model.arms[arm])
+        result = self._model.run_head(frame, self._model.arms[arm], early=True)
         answer = result.answer
         return Head(
             payload=b"" if result.payload is None else result.payload,
@@ -108,6 +108,7 @@ class PartitionedCompute:
             encode_ms=result.encode_ms,
             kept=result.kept,
             top=None if answer is None else (answer.top1, answer.confidence),
+            exit=result.exit_index,
         )
 
     def finish(self, kept: object) -> LocalAnswer:
@@ -127,7 +128,9 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     Raises:
         ConfigurationError: no such model, file or codec.
     """
-    network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
+    network = load_model(
+        settings.model, weights=settings.weights, seed=settings.weights_seed, exits=settings.exits
+    )
     trained = [load(path) for path in settings.bottlenecks]
     model = build(network, codecs=settings.codecs, bottlenecks=trained, threads=settings.threads)
     require_used(trained, [model.hash])

@@ -26,6 +26,7 @@ class DeviceSettings:
         broker: where, and how to log in.
         prefix: of all topics.
         model, weights, weights_seed, codecs, bottlenecks: the network; all parties must be given the same.
+        exits: a file of trained exits that may answer on the device, or None.
         threads: of torch.
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
@@ -57,6 +58,7 @@ class DeviceSettings:
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
     bottlenecks: tuple[Path, ...] = ()
+    exits: Path | None = None
     threads: int = 1
     policy: str = LEARNER
     compare: tuple[str, ...] = ()
@@ -93,6 +95,10 @@ class DeviceSettings:
             )
         if not self.metrics_s > 0.0:
             raise ConfigurationError("the time between metrics must be positive")
+        if self.exits is not None and "ans" in (self.policy, *self.compare):
+            raise ConfigurationError(
+                "the policy ans times whole heads, and an exit may answer sooner: leave out --exits or ans"
+            )
         _ = self.limits  # it checks its own values
 
     @property

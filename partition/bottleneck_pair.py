@@ -1,7 +1,6 @@
 """The two small networks of a learned bottleneck: what they look like, and how a tensor passes them."""
 
 import math
-from itertools import pairwise, zip_longest
 
 import msgspec
 import torch
@@ -10,8 +9,10 @@ from torch.nn import functional
 
 from bus.errors import ConfigurationError
 
-# Widths between the latent and the cut: enough for the cuts tried, small beside any head.
-_HIDDEN = (16, 32)
+# Of the two layers that refine what was decoded.
+HIDDEN = 32
+# Patches that the principal components are taken from.
+_ROWS = 20_000
 
 
 class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,18 +31,11 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bits: int
 
     @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """(height, width) at the cut and after each halving."""
-        sizes = [(self.shape[2], self.shape[3])]
-        for _ in range(self.halvings):
-            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-        return sizes
-
-    @property
     def latent(self) -> tuple[int, ...]:
         """The shape of the latent, batch of one included."""
         if len(self.shape) == 4:
-            return (1, self.channels, *self.sizes[-1])
+            side = 2**self.halvings
+            return (1, self.channels, -(-self.shape[2] // side), -(-self.shape[3] // side))
         return (*self.shape[:-1], self.channels)
 
     @property
@@ -51,24 +45,40 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pair(nn.Module):
-    """Encoder, grid and decoder."""
+    """Encoder, grid and decoder.
+
+    The encoder is one linear map of each patch of 2^halvings x 2^halvings places, or of each token: little
+    work for a device. The decoder is a linear map back, and two layers at full resolution that refine it.
+    """
 
     def __init__(self, form: Form) -> None:
         super().__init__()
         self.form = form
-        axis_channels = form.shape[1] if len(form.shape) == 4 else form.shape[-1]
-        layers = _convolutional if len(form.shape) == 4 else _linear
-        self.encoder, self.decoder = layers(axis_channels, form)
+        image = len(form.shape) == 4
+        channels, side = form.shape[1 if image else -1], 2**form.halvings
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if image:
+            self.encoder = nn.Conv2d(channels, form.channels, side, side)
+            self.decoder = nn.ConvTranspose2d(form.channels, channels, side, side)
+            layers = [nn.Conv2d(channels, HIDDEN, 3, padding=1), nn.Conv2d(HIDDEN, channels, 3, padding=1)]
+        else:
+            self.encoder = nn.Linear(channels, form.channels)
+            self.decoder = nn.Linear(form.channels, channels)
+            layers = [nn.Linear(channels, HIDDEN), nn.Linear(HIDDEN, channels)]
+        # The refinement begins as nothing.
+        nn.init.zeros_(layers[1].weight)
+        nn.init.zeros_(layers[1].bias)
+        self.refine = nn.Sequential(layers[0], nn.ReLU(), layers[1])
         # One number a channel of the activation: centre and spread; of the latent: log of the grid's step.
-        self.register_buffer("centre", torch.zeros(axis_channels))
-        self.register_buffer("spread", torch.ones(axis_channels))
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("spread", torch.ones(channels))
         self.log_step = nn.Parameter(torch.zeros(form.channels))
 
     def latent(self, x: Tensor) -> Tensor:
         """Return the latent in steps of its grid, not rounded, (n, ...)."""
-        y = (x - self._along(self.centre, x)) / self._along(self.spread, x)
-        z: Tensor = self.encoder(y)
-        return z * self._along(torch.exp(-self.log_step), z)
+        z: Tensor = self.encoder(self._padded(self._standard(x)))
+        return z * _along(torch.exp(-self.log_step), z)
 
     def rounded(self, z: Tensor) -> Tensor:
         """Return the latent on its grid; gradients pass as if it were not rounded (arXiv 1308.3432)."""
@@ -78,58 +88,59 @@ class Pair(nn.Module):
 
     def expand(self, q: Tensor) -> Tensor:
         """Return the activation that a rounded latent stands for."""
-        z = q * self._along(torch.exp(self.log_step), q)
-        if len(self.form.shape) == 4:
-            for layer, size in zip_longest(self.decoder, [None, *self.form.sizes[-2::-1]]):
-                z = layer(z if size is None else functional.interpolate(z, size=size))
-        else:
-            z = self.decoder(z)
-        return z * self._along(self.spread, z) + self._along(self.centre, z)
+        y: Tensor = self.decoder(q * _along(torch.exp(self.log_step), q))
+        if y.dim() == 4:
+            y = y[:, :, : self.form.shape[2], : self.form.shape[3]]
+        y = y + self.refine(y)
+        return y * _along(self.get_buffer("spread"), y) + _along(self.get_buffer("centre"), y)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the edge makes of `x`, (n, ...)."""
         return self.expand(self.rounded(self.latent(x)))
 
-    def fit_grid(self, x: Tensor) -> None:
-        """Begin with the centre and spread of activations `x`, and a grid that just holds their latents."""
-        axes = [axis for axis in range(x.dim()) if axis != _channel_axis(x)]
+    def fit(self, x: Tensor) -> None:
+        """Begin with the principal components of the patches of `x`, and a grid that holds them."""
+        axes = [axis for axis in range(x.dim()) if axis != (1 if x.dim() == 4 else x.dim() - 1)]
+        side = 2**self.form.halvings
         with torch.no_grad():
-            self.centre.copy_(x.mean(axes))
-            self.spread.copy_(x.std(axes).clamp(min=1e-6))
-            largest = self.latent(x).abs().amax(axes)
-            self.log_step += torch.log(largest.clamp(min=1e-6) / (2 ** (self.form.bits - 1) - 1))
+            self.get_buffer("centre").copy_(x.mean(axes))
+            self.get_buffer("spread").copy_(x.std(axes).clamp(min=1e-6))
+            y = self._padded(self._standard(x))
+            # Channels first as a convolution's weights are: (patches, channels x side x side).
+            patches = functional.unfold(y, side, stride=side).transpose(1, 2) if y.dim() == 4 else y
+            components = _components(patches.reshape(-1, patches.shape[-1]), self.form.channels)
+            for layer in (self.encoder, self.decoder):
+                assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+                back = isinstance(layer, nn.Linear) and layer is self.decoder
+                layer.weight.copy_((components.T if back else components).reshape(layer.weight.shape))
+                assert layer.bias is not None
+                layer.bias.zero_()
+            z = self.latent(x)
+            axes = [axis for axis in range(z.dim()) if axis != (1 if z.dim() == 4 else z.dim() - 1)]
+            largest = torch.minimum(z.abs().amax(axes), 4.0 * z.std(axes))
+            self.log_step += torch.log(largest.clamp(min=1e-6) / (2 ** (self.form.bits - 1) - 0.5))
 
-    @staticmethod
-    def _along(values: Tensor, x: Tensor) -> Tensor:
-        """Return one value a channel, shaped to go with `x`."""
-        return values.view(-1, 1, 1) if x.dim() == 4 else values
+    def _standard(self, x: Tensor) -> Tensor:
+        return (x - _along(self.get_buffer("centre"), x)) / _along(self.get_buffer("spread"), x)
 
-
-def _channel_axis(x: Tensor) -> int:
-    return 1 if x.dim() == 4 else x.dim() - 1
-
-
-def _convolutional(channels: int, form: Form) -> tuple[nn.Module, nn.ModuleList]:
-    """3x3 convolutions, one each halving; the decoder has the same with nearest neighbours in between."""
-    hidden = min(max(channels, _HIDDEN[0]), _HIDDEN[1])
-    widths = [channels, *[hidden] * (form.halvings - 1), form.channels]
-    down: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        down += [nn.Conv2d(inputs, outputs, 3, 2, 1), nn.ReLU()]
-    encoder = nn.Sequential(*down[:-1]) if form.halvings else nn.Conv2d(channels, form.channels, 1)
-    first = nn.Sequential(nn.Conv2d(form.channels, hidden, 3, padding=1), nn.ReLU())
-    up: list[nn.Module] = [first]
-    up += [
-        nn.Sequential(nn.Conv2d(hidden, hidden, 3, padding=1), nn.ReLU()) for _ in range(form.halvings - 1)
-    ]
-    up.append(nn.Conv2d(hidden, channels, 3, padding=1))
-    return encoder, nn.ModuleList(up)
+    def _padded(self, x: Tensor) -> Tensor:
+        """Return images grown by zeros, right and below, to whole patches."""
+        if x.dim() != 4:
+            return x
+        side = 2**self.form.halvings
+        return functional.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
 
 
-def _linear(channels: int, form: Form) -> tuple[nn.Module, nn.Module]:
-    hidden = max(channels // 2, form.channels)
-    encoder = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, form.channels))
-    return encoder, nn.Sequential(nn.Linear(form.channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+def _along(values: Tensor, x: Tensor) -> Tensor:
+    """Return one value a channel, shaped to go with `x`."""
+    return values.view(-1, 1, 1) if x.dim() == 4 else values
+
+
+def _components(rows: Tensor, count: int) -> Tensor:
+    """Return the first principal components of rows (n, d) as (count, d), on at most `_ROWS` of them."""
+    chosen = rows[:: max(1, len(rows) // _ROWS)].double()
+    _, vectors = torch.linalg.eigh(chosen.T @ chosen / len(chosen))
+    return vectors.flip(1).T[:count].float()
 
 
 def choose_form(shape: tuple[int, ...], dtype: str, limit_bytes: float, bits: int) -> Form:
@@ -150,7 +161,7 @@ def choose_form(shape: tuple[int, ...], dtype: str, limit_bytes: float, bits: in
         if channels >= 1:
             return Form(shape, min(channels, shape[-1]), 0, bits)
     for halvings in range(8 if len(shape) == 4 else 0):
-        height, width = Form(shape, 1, halvings, bits).sizes[-1]
+        height, width = Form(shape, 1, halvings, bits).latent[2:]
         channels = int(limit_bytes * 8 / bits) // (height * width)
         if channels >= min(8, shape[1]) or (channels >= 1 and height * width == 1):
             return Form(shape, min(channels, shape[1] * 4**halvings), halvings, bits)

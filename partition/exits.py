@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
 from partition.counting import WorkCounter
+from partition.exit_heads import NEVER
 from partition.graph import Graph
 from partition.work import Work, no_work
 from partition.zoo import Exit
@@ -24,11 +25,15 @@ class Stage:
         trunk: from the previous exit's tap, or the input.
         head: from the tap to logits; None at the network's own end.
         work: int64 (6,), from the input to this exit's answer, heads on the way included.
+        place: index of the frontier where it ends.
+        threshold: the confidence from which the exit may answer instead of the network; above 1 never.
     """
 
     trunk: nn.Module
     head: nn.Module | None
     work: Work
+    place: int
+    threshold: float = NEVER
 
 
 def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
@@ -54,10 +59,14 @@ def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
         with torch.inference_mode(mode=False), torch.no_grad(), WorkCounter() as counter:
             each.head(torch.zeros(frontier.shape))
         heads_work = heads_work + counter.work
-        made.append(Stage(graph.piece(start, taps[-1]), each.head, frontier.work + heads_work))
+        made.append(
+            Stage(
+                graph.piece(start, taps[-1]), each.head, frontier.work + heads_work, taps[-1], each.threshold
+            )
+        )
         start = taps[-1]
     end = len(graph.frontiers) - 1
-    return (*made, Stage(graph.piece(start, end), None, graph.work + heads_work))
+    return (*made, Stage(graph.piece(start, end), None, graph.work + heads_work, end))
 
 
 def run(path: tuple[Stage, ...], x: Tensor) -> Tensor:

@@ -119,12 +119,13 @@ class PartitionedModel:
         """Return the network from cut `start` to cut `stop`; it takes and gives tensors on `device`."""
         return self._graph.piece(self._places[start], self._places[stop])
 
-    def run_head(self, frame: Frame, arm: Arm) -> HeadResult:
+    def run_head(self, frame: Frame, arm: Arm, *, early: bool = False) -> HeadResult:
         """Run the device side of one frame: preprocess, head, encode.
 
         Args:
             frame: uint8 (height, width, 3) of `input_size`, RGB; leave it alone until the payload is sent.
             arm: one of `arms`.
+            early: let a trained exit on the way answer, if it is sure; then nothing is encoded.
 
         Raises:
             LocalProtocolError: frame of another shape or dtype, or an activation that is not finite.
@@ -135,7 +136,18 @@ class PartitionedModel:
         kept: Kept | Frame = frame
         if arm.codec == NO_CODEC or not self.codecs[arm.codec].encodes_frames:
             with self._torch():
-                activation = self.piece(0, arm.cut)(normalise(frame).to(self.device))
+                x, place = normalise(frame).to(self.device), 0
+                for index in self._early(arm) if early else ():
+                    stage = self._stages[index]
+                    x, place = self._graph.piece(place, stage.place)(x), stage.place
+                    answer = self._sure(stage, x)
+                    if answer is not None:
+                        head_ms = (time.perf_counter() - started) * 1e3
+                        # Nothing waits for anybody, so nothing is kept to finish from.
+                        return HeadResult(
+                            None, "float32", answer.logits.shape, head_ms, 0.0, frame, answer, index
+                        )
+                activation = self._graph.piece(place, self._places[arm.cut])(x)
                 array = activation.cpu().numpy()
             kept = Kept(arm.cut, activation)
         ran = time.perf_counter()
@@ -209,6 +221,18 @@ class PartitionedModel:
             result = self.run_head(frame, arm)
             if tails and result.payload is not None:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
+
+    def _early(self, arm: Arm) -> list[int]:
+        """Return the exits that may answer on the way to an arm's cut."""
+        stop = self._places[arm.cut]
+        return [i for i, stage in enumerate(self._stages) if stage.threshold <= 1.0 and stage.place <= stop]
+
+    @staticmethod
+    def _sure(stage: exits.Stage, x: Tensor) -> Answer | None:
+        """Return an exit's answer if its confidence reaches its threshold; NaN reaches none."""
+        assert stage.head is not None
+        answer = answer_of(stage.head(x).cpu().numpy()[0])
+        return answer if answer.confidence >= stage.threshold else None
 
     def _tail(self, cut: int, x: Tensor) -> Logits:
         logits: Logits = self.piece(cut, len(self.cuts) - 1)(x).cpu().numpy()[0]

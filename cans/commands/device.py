@@ -42,6 +42,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     multiple=True,
     help="File of `cans train bottleneck`: an arm at its cut. Repeat for more; the edge worker's own.",
 )
+@click.option(
+    "--exits",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of `cans train exits`: where one is sure, the device answers and sends nothing.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @click.option(
     "--policy",
@@ -136,6 +141,7 @@ def device(
     type_: str,
     codecs: str | None,
     bottlenecks: tuple[Path, ...],
+    exits: Path | None,
     compare: str,
     alpha: float,
     beta_s: float | None,
@@ -176,6 +182,7 @@ def device(
         broker=broker_address(**broker),
         codecs=tuple(codecs.split(",")) if codecs else None,
         bottlenecks=bottlenecks,
+        exits=exits,
         compare=tuple(compare.split(",")) if compare else (),
         learner=learner_of(
             alpha=alpha,

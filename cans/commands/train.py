@@ -43,7 +43,7 @@ def train() -> None:
     default=16.0,
     help="How many times smaller than the image, as raw bytes, it must be.",
 )
-@click.option("--bits", type=click.Choice(["4", "8"]), default="8", help="Of each value that is sent.")
+@click.option("--bits", type=click.Choice(["4", "8"]), default="4", help="Of each value that is sent.")
 @click.option("--steps", type=click.IntRange(min=1), default=600, help="Training steps.")
 @click.option("--batch", type=click.IntRange(min=1), default=16, help="Images a step.")
 @click.option("--seed", type=int, default=0, help="Of the training.")

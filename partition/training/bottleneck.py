@@ -39,7 +39,7 @@ class Recipe:
 
     cut: int
     ratio: float = 16.0
-    bits: int = 8
+    bits: int = 4
     steps: int = 600
     batch: int = 16
     rate: float = 2e-3
@@ -86,7 +86,7 @@ class BottleneckTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.pair = Pair(form)
-        self.pair.fit_grid(self._crossing)
+        self.pair.fit(self._crossing)
         self._optimiser = torch.optim.Adam(self.pair.parameters(), lr=recipe.rate)
         self._measured: tuple[str, Measured] | None = None
         self.identity = (
@@ -112,7 +112,7 @@ class BottleneckTraining:
     def measure(self) -> Measured:
         """Send every held-out image through the codec as it would be sent, and on through the tail.
 
-        Asked again about the same weights, it says what it found: whoever saves asks right after the last step.
+        Asked again about the same weights, it says what it found: `save` asks right after the last step.
         """
         codec = self.codec()
         if self._measured is not None and self._measured[0] == codec.name:

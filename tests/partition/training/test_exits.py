@@ -11,7 +11,7 @@ import torch
 
 from bus.errors import ConfigurationError
 from partition.exit_heads import NEVER, ExitHead, TrainedExits, dump, read
-from partition.partitioned import build
+from partition.partitioned import PartitionedModel, build
 from partition.results import answer_of
 from partition.training.checkpoint import run
 from partition.training.exits import ExitsTraining, Recipe
@@ -131,7 +131,7 @@ def test_a_sentence_for_exits_that_cannot_be(after: tuple[str, ...], sentence: s
 
 
 def test_too_few_images_for_the_agreement_are_said_before_anything_is_trained() -> None:
-    with pytest.raises(ConfigurationError, match="8 images are too few to promise an agreement of 0.99"):
+    with pytest.raises(ConfigurationError, match=r"8 images are too few to promise an agreement of 0\.99"):
         ExitsTraining(small_model(), small_images(24, 16), replace(RECIPE, agreement=0.99))
     with pytest.raises(ConfigurationError, match="hold out at least 2 images"):
         ExitsTraining(small_model(), small_images(24, 1), replace(RECIPE, agreement=0.5))
@@ -148,3 +148,33 @@ def test_a_head_takes_images_sequences_and_vectors(shape: tuple[int, ...]) -> No
     head.get_buffer("temperature").fill_(2.0)
     assert torch.allclose(head(many), before / 2.0)
     assert NEVER > 1.0
+
+
+def test_an_exit_answers_where_it_is_sure_and_else_changes_nothing(
+    trained: tuple[ExitsTraining, Path],
+) -> None:
+    found = read(trained[1])
+    frame = small_images().held_out[0]
+    plain = small_model()
+    first, second = (Exit(rule.after, head) for rule, head in zip(found.info.rules, found.heads, strict=True))
+
+    def model(*thresholds: float) -> PartitionedModel:
+        pairs = zip((first, second), thresholds, strict=True)
+        return build(replace(small_network(), exits=tuple(replace(e, threshold=t) for e, t in pairs)))
+
+    for arm in plain.arms:
+        expected = plain.run_head(frame, arm)
+        unsure = model(1.0, 1.0).run_head(frame, arm, early=True)
+        assert unsure.exit_index is None
+        assert bytes(unsure.payload or b"") == bytes(expected.payload or b"")
+        always = model(0.0, 0.0)
+        assert always.run_head(frame, arm).exit_index is None  # only who asks gets early answers
+        sure = always.run_head(frame, arm, early=True)
+        passes = arm.cut >= 1 and arm.codec not in {"jpeg", "uint8"}
+        assert sure.exit_index == (0 if passes else None)
+        if passes:
+            assert sure.payload is None
+            assert sure.answer is not None
+            assert np.array_equal(sure.answer.logits, always.run_exits(frame, 0).answer.logits)
+        later = model(NEVER, 0.0).run_head(frame, arm, early=True)
+        assert later.exit_index == (1 if arm.cut >= 2 else None)
