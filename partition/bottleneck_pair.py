@@ -11,6 +11,8 @@ from bus.errors import ConfigurationError
 
 # Of the two layers that refine what was decoded.
 HIDDEN = 32
+# Of a latent of images, at least.
+_CHANNELS = 24
 # Patches that the principal components are taken from.
 _ROWS = 20_000
 
@@ -146,7 +148,8 @@ def _components(rows: Tensor, count: int) -> Tensor:
 def choose_form(shape: tuple[int, ...], dtype: str, limit_bytes: float, bits: int) -> Form:
     """Return the form whose latent takes at most `limit_bytes` before zstd.
 
-    Images are halved as little as leaves eight channels, and no more channels than the cut has.
+    Images are halved as little as leaves `_CHANNELS`: larger patches have more in common to leave out, and
+    cost the device more.
 
     Raises:
         ConfigurationError: the cut holds no image, sequence or vector of float32; nothing so small is left.
@@ -163,7 +166,7 @@ def choose_form(shape: tuple[int, ...], dtype: str, limit_bytes: float, bits: in
     for halvings in range(8 if len(shape) == 4 else 0):
         height, width = Form(shape, 1, halvings, bits).latent[2:]
         channels = int(limit_bytes * 8 / bits) // (height * width)
-        if channels >= min(8, shape[1]) or (channels >= 1 and height * width == 1):
+        if channels >= min(_CHANNELS, shape[1] * 4**halvings) or (channels >= 1 and height * width == 1):
             return Form(shape, min(channels, shape[1] * 4**halvings), halvings, bits)
     raise ConfigurationError(
         f"no bottleneck for {shape} fits {limit_bytes:.0f} bytes: choose a smaller --ratio"

@@ -1,7 +1,7 @@
 """Trains a bottleneck without labels: what the edge makes of its latent should lead to the uncut answer.
 
-Head and tail are frozen, so what crosses the cut is computed once. The first two thirds of the steps teach
-the pair to copy that activation, which costs little; the others, through the tail, to keep what the answer
+Head and tail are frozen, so what crosses the cut is computed once. The first third of the steps teaches the
+pair to copy that activation, which costs little; the others, through the tail, to keep what the answer
 depends on: the Kullback-Leibler divergence to the uncut network's answer (Hinton et al. 2015, arXiv
 1503.02531) and the squared error of its logits.
 """
@@ -42,7 +42,7 @@ class Recipe:
     bits: int = 4
     steps: int = 600
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 1e-3
     seed: int = 0
 
 
@@ -99,7 +99,7 @@ class BottleneckTraining:
         for group in self._optimiser.param_groups:
             group["lr"] = rate_at(number, self.steps, self._recipe.rate)
         batch = batch_of(self._recipe.seed, number, len(self._crossing), self._recipe.batch)
-        loss = self._loss(self._crossing[batch], self._answers[batch], through=3 * number >= 2 * self.steps)
+        loss = self._loss(self._crossing[batch], self._answers[batch], through=3 * number >= self.steps)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         self._optimiser.step()

@@ -1,8 +1,8 @@
 """A network that means its answers, trained in minutes on the photographs inside scikit-image.
 
-`python -m partition.training.photographs OUT` writes `OUT/train` and `OUT/held-out`, one folder of crops for each photograph,
-and `OUT/weights.pth`: MobileNetV2 told to say which photograph a crop is of. Crops held out show other
-pixels than those trained on: they come from the right third of a photograph, the others from the rest.
+`python -m partition.training.photographs OUT` writes `OUT/train` and `OUT/held-out`, a folder of crops
+for each photograph, and `OUT/weights.pth`: MobileNetV2 told to say which photograph a crop is of. Crops held
+out show other pixels than those trained on: right third of a photograph, and the rest.
 Nothing is downloaded. What it must never be taken for: a network that knows more than these photographs.
 """
 
