@@ -130,9 +130,8 @@ class BottleneckCodec:
             if not bool(torch.isfinite(z).all()):
                 raise LocalProtocolError("an activation with NaN or infinity cannot be quantised")
             values = (self._pair.rounded(z) + 2 ** (self.form.bits - 1)).to(torch.uint8).numpy().reshape(-1)
-        return Encoded(
-            self._contexts.compressor.compress(_packed(values, self.form.bits)), self.dtype, array.shape
-        )
+        payload = self._contexts.compressor.compress(_packed(values, self.form.bits).data)
+        return Encoded(payload, self.dtype, array.shape)
 
     def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Return the activation as float32; what is allocated follows from the pair's own form."""

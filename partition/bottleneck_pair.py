@@ -63,15 +63,16 @@ class Pair(nn.Module):
         if image:
             self.encoder = nn.Conv2d(channels, form.channels, side, side)
             self.decoder = nn.ConvTranspose2d(form.channels, channels, side, side)
-            layers = [nn.Conv2d(channels, HIDDEN, 3, padding=1), nn.Conv2d(HIDDEN, channels, 3, padding=1)]
+            first: nn.Module = nn.Conv2d(channels, HIDDEN, 3, padding=1)
+            second: nn.Conv2d | nn.Linear = nn.Conv2d(HIDDEN, channels, 3, padding=1)
         else:
             self.encoder = nn.Linear(channels, form.channels)
             self.decoder = nn.Linear(form.channels, channels)
-            layers = [nn.Linear(channels, HIDDEN), nn.Linear(HIDDEN, channels)]
+            first, second = nn.Linear(channels, HIDDEN), nn.Linear(HIDDEN, channels)
         # The refinement begins as nothing.
-        nn.init.zeros_(layers[1].weight)
-        nn.init.zeros_(layers[1].bias)
-        self.refine = nn.Sequential(layers[0], nn.ReLU(), layers[1])
+        for parameter in second.parameters():
+            nn.init.zeros_(parameter)
+        self.refine = nn.Sequential(first, nn.ReLU(), second)
         # One number a channel of the activation: centre and spread; of the latent: log of the grid's step.
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
@@ -120,7 +121,7 @@ class Pair(nn.Module):
             z = self.latent(x)
             axes = [axis for axis in range(z.dim()) if axis != (1 if z.dim() == 4 else z.dim() - 1)]
             largest = torch.minimum(z.abs().amax(axes), 4.0 * z.std(axes))
-            self.log_step += torch.log(largest.clamp(min=1e-6) / (2 ** (self.form.bits - 1) - 0.5))
+            self.log_step.add_(torch.log(largest.clamp(min=1e-6) / (2 ** (self.form.bits - 1) - 0.5)))
 
     def _standard(self, x: Tensor) -> Tensor:
         return (x - _along(self.get_buffer("centre"), x)) / _along(self.get_buffer("spread"), x)
@@ -141,7 +142,7 @@ def _along(values: Tensor, x: Tensor) -> Tensor:
 def _components(rows: Tensor, count: int) -> Tensor:
     """Return the first principal components of rows (n, d) as (count, d), on at most `_ROWS` of them."""
     chosen = rows[:: max(1, len(rows) // _ROWS)].double()
-    _, vectors = torch.linalg.eigh(chosen.T @ chosen / len(chosen))
+    vectors: Tensor = torch.linalg.eigh(chosen.T @ chosen / len(chosen)).eigenvectors
     return vectors.flip(1).T[:count].float()
 
 

@@ -165,10 +165,10 @@ class BottleneckTraining:
         return info
 
     def _loss(self, crossing: Tensor, answers: Tensor, *, through: bool) -> Tensor:
-        made = self.pair(crossing)
+        made: Tensor = self.pair(crossing)
         spread = self.pair.get_buffer("spread")
         wide = spread.view(-1, 1, 1) if made.dim() == 4 else spread
-        copying = ((made - crossing) / wide).square().mean()
+        copying: Tensor = ((made - crossing) / wide).square().mean()
         if not through:
             return copying
         logits = self._pieces.run(self._recipe.cut, len(self._model.cuts) - 1, made)
@@ -178,5 +178,5 @@ class BottleneckTraining:
             reduction="batchmean",
             log_target=True,
         )
-        error = (logits - answers).square().mean() / answers.var().clamp(min=1e-6)
+        error: Tensor = (logits - answers).square().mean() / answers.var().clamp(min=1e-6)
         return copying + divergence + error

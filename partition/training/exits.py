@@ -214,7 +214,7 @@ def _run(
     """Return a head's logits (n, classes) and the whole network's classes (n,)."""
     with torch.no_grad():
         # One by one, as at run time: a batch gives other last bits.
-        logits = torch.cat([head(tap) for tap in taps.split(1)])
+        logits = torch.cat([head(tap) for tap in torch.split(taps, 1)])
     return logits.double().numpy(), answers.argmax(1).numpy()
 
 

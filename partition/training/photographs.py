@@ -73,7 +73,7 @@ def train(module: nn.Module, x: Tensor, labels: Tensor, *, epochs: int, seed: in
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         total = 0.0
-        for batch in torch.randperm(len(x), generator=generator).split(BATCH):
+        for batch in torch.split(torch.randperm(len(x), generator=generator), BATCH):
             loss = nn.functional.cross_entropy(module(x[batch]), labels[batch])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
@@ -86,7 +86,9 @@ def fit_last_layer(module: nn.Module, x: Tensor, labels: Tensor, *, steps: int =
     """Train the last layer alone on what the seeded layers before it give: a start for the rest."""
     last = module.get_submodule("classifier.1")
     with torch.no_grad():
-        features = torch.cat([module.get_submodule("features")(part).mean((2, 3)) for part in x.split(BATCH)])
+        features = torch.cat(
+            [module.get_submodule("features")(part).mean((2, 3)) for part in torch.split(x, BATCH)]
+        )
     optimiser = torch.optim.Adam(last.parameters(), lr=3e-3, weight_decay=1e-4)
     for _ in range(steps):
         loss = nn.functional.cross_entropy(last(features), labels)
@@ -98,7 +100,7 @@ def fit_last_layer(module: nn.Module, x: Tensor, labels: Tensor, *, steps: int =
 def accuracy(module: nn.Module, x: Tensor, labels: Tensor) -> float:
     """Return the share of crops whose photograph is named."""
     with torch.no_grad():
-        answers = torch.cat([module(part).argmax(1) for part in x.split(BATCH)])
+        answers = torch.cat([module(part).argmax(1) for part in torch.split(x, BATCH)])
     return float((answers == labels).float().mean())
 
 

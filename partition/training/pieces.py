@@ -35,7 +35,7 @@ class Pieces:
         with torch.no_grad():
             x = normalise(frame)
             both = torch.cat([x, x.flip(3)])
-            single = torch.cat([self.run(0, self.end, each) for each in both.split(1)])
+            single = torch.cat([self.run(0, self.end, each) for each in torch.split(both, 1)])
             try:
                 together = self.run(0, self.end, both)
                 bound = _TOLERANCE * (1.0 + float(single.abs().max()))
@@ -47,7 +47,7 @@ class Pieces:
     def run(self, start: int, stop: int, x: Tensor) -> Tensor:
         """Return what crosses cut `stop`, (n, ...), for what crosses cut `start`."""
         piece = self.model.piece(start, stop)
-        parts = (x,) if self._batched else x.split(1)
+        parts = (x,) if self._batched else torch.split(x, 1)
         results = [piece(part) for part in parts]
         # A piece gives its one tensor, or a tuple of that one.
         return torch.cat([result if isinstance(result, Tensor) else result[0] for result in results])

@@ -163,6 +163,7 @@ def test_a_file_is_an_arm_at_its_cut_only(trained: tuple[BottleneckTraining, Pat
     assert np.isfinite(logits).all()
     # Finishing locally loses nothing: what was kept is the activation, not what the edge would make of it.
     whole = model.run_head(frame, model.device_only).logits
+    assert whole is not None
     assert np.array_equal(model.finish(head.kept).logits, whole)
 
 
