@@ -12,7 +12,7 @@ from bus.errors import ConfigurationError
 # Of the two layers that refine what was decoded.
 HIDDEN = 32
 # Of a latent of images, at least.
-_CHANNELS = 24
+_CHANNELS = 32
 # Patches that the principal components are taken from.
 _ROWS = 20_000
 
