@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_EPILOG = (
+    "Settings: flags, then environment.\n\n"
+    "Exit codes: 0 done, 1 failed while running, 2 a setting cannot work, 130 Ctrl-C, saved."
+)
 
 
 @click.group("train")
@@ -27,7 +31,7 @@ def train() -> None:
     """
 
 
-@train.command("bottleneck", cls=Command)
+@train.command("bottleneck", cls=Command, epilog=_EPILOG)
 @click.argument("model")
 @click.option("--cut", type=click.IntRange(min=1), required=True, help="Number of the cut.")
 @click.option("--images", type=_FOLDER, required=True, help="Folder of images to learn from.")
@@ -100,7 +104,7 @@ def bottleneck(
     )
 
 
-@train.command("exits", cls=Command)
+@train.command("exits", cls=Command, epilog=_EPILOG)
 @click.argument("model")
 @click.option("--after", required=True, help="Cuts, by name or number, comma separated, in order.")
 @click.option("--images", type=_FOLDER, required=True, help="Folder of images to learn from.")
