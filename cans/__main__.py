@@ -18,6 +18,7 @@ _COMMANDS = (
     "partition",
     "models",
     "profile",
+    "train",
     "simulate",
     "compare",
     "version",

@@ -14,6 +14,8 @@ from bus.messages import Columns
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
+from partition.bottleneck import load as load_bottleneck
+from partition.bottleneck import require_used
 from partition.model_entries import load
 from partition.model_folder import resolve
 from partition.partitioned import PartitionedModel, build
@@ -99,7 +101,7 @@ class PartitionedCompute:
 
     def run_head(self, frame: Frame, arm: int) -> Head:
         """As `Compute.run_head`."""
-        result = self._model.run_head(frame, self._model.arms[arm])
+        result = self._model.run_head(frame, self._model.arms[arm], early=True)
         answer = result.answer
         return Head(
             payload=b"" if result.payload is None else result.payload,
@@ -109,6 +111,7 @@ class PartitionedCompute:
             encode_ms=result.encode_ms,
             kept=result.kept,
             top=None if answer is None else (answer.top1, answer.confidence),
+            exit=result.exit_index,
         )
 
     def finish(self, kept: object) -> LocalAnswer:
@@ -128,18 +131,29 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     Raises:
         ConfigurationError: no such model, file, codec or backend.
     """
+    trained = [load_bottleneck(path) for path in settings.bottlenecks]
     if settings.models_dir is not None:
-        hash_ = resolve(settings.models_dir, settings.model)
         model = load(
             settings.models_dir,
-            hash_,
+            resolve(settings.models_dir, settings.model),
             codecs=settings.codecs,
+            bottlenecks=trained,
+            exits=settings.exits,
             threads=settings.threads,
             backend=settings.backend,
         )
     else:
-        network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
-        model = build(network, codecs=settings.codecs, threads=settings.threads, backend=settings.backend)
+        network = load_model(
+            settings.model, weights=settings.weights, seed=settings.weights_seed, exits=settings.exits
+        )
+        model = build(
+            network,
+            codecs=settings.codecs,
+            bottlenecks=trained,
+            threads=settings.threads,
+            backend=settings.backend,
+        )
+        require_used(trained, [model.hash])
     model.choose_backends()
     model.warm_up()
     return PartitionedCompute(model)

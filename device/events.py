@@ -23,7 +23,8 @@ class Head:
         dtype, shape: of the tensor after decoding.
         head_ms, encode_ms: on the device's own clock, stretched if the compute is emulated.
         kept: whatever the compute needs to finish locally; opaque here.
-        top: best class and its confidence, for the device-only arm only.
+        top: best class and its confidence, for the device-only arm and where an exit was sure.
+        exit: number of the early exit that answered; None where none did.
     """
 
     payload: Payload = field(repr=False)
@@ -33,6 +34,7 @@ class Head:
     encode_ms: float
     kept: object = field(default=None, compare=False, repr=False)
     top: tuple[int, float] | None = None
+    exit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,11 @@ class DeviceSettings:
         id, type: its name on the bus, and its declared device type.
         broker: where, and how to log in.
         prefix: of all topics.
-        model, weights, weights_seed, codecs: the network; all parties must be given the same.
+        model, weights, weights_seed, codecs, bottlenecks: the network; all parties must be given the same.
         models_dir: a model folder; `model` is then a hash or a name in it, and when the name comes to stand
             for another model, the device goes over to that one.
         poll_s: time between two looks into that folder.
+        exits: a file of trained exits that may answer on the device, or None.
         threads: of torch.
         backend: what may run its heads, measured at the start: see `partition.backends`.
         policy: the main policy; compare: others that play the same frames, in turns.
@@ -64,6 +65,8 @@ class DeviceSettings:
     codecs: tuple[str, ...] | None = None
     models_dir: Path | None = None
     poll_s: float = 2.0
+    bottlenecks: tuple[Path, ...] = ()
+    exits: Path | None = None
     threads: int = 1
     backend: str = "eager"
     policy: str = LEARNER
@@ -105,6 +108,10 @@ class DeviceSettings:
             raise ConfigurationError("a model of --models-dir has its own weights: leave one of the two out")
         if not self.metrics_s > 0.0 or not self.poll_s > 0.0:
             raise ConfigurationError("the times between metrics and between looks must be positive")
+        if self.exits is not None and "ans" in (self.policy, *self.compare):
+            raise ConfigurationError(
+                "the policy ans times whole heads, and an exit may answer sooner: leave out --exits or ans"
+            )
         _ = self.limits  # it checks its own values
 
     @property

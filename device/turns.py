@@ -1,6 +1,6 @@
 """The life of a turn: one frame played under one policy.
 
-    head --(device-only arm)--------------------------------> answered by device
+    head --(device-only arm, an exit that is sure)----------> answered by device
     head --> waiting --(reply)------------------------------> answered by edge
     head or waiting --(no edge, rejection, link, deadline)--> fallback --> answered by fallback
     any --(compute failed)----------------------------------> rejected
@@ -126,6 +126,9 @@ class Turns:
         if turn is None:
             return []
         turn.head, turn.head_ended_at = head, now
+        if head.top is not None and head.exit is not None:
+            turn.reason = f"exit {head.exit}"
+            return self._answer(turn, "device", *head.top, now=now)
         if head.top is not None:
             self._patience.played(head.head_ms / 1000.0)
             return self._answer(turn, "device", *head.top, now=now)
@@ -300,7 +303,9 @@ class Turns:
         # One frame of minutes (a stalled disk, a debugger) must not have the whole upload refused.
         spent_s = min(now - turn.began_at, DEFAULT_BOUNDS.cost_s)
         cost = _cost_of(turn, by, spent_s, min(device_s, spent_s), stages or NO_STAGES)
-        self._policies[turn.policy].update(turn.arm, cost)
+        if turn.head.exit is None:
+            # What an exit answered never reached the arm's cut: its cost is none of that arm's.
+            self._policies[turn.policy].update(turn.arm, cost)
         tally = self.tallies[turn.policy]
         tally.answered[by] += 1
         tally.total_ms.append(total_ms)

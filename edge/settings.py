@@ -39,6 +39,7 @@ class EdgeSettings:
         grace_s: how long a model that was removed from it is still answered.
         weights_seed: of weights without a file.
         codecs: names; None is all.
+        bottlenecks: files, each of one of the models; all parties must be given the same.
         workers: tails at once, each in a thread of its own.
         threads: of torch, for each worker.
         backend: what may run its tails, measured at the start: see `partition.backends`.
@@ -64,6 +65,7 @@ class EdgeSettings:
     grace_s: float = 60.0
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    bottlenecks: tuple[Path, ...] = ()
     workers: int = 1
     threads: int = 1
     backend: str = "eager"

@@ -15,6 +15,7 @@ from edge.events import Output
 from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
+from partition.bottleneck import load, require_used
 from partition.partitioned import PartitionedModel, build
 from partition.results import answer_of
 from partition.zoo import load_model
@@ -128,15 +129,17 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
     Raises:
         ConfigurationError: no such model, file, codec, device or backend.
     """
-    return PartitionedTails(
-        tuple(
-            build(
-                load_model(choice.name, weights=choice.weights, seed=settings.weights_seed),
-                codecs=settings.codecs,
-                threads=settings.threads,
-                device=settings.device,
-                backend=settings.backend,
-            )
-            for choice in settings.models
+    trained = [load(path) for path in settings.bottlenecks]
+    models = tuple(
+        build(
+            load_model(choice.name, weights=choice.weights, seed=settings.weights_seed),
+            codecs=settings.codecs,
+            bottlenecks=trained,
+            threads=settings.threads,
+            device=settings.device,
+            backend=settings.backend,
         )
+        for choice in settings.models
     )
+    require_used(trained, [model.hash for model in models])
+    return PartitionedTails(models)

@@ -132,7 +132,8 @@ class StretchedCompute:
         """As `Compute.run_head`, in the emulated device's time."""
         started = time.monotonic()
         head = self._inner.run_head(frame, arm)
-        head_ms = max(head.head_ms, self._profile.head_ms[arm] * self._slowness)
+        expected_ms = self._profile.head_ms[arm] if head.exit is None else self._profile.exit_ms[head.exit]
+        head_ms = max(head.head_ms, expected_ms * self._slowness)
         encode_ms = max(head.encode_ms, self._profile.encode_ms[arm] * self._slowness)
         self._wait_until(started + (head_ms + encode_ms) / 1e3)
         return replace(head, head_ms=head_ms, encode_ms=encode_ms, kept=(arm, head.kept))

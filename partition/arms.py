@@ -30,6 +30,11 @@ class Cut:
         return self.tensors[0].wire_shape
 
     @property
+    def dtype(self) -> str:
+        """Of the one tensor that crosses, or that several do."""
+        return self.tensors[0].dtype if len(self.tensors) == 1 else "several tensors"
+
+    @property
     def elements(self) -> int:
         """Of all tensors together."""
         return sum(tensor.elements for tensor in self.tensors)
@@ -52,17 +57,18 @@ class Arm:
     label: str
 
 
-def list_arms(cuts: int, codecs: Sequence[Codec]) -> tuple[Arm, ...]:
+def list_arms(
+    cuts: int, codecs: Sequence[Codec], bound: Mapping[int, Sequence[Codec]] | None = None
+) -> tuple[Arm, ...]:
     """Return all arms: by cut, then in the order of the codecs.
 
     At cut 0 the codecs are those for frames and float32, which older work charges offloading with; in the
-    middle those for activations; at the last cut nothing is sent.
+    middle those for activations, then those `bound` to that cut; at the last cut nothing is sent.
     """
     chosen = [
         (cut, codec.name, f"{cut}/{codec.name}")
         for cut in range(cuts - 1)
-        for codec in codecs
-        if (_for_input(codec) if cut == 0 else codec.encodes_activations)
+        for codec in (*(c for c in codecs if _suits(c, cut)), *(bound or {}).get(cut, ()))
     ]
     chosen.append((cuts - 1, NO_CODEC, f"end/{NO_CODEC}"))
     return tuple(Arm(index, *fields) for index, fields in enumerate(chosen))
@@ -85,5 +91,7 @@ def choose_codecs(table: Mapping[str, Codec], names: Sequence[str] | None) -> tu
     return (*(codec for name, codec in table.items() if name in names), *others.values())
 
 
-def _for_input(codec: Codec) -> bool:
+def _suits(codec: Codec, cut: int) -> bool:
+    if cut > 0:
+        return codec.encodes_activations
     return codec.encodes_frames or codec.name == "float32"

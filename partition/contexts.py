@@ -37,6 +37,8 @@ class Load:
         decode: elements decoded, times the codec's relative cost.
         bits: expected on the wire.
         offload: whether anything is sent.
+        added: int64 (6,), what the arm adds to the network on both sides together, such as a bottleneck's
+            encoder, which is in `front` too, and decoder; None is nothing.
     """
 
     front: Work
@@ -44,6 +46,7 @@ class Load:
     decode: float
     bits: float
     offload: bool
+    added: Work | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +91,8 @@ def full_row(load: Load, total: Work, input_elements: int) -> Row:
     """Return float64 (16,) in the order of `ALL_COLUMNS`."""
     scale = np.maximum(total, 1).astype(np.float64)
     front = load.front / scale
-    back = (total - load.front) / scale if load.offload else np.zeros(len(total))
+    whole = total if load.added is None else total + load.added
+    back = (whole - load.front) / scale if load.offload else np.zeros(len(total))
     sent = [load.bits / (8.0 * input_elements), float(load.offload)]
     return np.array([*front, load.encode / input_elements, *back, load.decode / input_elements, *sent])
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bus.errors import ConfigurationError
 from partition.backends.segments import Segments
 from partition.counting import WorkCounter
+from partition.exit_heads import NEVER
 from partition.graph import Graph
 from partition.work import Work, no_work
 from partition.zoo import Exit
@@ -27,6 +28,7 @@ class Stage:
         head: from the tap to logits; None at the network's own end.
         output: which of the tensors that the trunk gives goes on.
         work: int64 (6,), from the input to this exit's answer, heads on the way included.
+        threshold: the confidence from which the exit may answer instead of the network; above 1 never.
     """
 
     start: int
@@ -34,6 +36,7 @@ class Stage:
     head: nn.Module | None
     output: int
     work: Work
+    threshold: float = NEVER
 
 
 def stages(graph: Graph, exits: tuple[Exit, ...], answer: int) -> tuple[Stage, ...]:
@@ -54,7 +57,7 @@ def stages(graph: Graph, exits: tuple[Exit, ...], answer: int) -> tuple[Stage, .
         taps = [
             at
             for at, place in enumerate(graph.frontiers)
-            if each.after in place.modules and len(place.tensors) == 1
+            if each.after in {*place.modules, *place.nodes} and len(place.tensors) == 1
         ]
         if not taps or taps[-1] <= start:
             raise ConfigurationError(
@@ -64,7 +67,7 @@ def stages(graph: Graph, exits: tuple[Exit, ...], answer: int) -> tuple[Stage, .
         with torch.inference_mode(mode=False), torch.no_grad(), WorkCounter() as counter:
             each.head(torch.zeros(frontier.tensors[0].shape))
         heads_work = heads_work + counter.work
-        made.append(Stage(start, taps[-1], each.head, 0, frontier.work + heads_work))
+        made.append(Stage(start, taps[-1], each.head, 0, frontier.work + heads_work, each.threshold))
         start = taps[-1]
     end = len(graph.frontiers) - 1
     output = graph.made(start, end).index(answer)

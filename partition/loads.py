@@ -1,14 +1,15 @@
 """What each arm asks of device, link and edge: counted work, payload sizes measured on built-in frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from partition.arms import NO_CODEC, Arm, Cut
+from partition.bottleneck import BottleneckCodec
 from partition.bundle import encode
-from partition.codecs import resolve
+from partition.codecs.base import Codec
 from partition.contexts import Load
 from partition.graph import Graph
 from partition.images import FRAMES_PER_PHOTOGRAPH, PHOTOGRAPHS, MovingCrops, Size
@@ -26,7 +27,9 @@ def preprocessing_work(elements: int) -> Work:
     return work
 
 
-def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size: Size) -> list[float]:
+def payload_bits(
+    graph: Graph, places: Sequence[int], arms: Sequence[Arm], codecs: Mapping[str, Codec], size: Size
+) -> list[float]:
     """Return the mean bits each arm sends, over one built-in frame per photograph.
 
     Sizes of compressed payloads depend on content, and a little on the processor: they are an expectation,
@@ -41,7 +44,7 @@ def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size:
             for cut in range(len(places) - 1):
                 for arm in arms:
                     if arm.cut == cut:
-                        codec = resolve(arm.codec)
+                        codec = codecs[arm.codec]
                         encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
                         bits[shot, arm.index] = 8 * encoded.payload_bytes
                 crossing = graph.piece(places[cut], places[cut + 1])(*crossing)
@@ -49,23 +52,29 @@ def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size:
     return [float(mean) for mean in bits.mean(axis=0)]
 
 
-def load_of(arm: Arm, cut: Cut, front: Work, frame_elements: int, bits: float) -> Load:
+def load_of(
+    arm: Arm, cut: Cut, codecs: Mapping[str, Codec], front: Work, frame_elements: int, bits: float
+) -> Load:
     """Return what one arm asks for.
 
     Args:
         arm: the arm.
         cut: its cut.
+        codecs: by name.
         front: int64 (6,), the network's work before the cut, without preprocessing.
         frame_elements: of one frame.
         bits: expected on the wire.
     """
     if arm.codec == NO_CODEC:
         return Load(front + preprocessing_work(frame_elements), 0.0, 0.0, 0.0, offload=False)
-    codec = resolve(arm.codec)
+    codec = codecs[arm.codec]
     if codec.encodes_frames:
         # The frame crosses as it is, so the edge normalises it.
         elements = frame_elements
     else:
         elements = cut.elements
         front = front + preprocessing_work(frame_elements)
-    return Load(front, elements * codec.encode_work, elements * codec.decode_work, bits, offload=True)
+    added = None
+    if isinstance(codec, BottleneckCodec):
+        front, added = front + codec.front_work, codec.front_work + codec.back_work
+    return Load(front, elements * codec.encode_work, elements * codec.decode_work, bits, True, added)

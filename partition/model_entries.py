@@ -17,6 +17,7 @@ from torch import nn
 
 from bus.errors import ConfigurationError
 from partition import model_folder
+from partition.bottleneck import BottleneckCodec
 from partition.manifests import Archive, BuiltIn, Callable, File, Manifest
 from partition.partitioned import PartitionedModel, build
 from partition.sources import parse
@@ -87,6 +88,8 @@ def load(
     hash_: str,
     *,
     codecs: Sequence[str] | None = None,
+    bottlenecks: Sequence[BottleneckCodec] = (),
+    exits: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
     backend: str = "eager",
@@ -97,6 +100,8 @@ def load(
         folder: where.
         hash_: all 16 digits; see `model_folder.resolve`.
         codecs: as for `partition.partitioned.build`, like `device` and `backend`.
+        bottlenecks: those of other networks are left out.
+        exits: see `partition.zoo.load_model`.
         threads: of torch.
         device: "cpu", "cuda" or "auto".
         backend: see `build`.
@@ -110,11 +115,11 @@ def load(
     manifest, file = entry.manifest, entry.path / model_folder.WEIGHTS
     match manifest.source:
         case BuiltIn(name=name, seed=seed):
-            network = load_model(name, weights=file, seed=seed)
+            network = load_model(name, weights=file, seed=seed, exits=exits)
         case Callable(text=text, seed=seed):
-            network = load_model(text, weights=file, seed=seed)
+            network = load_model(text, weights=file, seed=seed, exits=exits)
         case Archive():
-            network = load_model(str(entry.path / model_folder.ARCHIVE), weights=file)
+            network = load_model(str(entry.path / model_folder.ARCHIVE), weights=file, exits=exits)
         case _:
             assert_never(manifest.source)
     network = replace(
@@ -123,7 +128,9 @@ def load(
         weights_label=manifest.weights_label,
         derived=frozenset(manifest.derived),
     )
-    model = build(network, codecs=codecs, threads=threads, device=device, backend=backend)
+    model = build(
+        network, codecs=codecs, bottlenecks=bottlenecks, threads=threads, device=device, backend=backend
+    )
     if model.hash != hash_:
         raise ConfigurationError(
             f"the model {hash_} of {folder} is {model.hash} here: its source ({manifest.name}) or this "

@@ -6,8 +6,9 @@ knows of deadlines, topics or policies.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
 from partition.backends.base import Backend
 from partition.backends.segments import Segments
+from partition.bottleneck import BottleneckCodec, bound
 from partition.bundle import crosses, decode, encode
-from partition.codecs import CODECS, resolve
+from partition.codecs import CODECS
 from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
 from partition.cuts import useful
@@ -50,6 +52,7 @@ class PartitionedModel:
         contexts: float64 (K, d), read-only; link bits are means over the built-in frames.
         schema: what the columns mean.
         input_size: (height, width) of a frame.
+        codecs: of the arms, by name; bottlenecks among them.
         exit_count: how many exits `run_exits` offers, the network's own end included.
         device: the torch device it runs on.
     """
@@ -58,9 +61,10 @@ class PartitionedModel:
         self,
         network: Network,
         codecs: tuple[Codec, ...],
+        bottlenecks: tuple[BottleneckCodec, ...],
         threads: int,
         device: torch.device,
-        backends: Sequence[Backend] = (),
+        tried: Sequence[Backend] = (),
     ) -> None:
         self.name = network.name
         self.weights_label = network.weights_label
@@ -70,22 +74,32 @@ class PartitionedModel:
         self._bound = threading.local()
         with self._torch():
             self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
-            self._segments = Segments(self._graph.piece, backends)
+            self._segments = Segments(self._graph.piece, tried)
             frontiers = self._graph.frontiers
             self._answer = _answering(self._graph)
             self.hash = model_hash(network, self._graph)
             self._places = _offered(self._graph, self._answer)
             self.cuts = _cuts([frontiers[place] for place in self._places])
-            self.arms = list_arms(len(self.cuts), codecs)
+            trained = bound(bottlenecks, self.cuts, self.hash)
+            self.codecs: Mapping[str, Codec] = {
+                codec.name: codec for codec in (*codecs, *chain(*trained.values()))
+            }
+            self.arms = list_arms(len(self.cuts), codecs, trained)
+            if network.exits_of not in {None, self.hash}:
+                raise ConfigurationError(
+                    f"the exits were trained for model {network.exits_of}, and this is {self.hash}: give the "
+                    "weights they were trained with, or train others"
+                )
             self._stages = exits.stages(self._graph, network.exits or (), self._answer)
             self.exit_count = len(self._stages)
-            bits = payload_bits(self._graph, self._places, self.arms, self.input_size)
+            bits = payload_bits(self._graph, self._places, self.arms, self.codecs, self.input_size)
         elements = self.cuts[0].elements
         self._preprocessing = preprocessing_work(elements)
         self._total = self._graph.work + self._preprocessing
         works = [frontiers[place].work for place in self._places]
         loads = [
-            load_of(arm, self.cuts[arm.cut], works[arm.cut], elements, bits[arm.index]) for arm in self.arms
+            load_of(arm, self.cuts[arm.cut], self.codecs, works[arm.cut], elements, bits[arm.index])
+            for arm in self.arms
         ]
         self.schema, self.contexts = make(loads, self._total, elements, [arm.label for arm in self.arms])
         network.module.to(device)
@@ -111,12 +125,13 @@ class PartitionedModel:
         """Return the network from cut `start` to cut `stop`; it takes and gives tensors on `device`."""
         return self._graph.piece(self._places[start], self._places[stop])
 
-    def run_head(self, frame: Frame, arm: Arm) -> HeadResult:
+    def run_head(self, frame: Frame, arm: Arm, *, early: bool = False) -> HeadResult:
         """Run the device side of one frame: preprocess, head, encode.
 
         Args:
             frame: uint8 (height, width, 3) of `input_size`, RGB; leave it alone until the payload is sent.
             arm: one of `arms`.
+            early: let a trained exit on the way answer, if it is sure; then nothing is encoded.
 
         Raises:
             LocalProtocolError: frame of another shape or dtype, or an activation that is not finite.
@@ -124,18 +139,28 @@ class PartitionedModel:
         self._check(frame)
         started = time.perf_counter()
         kept: Kept | Frame = frame
-        if arm.codec == NO_CODEC or not resolve(arm.codec).encodes_frames:
+        if arm.codec == NO_CODEC or not self.codecs[arm.codec].encodes_frames:
             with self._torch():
-                x = normalise(frame).to(self.device)
+                crossing: tuple[Tensor, ...] = (normalise(frame).to(self.device),)
+                place = 0
+                for index in self._early(arm) if early else ():
+                    stage = self._stages[index]
+                    crossing, place = self._segments.run(place, stage.stop, *crossing), stage.stop
+                    answer = self._sure(stage, crossing[0])
+                    if answer is not None:
+                        head_ms = (time.perf_counter() - started) * 1e3
+                        # Nothing waits for anybody, so nothing is kept to finish from.
+                        shape = answer.logits.shape
+                        return HeadResult(None, "float32", shape, head_ms, 0.0, None, answer, index)
                 if arm.codec == NO_CODEC:
-                    logits = self._tail(0, (x,))
+                    logits = self._finish(place, crossing)
                     head_ms = (time.perf_counter() - started) * 1e3
                     return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
-                crossing = self._run(0, arm.cut, x)[: len(self.cuts[arm.cut].tensors)]
-            kept = Kept(arm.cut, crossing)
+                gave = self._segments.run(place, self._places[arm.cut], *crossing)
+            kept = Kept(arm.cut, gave[: len(self.cuts[arm.cut].tensors)])
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
-        codec = resolve(arm.codec)
+        codec = self.codecs[arm.codec]
         encoded = encode(codec, kept.crossing) if isinstance(kept, Kept) else codec.encode(frame)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
@@ -145,9 +170,9 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             if isinstance(kept, Kept):
-                logits = self._tail(kept.cut, kept.crossing)
+                logits = self._finish(self._places[kept.cut], kept.crossing)
             else:
-                logits = self._tail(0, (normalise(kept).to(self.device),))
+                logits = self._finish(0, (normalise(kept).to(self.device),))
         return answer_of(logits, (time.perf_counter() - started) * 1e3)
 
     def run_tail(
@@ -235,26 +260,39 @@ class PartitionedModel:
         """How many numbers the answer has."""
         return dict(self._graph.returned)[self._answer].elements
 
+    def answer_index(self, start: int) -> int:
+        """Return which of the tensors that the piece from cut `start` to the end gives is the answer."""
+        return self._graph.made(self._places[start], self._places[-1]).index(self._answer)
+
+    def _early(self, arm: Arm) -> list[int]:
+        """Return the exits that may answer on the way to an arm's cut."""
+        last = self._places[arm.cut]
+        return [i for i, stage in enumerate(self._stages) if stage.threshold <= 1.0 and stage.stop <= last]
+
+    @staticmethod
+    def _sure(stage: exits.Stage, x: Tensor) -> Answer | None:
+        """Return an exit's answer if its confidence reaches its threshold; NaN reaches none."""
+        assert stage.head is not None
+        answer = answer_of(stage.head(x).cpu().numpy()[0])
+        return answer if answer.confidence >= stage.threshold else None
+
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
         if all(tensor.is_floating_point() for tensor in crossing):
-            return self._tail(cut, crossing)
+            return self._finish(self._places[cut], crossing)
         try:
-            return self._tail(cut, crossing)
+            return self._finish(self._places[cut], crossing)
         except (IndexError, RuntimeError) as error:
             sentence = str(error).splitlines()[0][:160]
             raise RemoteProtocolError("tensor", f"the tail cannot work on what crossed: {sentence}") from None
 
-    def _tail(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
-        last = len(self.cuts) - 1
-        outputs = self._run(cut, last, *crossing)
-        made = self._graph.made(self._places[cut], self._places[last])
+    def _finish(self, place: int, crossing: tuple[Tensor, ...]) -> Logits:
+        """Run from a frontier of the graph to the end, and return the answer."""
+        last = self._places[-1]
+        outputs = self._segments.run(place, last, *crossing)
+        made = self._graph.made(place, last)
         logits: Logits = outputs[made.index(self._answer)].flatten().float().cpu().numpy()
         return logits
-
-    def _run(self, start: int, stop: int, *crossing: Tensor) -> tuple[Tensor, ...]:
-        """Run from cut to cut by the backend chosen for it."""
-        return self._segments.run(self._places[start], self._places[stop], *crossing)
 
     def _check(self, frame: Frame) -> None:
         if frame.shape != (*self.input_size, 3) or frame.dtype != np.uint8:
@@ -268,12 +306,13 @@ class PartitionedModel:
         """Return the frame, or what crosses."""
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
-        expected = (*self.input_size, 3) if resolve(codec).encodes_frames else self.cuts[cut].shape
+        decoder = self.codecs[codec]
+        expected = (*self.input_size, 3) if decoder.encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        if resolve(codec).encodes_frames:
-            return resolve(codec).decode(payload, dtype, shape)
-        return decode(resolve(codec), payload, dtype, self.cuts[cut].tensors)
+        if decoder.encodes_frames:
+            return decoder.decode(payload, dtype, shape)
+        return decode(decoder, payload, dtype, self.cuts[cut].tensors)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -290,6 +329,7 @@ def build(
     network: Network,
     *,
     codecs: Sequence[str] | None = None,
+    bottlenecks: Sequence[BottleneckCodec] = (),
     threads: int = 1,
     device: str = "cpu",
     backend: str = "eager",
@@ -300,6 +340,8 @@ def build(
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
         codecs: names, as `partition.codecs.resolve` takes; None is `CODECS`. Devices and edge must be
             given the same, or their schemas differ.
+        bottlenecks: of `partition.bottleneck.load`, each an arm at its own cut; the same for both sides too.
+            Those trained for another network are left out.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         backend: what `choose_backends` may choose from: "eager", "auto", or names in
@@ -317,7 +359,7 @@ def build(
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
     tried = backends.make(backend, threads=threads, device=device)
-    return PartitionedModel(network, chosen, threads, torch.device(device), tried)
+    return PartitionedModel(network, chosen, tuple(bottlenecks), threads, torch.device(device), tried)
 
 
 def _answering(graph: Graph) -> int:

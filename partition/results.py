@@ -47,7 +47,8 @@ class HeadResult:
         head_ms: preprocessing and head.
         encode_ms: encoding.
         kept: for `PartitionedModel.finish`; None where nothing is left to do.
-        answer: for the device-only arm, else None.
+        answer: for the device-only arm, and where an exit was sure; else None.
+        exit_index: of the exit that answered; None where none did.
     """
 
     payload: Payload | None
@@ -57,10 +58,11 @@ class HeadResult:
     encode_ms: float
     kept: Kept | npt.NDArray[np.uint8] | None
     answer: Answer | None
+    exit_index: int | None = None
 
     @property
     def logits(self) -> Logits | None:
-        """The logits of the device-only arm, float32 (classes,)."""
+        """The logits of `answer`, float32 (classes,)."""
         return None if self.answer is None else self.answer.logits
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
 from partition.example import Example, of_shape
+from partition.exit_heads import NEVER, read
 from partition.mobilenet_v2 import MobileNetV2
 from partition.resnet18 import ResNet18
 from partition.sources import Source, open_module, parse
@@ -27,10 +28,14 @@ class Exit:
     Attributes:
         after: the submodule of the trunk whose output the head reads.
         head: from that output to logits.
+        threshold: the confidence from which it answers; above 1 it never does.
+        answered: share of frames that it is expected to answer.
     """
 
     after: str
     head: nn.Module
+    threshold: float = NEVER
+    answered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +50,7 @@ class Network:
         exits: the early exits in order, or None.
         derived: entries of the state that calibration made: their last bits depend on the processor, so the
             model hash leaves their values out.
+        exits_of: the model hash that `exits` were trained for; None if they came with the network.
     """
 
     module: nn.Module
@@ -53,9 +59,12 @@ class Network:
     weights_label: str
     exits: tuple[Exit, ...] | None
     derived: frozenset[str] = frozenset()
+    exits_of: str | None = None
 
 
-def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Network:
+def load_model(
+    name: str, *, weights: Path | None = None, seed: int = 0, exits: Path | None = None
+) -> Network:
     """Return a network by name.
 
     Without a file the built-in networks get seeded weights: He-uniform, batch norms and last layers
@@ -69,10 +78,23 @@ def load_model(name: str, *, weights: Path | None = None, seed: int = 0) -> Netw
         weights: a state dictionary; torchvision's own files for MobileNetV2 (either version) and ResNet-18
             load as they are. A file without `exits.*` leaves the exit heads seeded.
         seed: of the weights drawn when there is no file.
+        exits: a file of `cans train exits`; they take the place of those that the network brings.
 
     Raises:
         ConfigurationError: unknown name, callable that does not work, file that does not fit.
     """
+    network = _load(name, weights, seed)
+    if exits is None:
+        return network
+    trained = read(exits)
+    attached = tuple(
+        Exit(rule.after, head, rule.threshold, rule.answered)
+        for rule, head in zip(trained.info.rules, trained.heads, strict=True)
+    )
+    return replace(network, exits=attached, exits_of=trained.info.network)
+
+
+def _load(name: str, weights: Path | None, seed: int) -> Network:
     source = parse(name)
     if source.kind != "name":
         return _load_foreign(source, weights, seed)

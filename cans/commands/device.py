@@ -51,6 +51,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--codecs",
     help="Codecs (docs/codecs.md), comma separated; five when not given. The edge must have the same.",
 )
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="File of `cans train bottleneck`: an arm at its cut. Repeat for more; the edge worker's own.",
+)
+@click.option(
+    "--exits",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of `cans train exits`: where one is sure, the device answers and sends nothing.",
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @backend_option
 @click.option(
@@ -160,6 +172,8 @@ def device(
     model: str | None,
     models_dir: Path | None,
     codecs: str | None,
+    bottlenecks: tuple[Path, ...],
+    exits: Path | None,
     compare: str,
     alpha: float,
     beta_s: float | None,
@@ -202,6 +216,8 @@ def device(
         model=model,
         models_dir=models_dir,
         codecs=tuple(codecs.split(",")) if codecs else None,
+        bottlenecks=bottlenecks,
+        exits=exits,
         compare=tuple(compare.split(",")) if compare else (),
         learner=learner_of(
             alpha=alpha,

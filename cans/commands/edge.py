@@ -35,6 +35,13 @@ from cans.shared_options import (
     "--codecs",
     help="Codecs (docs/codecs.md), comma separated; five when not given. The devices must have the same.",
 )
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="File of `cans train bottleneck`, for the network it was trained with. Repeat for more.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
 @backend_option
@@ -68,6 +75,7 @@ def edge(
     grace_s: float,
     weights_seed: int,
     codecs: str | None,
+    bottlenecks: tuple[Path, ...],
     workers: int,
     threads: int,
     backend: str,
@@ -114,6 +122,7 @@ def edge(
         grace_s=grace_s,
         weights_seed=weights_seed,
         codecs=tuple(codecs.split(",")) if codecs else None,
+        bottlenecks=bottlenecks,
         workers=workers,
         threads=threads,
         backend=backend,

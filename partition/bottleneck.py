@@ -1,0 +1,281 @@
+"""A learned bottleneck: a small encoder on the device, its decoder at the edge, bound to one cut.
+
+The encoder turns the activation into a few channels, rounded to `bits` per value on a grid learnt for each
+channel; zstd packs them. The name of the codec holds a hash over weights and cut, so it enters arm labels
+and the schema: device and edge either hold the same pair or have no arm in common.
+What it must never do: serve another cut or another network than it was trained for.
+
+Payload: one zstd frame (RFC 8878) of unsigned values, C order, channels first; at 4 bits the first half of
+them in the low, the second half in the high nibbles.
+"""
+
+import hashlib
+import json
+import math
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+import zstandard
+from torch import Tensor
+
+from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from bus.tensors import Payload, element_count
+from partition.arms import Cut
+from partition.bottleneck_pair import Form, Pair
+from partition.codecs.base import Encoded, Limits
+from partition.counting import WorkCounter
+from partition.work import Work
+
+FORMAT = "cans-bottleneck 1"
+HASH_DIGITS = 8
+_LEVEL = 3
+# Bytes that decoding allocates per element at most, in numpy; torch's own are bounded by the form.
+_EXPANSION = 16.0
+
+
+class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file says of its pair.
+
+    Attributes:
+        hash: 8 hexadecimal digits over form, cut and weights.
+        network: the model hash.
+        model: what a person called the network.
+        cut: the name of the cut.
+        form: how the pair is built.
+        steps, seed: of the training.
+        held_out: on how many images the next two were measured.
+        agreement: share of them that get the uncut network's answer.
+        payload_bytes: their mean.
+    """
+
+    hash: str
+    network: str
+    model: str
+    cut: str
+    form: Form
+    steps: int
+    seed: int
+    held_out: int
+    agreement: float
+    payload_bytes: float
+
+
+def digest(cut: str, form: Form, state: dict[str, Tensor]) -> str:
+    """Return 8 hexadecimal digits of a SHA-256 over cut, form and weights."""
+    said = hashlib.sha256(
+        f"{FORMAT}\n{cut}\n{json.dumps(msgspec.to_builtins(form), sort_keys=True)}\n".encode()
+    )
+    for name, tensor in sorted(state.items()):
+        said.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        said.update(np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4").tobytes())
+    return said.hexdigest()[:HASH_DIGITS]
+
+
+class _Contexts(threading.local):
+    """zstandard's contexts must not be shared by threads."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+class BottleneckCodec:
+    """Implements `Codec` at one cut of one network.
+
+    Attributes:
+        cut: the name of the cut.
+        network: the model hash.
+        form: how the pair is built.
+        front_work, back_work: int64 (6,), what encoder and decoder add to head and tail.
+    """
+
+    dtype = "uint8"
+    encodes_frames = False
+    encodes_activations = True
+    lossless = False
+
+    def __init__(self, pair: Pair, *, cut: str, network: str) -> None:
+        self.form = pair.form
+        self.cut = cut
+        self.network = network
+        self.name = f"bottleneck-{digest(cut, pair.form, pair.state_dict())}"
+        # Rounding and zstd, whose unit is int8 + zstd of one element; the layers count as work of their own.
+        self.encode_work = self.decode_work = pair.form.packed_bytes / math.prod(pair.form.shape)
+        # What decoding holds beside its result: the latent as floats, and what the layers make on the way.
+        self.limits = Limits(math.inf, "refused", _EXPANSION)
+        self._pair = pair.eval().requires_grad_(requires_grad=False)
+        self.front_work, self.back_work = _measure(self._pair)
+        self._contexts = _Contexts()
+
+    def estimate(self, shape: tuple[int, ...]) -> int:
+        """Return the most bytes that zstd makes of a latent (ZSTD_compressBound)."""
+        del shape  # it has one
+        size = self.form.packed_bytes
+        return size + (size >> 8) + 64
+
+    def encode(self, array: npt.NDArray[Any]) -> Encoded:
+        """Return the activation's latent, rounded and compressed.
+
+        Raises:
+            LocalProtocolError: an array of another shape or dtype, NaN or infinity.
+        """
+        if array.shape != self.form.shape or array.dtype != np.float32:
+            raise LocalProtocolError(f"{self.name} is for {self.form.shape}, not {array.dtype} {array.shape}")
+        with torch.inference_mode():
+            z = self._pair.latent(torch.from_numpy(array))
+            if not bool(torch.isfinite(z).all()):
+                raise LocalProtocolError("an activation with NaN or infinity cannot be quantised")
+            values = (self._pair.rounded(z) + 2 ** (self.form.bits - 1)).to(torch.uint8).numpy().reshape(-1)
+        payload = self._contexts.compressor.compress(_packed(values, self.form.bits).data)
+        return Encoded(payload, self.dtype, array.shape)
+
+    def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return the activation as float32; what is allocated follows from the pair's own form."""
+        if dtype != self.dtype:
+            raise RemoteProtocolError("tensor", f"codec {self.name} carries {self.dtype}, not {dtype[:32]}")
+        element_count(shape)
+        if shape != self.form.shape:
+            raise RemoteProtocolError("tensor", f"codec {self.name} is for {self.form.shape}, not {shape}")
+        count = math.prod(self.form.latent)
+        values = _unpacked(self._inflate(memoryview(payload)), count, self.form.bits)
+        with torch.inference_mode():
+            q = torch.from_numpy(values).reshape(self.form.latent) - float(2 ** (self.form.bits - 1))
+            decoded: npt.NDArray[Any] = self._pair.expand(q).contiguous().numpy()
+        return decoded
+
+    def _inflate(self, frame: memoryview) -> bytes:
+        """Return exactly the bytes of a latent; the announced size is checked before any is allocated."""
+        size = self.form.packed_bytes
+        try:
+            if zstandard.get_frame_parameters(frame).content_size != size:
+                raise RemoteProtocolError("tensor", f"the zstd frame does not announce {size} bytes")
+            inflated = self._contexts.decompressor.decompress(
+                frame, max_output_size=size, allow_extra_data=False
+            )
+        except zstandard.ZstdError as error:
+            raise RemoteProtocolError("tensor", f"bad zstd frame: {error}") from None
+        if len(inflated) != size:  # pragma: no cover - zstd checks it; reshaping must not find out
+            raise RemoteProtocolError("tensor", f"the zstd frame holds {len(inflated)} bytes, not {size}")
+        return inflated
+
+
+def dump(pair: Pair, info: Info) -> bytes:
+    """Return a safetensors file with the weights, and `info` as its metadata."""
+    said = {"format": FORMAT, "info": msgspec.json.encode(info).decode()}
+    return safetensors.torch.save({name: t.contiguous() for name, t in pair.state_dict().items()}, said)
+
+
+def read(path: Path) -> tuple[Info, Pair]:
+    """Return what `dump` wrote.
+
+    Raises:
+        ConfigurationError: no such file, another format, or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            said = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no bottleneck file {path}") from None
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigurationError(f"{path} cannot be read as safetensors: {error}") from None
+    if said.get("format") != FORMAT:
+        raise ConfigurationError(
+            f"{path} is no bottleneck of this version: train it with `cans train bottleneck`"
+        )
+    try:
+        info = msgspec.json.decode(said["info"], type=Info)
+        pair = Pair(info.form)
+        pair.load_state_dict(state)
+        whole = digest(info.cut, info.form, state) == info.hash
+    except (KeyError, ValueError, RuntimeError):
+        whole = False
+    if not whole:
+        raise ConfigurationError(f"{path} is damaged: its weights are not those that its hash names")
+    return info, pair
+
+
+def load(path: Path) -> BottleneckCodec:
+    """Return the codec of a file; errors as of `read`."""
+    info, pair = read(path)
+    return BottleneckCodec(pair, cut=info.cut, network=info.network)
+
+
+def bound(
+    codecs: Iterable[BottleneckCodec], cuts: Iterable[Cut], network: str
+) -> dict[int, tuple[BottleneckCodec, ...]]:
+    """Return this network's codecs by the index of their cut, by name, so that all parties number arms alike.
+
+    Raises:
+        ConfigurationError: the same one twice, or a cut that is not there.
+    """
+    places = {(cut.name, cut.shape): cut.index for cut in cuts}
+    found: dict[int, tuple[BottleneckCodec, ...]] = {}
+    names = set()
+    for codec in sorted(codecs, key=lambda each: each.name):
+        if codec.network != network:
+            continue
+        place = places.get((codec.cut, codec.form.shape))
+        if place is None:
+            raise ConfigurationError(
+                f"{codec.name} is for the cut {codec.cut}, which this network has no more"
+            )
+        if codec.name in names:
+            raise ConfigurationError(f"{codec.name} was given twice: give each --bottleneck once")
+        names.add(codec.name)
+        found[place] = (*found.get(place, ()), codec)
+    return found
+
+
+def require_used(codecs: Iterable[BottleneckCodec], networks: Iterable[str]) -> None:
+    """Refuse a bottleneck of a network that nobody here runs.
+
+    Args:
+        codecs: as given.
+        networks: the model hashes of those that are run.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    known = set(networks)
+    for codec in codecs:
+        if codec.network not in known:
+            raise ConfigurationError(
+                f"{codec.name} is for model {codec.network}, and here is {', '.join(sorted(known))}: "
+                "give the weights it was trained with, or train another"
+            )
+
+
+def _measure(pair: Pair) -> tuple[Work, Work]:
+    """Return the work of encoder and decoder, int64 (6,) each."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        with WorkCounter() as front:
+            q = pair.rounded(pair.latent(torch.zeros(pair.form.shape)))
+        with WorkCounter() as back:
+            pair.expand(q)
+    return front.work, back.work
+
+
+def _packed(values: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
+    """Return values of 4 bits two a byte, the first half low, the second high; others as they are."""
+    if bits == 8:
+        return values
+    half = (len(values) + 1) // 2
+    packed = values[:half].copy()
+    packed[: len(values) - half] |= values[half:] << 4
+    return packed
+
+
+def _unpacked(data: bytes, count: int, bits: int) -> npt.NDArray[np.float32]:
+    packed = np.frombuffer(data, dtype=np.uint8)
+    if bits == 4:
+        packed = np.concatenate([packed & 0x0F, packed >> 4])[:count]
+    return packed.astype(np.float32)

@@ -1,0 +1,1 @@
+"""What is trained without labels: bottlenecks and exits, by distillation to the uncut network."""

@@ -1,0 +1,53 @@
+"""What training tests share: a network of 32 x 32 images, and images to train on."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from partition.images import MovingCrops
+from partition.partitioned import PartitionedModel, build
+from partition.training.data import Images
+from partition.zoo import Network
+
+SIZE = (32, 32)
+
+
+def small_network(seed: int = 0) -> Network:
+    """Three convolutions and a classifier of ten classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(256, 10),
+        )
+    return Network(module.eval(), "small", (1, 3, *SIZE), f"seeded:{seed}", None)
+
+
+def small_model(seed: int = 0) -> PartitionedModel:
+    """Return the small network, cut."""
+    return build(small_network(seed))
+
+
+def small_images(train: int = 12, held_out: int = 6) -> Images:
+    """Return crops of the built-in photographs."""
+    film = MovingCrops(1, SIZE)
+    frames = tuple(film.frame(13 * number) for number in range(train + held_out))
+    return Images(frames[:train], frames[train:])
+
+
+def write_images(folder: Path, count: int, seed: int = 0) -> None:
+    """Write images of noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        image = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(image).resize((40, 36)).save(folder / f"{number}.png")
