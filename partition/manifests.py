@@ -88,7 +88,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `model.json`, as docs/model.schema.json holds it."""
+    """Return the JSON Schema of `model.json`, as docs/schemas/model.json holds it."""
     text = msgspec.json.encode(msgspec.json.schema(Manifest)).decode()
     # JSON Schema's patterns are ECMA's, which know no \\A and no \\Z.
     found: dict[str, Any] = msgspec.json.decode(text.replace(r"\\A", "^").replace(r"\\Z", "$"))

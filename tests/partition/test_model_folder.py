@@ -18,7 +18,7 @@ from partition.partitioned import build
 from partition.zoo import load_model
 
 TINY = "tests.support.tiny_network:make"
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "model.schema.json"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "schemas/model.json"
 
 
 @pytest.fixture(scope="module")
