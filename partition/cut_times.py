@@ -45,7 +45,8 @@ def measure(module: nn.Module, example: Example, *, rounds: int) -> CutTimes:
     began = time.perf_counter()
     graph = Graph(module, example)
     traced_s = time.perf_counter() - began
-    worth = useful([place.nbytes for place in graph.frontiers], [macs(place.work) for place in graph.frontiers])
+    places = graph.frontiers
+    worth = useful([place.nbytes for place in places], [macs(place.work) for place in places])
     with torch.inference_mode(), same_kernels():
         ratios = [_ratio(graph, place, rounds) for place in worth[:-1]] if rounds else [0.0]
     return CutTimes(len(graph.node_work), traced_s, max(ratios), _weights(graph))
@@ -78,4 +79,5 @@ def _weights(graph: Graph) -> float:
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in graph.module.state_dict(keep_vars=True).values()
     }
-    return sum(found.values()) / max(sum(own.values()), 1)
+    ratio: float = sum(found.values()) / max(sum(own.values()), 1)
+    return ratio
