@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from bus.errors import ConfigurationError
+from partition.images import IMAGE_SUFFIXES, read_image
+from partition.preprocessing import normalise
 
 DTYPES = {
     name: getattr(torch, name)
@@ -110,7 +113,9 @@ def parse(texts: Sequence[str], seed: int = 0) -> Example:
 
 
 def read(path: Path) -> Example:
-    """Return the example in a file: `.npz`, `.npy`, `.safetensors`, or `.pt` with tensors only.
+    """Return the example in a file: `.npz`, `.npy`, `.safetensors`, `.pt` with tensors only, or an image.
+
+    An image becomes one frame of 224 x 224, cropped and normalised as devices do.
 
     Entries called `0`, `1`, ... or `arr_0`, ... are arguments by position, the others by name.
 
@@ -147,8 +152,14 @@ def _read(path: Path) -> dict[str, Tensor]:
             if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
                 raise ConfigurationError(f"{path} must hold a tensor, or a list or dict of tensors")
             return {str(name): value for name, value in loaded.items()}
+        case ".safetensors":
+            return load_file(path)
+        case suffix if suffix.lower() in IMAGE_SUFFIXES:
+            return {"0": normalise(read_image(path))}
         case _:
-            raise ConfigurationError(f"{path} is no example: give .npy, .npz, or .pt with tensors only")
+            raise ConfigurationError(
+                f"{path} is no example: give .npy, .npz, .safetensors, .pt with tensors only, or an image"
+            )
 
 
 def _draw(shape: tuple[int, ...], dtype: torch.dtype, bound: int, generator: torch.Generator) -> Tensor:

@@ -19,7 +19,7 @@ from cans.settings import Command
 @click.option(
     "--example",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Inputs from a file instead: .npy, .npz, or .pt with tensors only.",
+    help="Inputs from a file instead: .npy, .npz, .safetensors, .pt with tensors only, or an image.",
 )
 @click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="A state dictionary.")
 @click.option("--weights-seed", type=int, default=0, help="Of weights that are drawn.")

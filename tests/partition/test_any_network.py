@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
@@ -215,15 +217,29 @@ def test_examples_come_from_files(tmp_path: Path) -> None:
         assert [tuple(t.shape) for t in example.args] == [(1, 4), (1, 2)]
         assert list(example.kwargs) == ["mask"]
     assert [tuple(t.shape) for t in read(tmp_path / "e.npy").args] == [(1, 4)]
+    save_file({"mask": torch.ones(1, 4)}, tmp_path / "e.safetensors")
+    assert list(read(tmp_path / "e.safetensors").kwargs) == ["mask"]
+    Image.new("RGB", (300, 250)).save(tmp_path / "e.jpg")
+    assert [tuple(t.shape) for t in read(tmp_path / "e.jpg").args] == [(1, 3, 224, 224)]
     assert [tuple(t.shape) for t in read(tmp_path / "l.pt").args] == [(2,), (3,)]
 
 
 def test_a_file_without_tensors_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "text.txt").write_text("hello")
     torch.save({"a": 3}, tmp_path / "number.pt")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
-    for name in ("text.npz", "text.jpg", "number.pt", "objects.npy", "nowhere.npy"):
+    for name in (
+        "text.npz",
+        "text.jpg",
+        "text.txt",
+        "text.safetensors",
+        "number.pt",
+        "objects.npy",
+        "nowhere.npy",
+    ):
         with pytest.raises(ConfigurationError, match=name) as raised:
             read(tmp_path / name)
         assert "\n" not in str(raised.value)
