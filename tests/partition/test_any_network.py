@@ -60,7 +60,7 @@ def test_a_check_can_fail() -> None:
     graph = Graph(module, of_shape((1, 4)))
     with torch.no_grad():
         whole = module(*graph.example.tensors)
-        graph.piece(1, len(graph.frontiers) - 1).get_submodule("2").get_parameter("weight").add_(1.0)
+        graph.piece(1, len(graph.frontiers) - 1).get_submodule("2").get_parameter("bias").add_(1.0)
         assert not torch.equal(graph.run_cut(1, graph.example.tensors), whole)
 
 
