@@ -99,7 +99,7 @@ async def _play(
     """Start everything in order, let the devices play, and return their summaries."""
     stage.set("measuring this machine, while it is quiet")
     profile = work / "profile.json"
-    await children.run("profile", ["lab.emulation", "--out", str(profile)])
+    await children.run("profile", ["lab.emulation", "--model", settings.model, "--out", str(profile)])
     stage.set("starting edge worker, aggregator and devices")
     ports, links = await _start_links(settings, children, broker)
     bus = ["--prefix", heard.topics.prefix, "--metrics-s", "1"]
@@ -109,12 +109,13 @@ async def _play(
         ["cans", "aggregator", "--id", AGGREGATOR_ID, "--state-dir", str(work / "aggregator"), *fixed],
     )
     # Two tails at once: with one, most of what the devices measure is each other, waiting in line.
-    edge = await children.start("edge", ["cans", "edge", "--id", EDGE_ID, "--workers", "2", *fixed])
+    model = ["--model", settings.model]
+    edge = await children.start("edge", ["cans", "edge", "--id", EDGE_ID, "--workers", "2", *model, *fixed])
     devices = []
     for number, (device, kind) in enumerate(settings.devices.items()):
         url = replace(broker, host="127.0.0.1", port=ports[device]).url
         arguments = [
-            *("cans", "device", "--id", device, "--type", kind.name, "--broker", url, *bus),
+            *("cans", "device", "--id", device, "--type", kind.name, "--broker", url, *model, *bus),
             *("--frames", str(settings.frames), "--seed", str(settings.seed * 1000 + number)),
             *("--policy", LEARNER, "--compare", ",".join(RIVALS), "--deadline-ms", str(DEADLINE_MS)),
             *("--emulate", str(profile), "--slowness", str(kind.slowness)),

@@ -49,6 +49,7 @@ class DemoSettings:
     """One demo.
 
     Attributes:
+        model: as for `cans device`.
         frames: for each device and policy.
         seed: of the frames; weights are seeded with 0 always.
         report: JSON file to write, or None.
@@ -61,6 +62,7 @@ class DemoSettings:
         ConfigurationError: a value that cannot work.
     """
 
+    model: str = "mobilenet_v2"
     frames: int
     seed: int
     report: Path | None

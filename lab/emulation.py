@@ -191,7 +191,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="file to write")
     parser.add_argument("--model", default="mobilenet_v2")
     arguments = parser.parse_args()
-    measure(arguments.model).save(arguments.out)
+    try:
+        measure(arguments.model).save(arguments.out)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        return 2
     return 0
 
 

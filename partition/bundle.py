@@ -25,7 +25,8 @@ def encode(codec: Codec, crossing: Sequence[Tensor]) -> Encoded:
     Raises:
         LocalProtocolError: as the codec, for values that it cannot write.
     """
-    parts = [codec.encode(tensor.cpu().numpy()) for tensor in crossing]
+    # The wire has C order, whatever the layout here.
+    parts = [codec.encode(tensor.cpu().contiguous().numpy()) for tensor in crossing]
     if len(parts) == 1:
         return parts[0]
     lengths = struct.pack(f"<{len(parts)}I", *(part.payload_bytes for part in parts))

@@ -166,6 +166,10 @@ class Graph:
             if isinstance(value, fx.Node) and self._makes(value, start, stop)
         )
 
+    def latest(self, outputs: Sequence[int]) -> int:
+        """Return which of these outputs, by flat position, the network makes last."""
+        return max(outputs, key=lambda at: self._position[self._returned[at]])
+
     def put_together(self, outputs: dict[int, Tensor]) -> Any:  # noqa: ANN401 - as the module returns it
         """Return what the module itself would return.
 

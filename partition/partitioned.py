@@ -258,14 +258,14 @@ def build(
 
 
 def _answering(graph: Graph) -> int:
-    """Return which flat output is the answer: the first of one row of classes, else the first of floats."""
+    """Return which flat output is the answer: of rows of classes, else of all floats, the one made last."""
     floats = [at for at, spec in graph.returned if spec.dtype.startswith(("float", "bfloat"))]
     rows = [at for at, spec in graph.returned if at in floats and len(spec.shape) == 2 and spec.shape[0] == 1]
     if not floats:
         raise ConfigurationError(
             f"{type(graph.module).__name__} returns no floating-point tensor: it gives no answer to compare"
         )
-    return (rows or floats)[0]
+    return graph.latest(rows or floats)
 
 
 def _offered(graph: Graph, answer: int) -> tuple[int, ...]:

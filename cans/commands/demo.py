@@ -11,6 +11,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("demo", cls=Command)
+@click.option(
+    "--model",
+    default="mobilenet_v2",
+    help="Any network that classifies frames: see `cans partition --help` for how to write one.",
+)
 @click.option("--frames", type=click.IntRange(min=2), default=150, help="Frames for each device and policy.")
 @click.option("--seed", default=11, help="Seed of the frames.")
 @click.option("--report", type=_FILE, help="JSON file to write the figures to.")
@@ -29,7 +34,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Use this broker, mqtt://[user@]host[:port]; one of its own when not given.",
 )
 def demo(
-    *, frames: int, seed: int, report: Path | None, figure: Path, logs: Path, live: bool, broker: str | None
+    *,
+    model: str,
+    frames: int,
+    seed: int,
+    report: Path | None,
+    figure: Path,
+    logs: Path,
+    live: bool,
+    broker: str | None,
 ) -> None:
     """Watch four devices of two types learn together where to cut a network.
 
@@ -42,6 +55,7 @@ def demo(
     Examples:
       cans demo
       cans demo --frames 200 --seed 11 --no-live --report report.json
+      cans demo --model mypackage.models:classifier@160x160
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from cans.demo import run_demo  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.demo_plan import DemoSettings  # noqa: PLC0415
@@ -50,6 +64,7 @@ def demo(
 
     configure_logs(level="warning")
     settings = DemoSettings(
+        model=model,
         frames=frames,
         seed=seed,
         report=report,

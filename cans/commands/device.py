@@ -27,7 +27,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
-@click.option("--model", default="mobilenet_v2", help="mobilenet_v2, resnet18 or module:callable.")
+@click.option("--model", default="mobilenet_v2", help="A built-in network, module:callable or FILE.pt2.")
 @click.option("--weights", type=_FILE, help="Weights of the network; seeded ones when not given.")
 @click.option(
     "--weights-seed", default=0, help="Seed of weights that come from no file; the edge worker's own."

@@ -17,7 +17,7 @@ from cans.shared_options import broker_address, broker_options, log_options
     multiple=True,
     default=("mobilenet_v2",),
     metavar="NAME[=WEIGHTS]",
-    help="Network to serve: mobilenet_v2, resnet18 or module:callable; =FILE loads its weights. "
+    help="Network to serve: a built-in one, module:callable or FILE.pt2; =FILE loads its weights. "
     "Repeat for more.",
 )
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file; the devices' own.")
@@ -83,12 +83,11 @@ def edge(
     from edge.settings import EdgeSettings, ModelChoice  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
-    chosen = (text.partition("=") for text in models)
     settings = EdgeSettings(
         id=id_,
         broker=broker_address(**broker),
         prefix=prefix,
-        models=tuple(ModelChoice(name, Path(file) if file else None) for name, _, file in chosen),
+        models=tuple(ModelChoice(*_choice(text)) for text in models),
         weights_seed=weights_seed,
         codecs=tuple(codecs.split(",")) if codecs else None,
         workers=workers,
@@ -103,3 +102,10 @@ def edge(
         detail=detail,
     )
     run(lambda: run_edge(settings))
+
+
+def _choice(text: str) -> tuple[str, Path | None]:
+    """Split NAME=WEIGHTS; a name may hold arguments as JSON, in which = means nothing."""
+    end = text.rfind(")") + 1
+    name, _, file = text[end:].partition("=")
+    return text[:end] + name, Path(file) if file else None

@@ -8,7 +8,7 @@ from cans.settings import Command
 
 
 @click.command("profile", cls=Command)
-@click.option("--model", default="mobilenet_v2", help="mobilenet_v2, resnet18 or module:callable.")
+@click.option("--model", default="mobilenet_v2", help="A built-in network, module:callable or FILE.pt2.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -10,11 +10,11 @@ from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolErr
 from partition.codecs import CODECS
 from partition.example import of_shape
 from partition.graph import Graph
-from partition.images import Frame
+from partition.images import Frame, MovingCrops
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
 from partition.profiles import profile
-from partition.zoo import NAMES, Network
+from partition.zoo import NAMES, Network, load_model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,3 +192,26 @@ def test_profile_adds_up(mobilenet: PartitionedModel) -> None:
     uint8, end = mobilenet.arm("0/uint8"), mobilenet.device_only
     assert timed.device_ms(uint8) < timed.device_ms(end) == timed.normalise_ms + whole
     assert timed.edge_ms(end) == 0.0 < timed.edge_ms(uint8)
+
+
+def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
+    model = build(load_model("tests.support.foreign_networks:TwoPaths@64x64"))
+    frame = MovingCrops(1, model.input_size).frame(0)
+    whole = model.run_head(frame, model.device_only).logits
+    assert whole is not None
+    assert whole.shape == (6,)
+    both = [arm for arm in model.arms[:-1] if len(model.cuts[arm.cut].tensors) == 2]
+    assert {arm.codec for arm in both} == {"float32", "float16", "int8-zstd"}
+    assert not all(spec.contiguous for spec in model.cuts[both[0].cut].tensors)
+    for arm in both:
+        head = model.run_head(frame, arm)
+        assert head.payload is not None
+        assert head.kept is not None
+        tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bytes(head.payload))
+        assert np.array_equal(tail.logits, whole) or not CODECS[arm.codec].lossless
+        assert tail.logits == pytest.approx(whole, abs=0.05)
+        assert np.array_equal(model.finish(head.kept).logits, whole)
+        for bad in (b"", bytes(head.payload)[:-1], bytes(head.payload) + b"?", b"\xff" * 64):
+            with pytest.raises(RemoteProtocolError):
+                model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bad)
+    assert len(profile(model, repeats=1).head_ms) == len(model.cuts)

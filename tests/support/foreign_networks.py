@@ -84,7 +84,7 @@ class InPlace(nn.Module):
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1  # type: ignore[operator]
+        self.calls.add_(1)  # type: ignore[operator]
         x = self.norm(self.first(x.mul_(0.5)))
         x[:, :2].relu_()
         x += 1.0
@@ -149,3 +149,22 @@ def with_width(*, width: int) -> nn.Module:
 
 def no_module() -> int:
     return 3
+
+
+class TwoPaths(nn.Module):
+    """Classifies frames along two paths that stay apart until the end; answers in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 8, stride=8)
+        self.right = nn.Conv2d(3, 4, 16, stride=16)
+        self.left_deep = nn.Linear(4, 16)
+        self.right_deep = nn.Conv2d(4, 16, 3)
+        self.head = nn.Linear(32, 6)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        # Channels last, as a view: what crosses is not in C order.
+        left, right = self.left(x).relu().permute(0, 2, 3, 1), self.right(x).relu()
+        left = self.left_deep(left).mean((1, 2))
+        right = self.right_deep(right).mean((2, 3))
+        return {"hidden": left, "logits": self.head(torch.cat([left, right], 1))}
