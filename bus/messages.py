@@ -97,6 +97,8 @@ class InferenceReply(Message, frozen=True, kw_only=True, tag="result"):
         dtype, shape, payload: the network's output.
         queue_ms, decode_ms, tail_ms: time in this worker, on its clock.
         load: jobs waiting or running when the answer was written.
+        reply_ms: what else passed here between the request's arrival and the answer, as in `bus/stages.py`; 0
+            from older workers, whose devices count it as link.
     """
 
     id: Label
@@ -110,6 +112,7 @@ class InferenceReply(Message, frozen=True, kw_only=True, tag="result"):
     decode_ms: Milliseconds
     tail_ms: Milliseconds
     load: Ratio
+    reply_ms: Milliseconds = 0.0
 
 
 class Rejection(Message, frozen=True, kw_only=True, tag="rejection"):
@@ -294,8 +297,10 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
         sent_bytes: payload on the wire, 0 if nothing was sent.
         head_ms, encode_ms, link_ms, queue_ms, decode_ms, tail_ms, fallback_ms: stages; link is what is
             left of the round trip after the edge worker's own stages.
-        total_ms: capture to answer.
+        total_ms: capture to answer, and the sum of its stages: see `bus/stages.py`.
         emulated: some stage was stretched or shaped by an emulator.
+        capture_ms: taking the frame from its source, before `total_ms` begins; 0 for later turns of a frame.
+        wait_ms, reply_ms, vain_ms: the other stages; 0 from older devices, which did not say.
     """
 
     device: Name
@@ -322,6 +327,10 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
     top: Count
     confidence: Ratio
     emulated: bool = False
+    capture_ms: Milliseconds = 0.0
+    wait_ms: Milliseconds = 0.0
+    reply_ms: Milliseconds = 0.0
+    vain_ms: Milliseconds = 0.0
 
 
 class State(Message, frozen=True, kw_only=True, tag="state"):
@@ -331,6 +340,8 @@ class State(Message, frozen=True, kw_only=True, tag="state"):
         boot: makes a stale will harmless: a will of boot n says nothing about boot n + 1.
         models: hashes served, comma separated. load: jobs waiting or running. speed: tails a second.
         detail: one sentence for people (versions, emulation, model name).
+        arms: what each of `models` can be asked for, as `bus.arms` says it, in their order; empty from an
+            edge worker that does not say.
     """
 
     role: Label
@@ -343,6 +354,7 @@ class State(Message, frozen=True, kw_only=True, tag="state"):
     load: Ratio = 0.0
     speed: Ratio = 0.0
     detail: Sentence = ""
+    arms: Sentence = ""
 
 
 Decision = InferenceReply | Rejection

@@ -61,6 +61,7 @@ class Presence:
         state: NodeState,
         *,
         models: str = "",
+        arms: str = "",
         load: float = 0.0,
         speed: float = 0.0,
         detail: str = "",
@@ -70,6 +71,7 @@ class Presence:
         Args:
             state: init, ready, disconnected (a goodbye), sleeping or lost (the will).
             models: hashes served, comma separated.
+            arms: digests of what each can be asked for, in their order, comma separated.
             load: jobs waiting or running.
             speed: tails a second.
             detail: one sentence for people, cut at 256 characters.
@@ -77,7 +79,7 @@ class Presence:
         Raises:
             LocalProtocolError: more models than one state can name (15).
         """
-        if len(models) > _SENTENCE_LENGTH:
+        if max(len(models), len(arms)) > _SENTENCE_LENGTH:
             raise LocalProtocolError(
                 f"a state names at most {_SENTENCE_LENGTH // 17} models: start another edge worker"
             )
@@ -89,6 +91,7 @@ class Presence:
             version=self.version[:_LABEL_LENGTH],
             type=self.type,
             models=models,
+            arms=arms,
             load=load,
             speed=speed,
             detail=detail[:_SENTENCE_LENGTH],

@@ -15,8 +15,22 @@ Payload = bytes | bytearray | memoryview
 
 # No object dtype, ever: it is how a tensor format comes to execute what it reads.
 DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(name) for name in ("float32", "float16", "int8", "uint8", "float64")
+    name: np.dtype(name)
+    for name in (
+        "float32",
+        "float16",
+        "int8",
+        "uint8",
+        "float64",
+        "int64",
+        "int32",
+        "int16",
+        "bool",
+        "uint16",
+    )
 }
+# numpy has no bfloat16: its bits, the upper half of a float32's, are carried as unsigned integers.
+DTYPES["bfloat16"] = np.dtype("uint16")
 MAX_DIMENSIONS = 6
 # 16 Mi elements is 64 MiB as float32: above every activation of the networks served here.
 MAX_ELEMENTS = 16 * 1024 * 1024
@@ -60,7 +74,7 @@ def view(payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
         shape: the announced shape.
 
     Raises:
-        RemoteProtocolError: `tensor`, unless bytes = shape x item size.
+        RemoteProtocolError: `tensor`, unless bytes = shape x item size, and 0 or 1 for each bool.
     """
     kind = dtype_of(dtype)
     expected = element_count(shape) * kind.itemsize
@@ -68,6 +82,9 @@ def view(payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
     if got != expected:
         raise RemoteProtocolError("tensor", f"{dtype} of shape {shape} is {expected} bytes, got {got}")
     array = np.frombuffer(payload, dtype=kind).reshape(shape)
+    # Another byte would be a bool that is neither true nor false, on which compiled code may do anything.
+    if kind == np.bool_ and array.view(np.uint8).max() > 1:
+        raise RemoteProtocolError("tensor", "a bool must be 0 or 1")
     array.flags.writeable = False
     return array
 

@@ -16,6 +16,7 @@ _COMMANDS = (
     "device",
     "watch",
     "partition",
+    "models",
     "profile",
     "simulate",
     "compare",
@@ -60,6 +61,7 @@ def main() -> None:
                                  cans edge         one or more, where the compute is
                                  cans device       one for each camera
                                  cans watch        to look at any topic
+                                 cans models       which models edge workers and devices load
     For your own network:        cans partition    where it can be cut, and what that costs
                                  cans profile      what each part takes this machine
     Without any machine:         cans simulate     experiments in virtual time

@@ -99,7 +99,9 @@ async def _play(
     """Start everything in order, let the devices play, and return their summaries."""
     stage.set("measuring this machine, while it is quiet")
     profile = work / "profile.json"
-    await children.run("profile", ["lab.emulation", "--model", settings.model, "--out", str(profile)])
+    await children.run(
+        "profile", ["cans", "profile", settings.model, "--repeats", "15", "--out", str(profile)]
+    )
     stage.set("starting edge worker, aggregator and devices")
     ports, links = await _start_links(settings, children, broker)
     bus = ["--prefix", heard.topics.prefix, "--metrics-s", "1"]

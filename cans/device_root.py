@@ -32,7 +32,7 @@ async def run_to_summary(
     """
     settings = replace(settings, version=__version__)
     if emulate is None and slowness != 1.0:
-        raise ConfigurationError("--slowness needs --emulate: make a profile with python -m lab.emulation")
+        raise ConfigurationError("--slowness needs --emulate: make a profile with cans profile")
     compute, real = None, None
     if emulate is not None:
         profile = load_profile(emulate)

@@ -37,8 +37,11 @@ SHARED = {
     "password_file": "password_file",
     "prefix": "prefix",
 }
+# The model folder is one for all commands of a machine, and so is its setting.
+MODELS = "models"
+_MODELS_DIR = "models_dir"
 # Commands that run to their end and connect to nothing.
-_NO_BROKER = frozenset({"partition", "profile", "simulate", "compare", "version"})
+_NO_BROKER = frozenset({"models", "partition", "profile", "simulate", "compare", "version"})
 # Commands that connect to no broker of the person's by default: [broker] does not set theirs.
 _OWN_BROKER = _NO_BROKER | {"broker", "demo"}
 # The section that says which device types learn together.
@@ -210,6 +213,8 @@ def settings_of(tables: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]
     if name not in _OWN_BROKER:
         shared = {_word(key): value for key, value in tables.get("broker", {}).items()}
         values = {SHARED[key]: value for key, value in shared.items() if key in SHARED} | values
+    folder = {_word(key): value for key, value in tables.get(MODELS, {}).items()}
+    values = {key: value for key, value in folder.items() if key == _MODELS_DIR} | values
     return {own[key]: value for key, value in values.items() if key in own}
 
 

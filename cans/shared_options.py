@@ -56,6 +56,40 @@ def broker_options(function: F) -> F:
     return function
 
 
+def backend_option(function: F) -> F:
+    """Add --backend."""
+    return click.option(
+        "--backend",
+        default="eager",
+        metavar="NAME[,NAME]",
+        help="What may run the network: auto measures folded and channels-last at the start and keeps, piece "
+        "by piece, what is faster than eager. Or name some of folded, channels-last, compiled, onnx and "
+        "quantised. All but eager round differently in the last digits; quantised loses more.",
+    )(function)
+
+
+def default_models_dir() -> Path:
+    """Return where a person's data lies by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "cans" / "models"
+
+
+def models_dir_option(*, home: bool = False, help_: str = "Folder of models by hash.") -> Callable[[F], F]:
+    """Return --models-dir, which every command that has it shares: CANS_MODELS_DIR, [models] models-dir.
+
+    Args:
+        home: the person's own folder is the default; else there is none.
+        help_: what the command does with it.
+    """
+    return click.option(
+        "--models-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="CANS_MODELS_DIR",
+        default=default_models_dir if home else None,
+        show_default="~/.local/share/cans/models" if home else False,
+        help=help_,
+    )
+
+
 def log_options(function: F) -> F:
     """Add --log-format and --log-level."""
     for option in (

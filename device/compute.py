@@ -14,6 +14,8 @@ from bus.messages import Columns
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
+from partition.model_entries import load
+from partition.model_folder import resolve
 from partition.partitioned import PartitionedModel, build
 from partition.zoo import load_model
 
@@ -77,7 +79,7 @@ class PartitionedCompute:
 
     def __init__(self, model: PartitionedModel) -> None:
         self._model = model
-        self.label = f"{model.name} {model.weights_label}"
+        self.label = ", ".join(filter(None, (f"{model.name} {model.weights_label}", model.backend_words)))
         self.exit_count = model.exit_count
         self.input_size: tuple[int, int] = (model.input_size[0], model.input_size[1])
         self.plan = Plan(
@@ -121,12 +123,23 @@ class PartitionedCompute:
 
 
 def load_compute(settings: DeviceSettings) -> PartitionedCompute:
-    """Load the network and run every piece once; takes seconds, so call it in a thread.
+    """Load the network and what runs its pieces, and run each once; takes seconds, so call it in a thread.
 
     Raises:
-        ConfigurationError: no such model, file or codec.
+        ConfigurationError: no such model, file, codec or backend.
     """
-    network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
-    model = build(network, codecs=settings.codecs, threads=settings.threads)
+    if settings.models_dir is not None:
+        hash_ = resolve(settings.models_dir, settings.model)
+        model = load(
+            settings.models_dir,
+            hash_,
+            codecs=settings.codecs,
+            threads=settings.threads,
+            backend=settings.backend,
+        )
+    else:
+        network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
+        model = build(network, codecs=settings.codecs, threads=settings.threads, backend=settings.backend)
+    model.choose_backends()
     model.warm_up()
     return PartitionedCompute(model)

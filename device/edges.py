@@ -36,11 +36,14 @@ class Edges:
 
     Args:
         model: hash that an edge worker must announce.
+        arms: what it must be ready to be asked, as `bus.arms` says it; an edge worker that does not say is
+            believed.
         draw: uniform numbers in [0, 1).
     """
 
-    def __init__(self, model: str, draw: Callable[[], float]) -> None:
+    def __init__(self, model: str, arms: str, draw: Callable[[], float]) -> None:
         self._model = model
+        self._arms = arms
         self._draw = draw
         self._edges: dict[str, _Edge] = {}
         self._told: Literal["nothing", "found", "missing", "lost"] = "nothing"
@@ -53,16 +56,17 @@ class Edges:
         known = self._edges.get(state.id)
         if known is not None and state.boot < known.boot:
             return False
-        ours = self._model in state.models.split(",")
-        ready = state.state == "ready" and ours
-        if state.state == "ready" and not ours:
-            self._tell_of_stranger(state)
+        serves, agrees = self._match(state)
+        ready = state.state == "ready" and serves and agrees
+        if state.state == "ready" and not ready:
+            self._tell_of_stranger(state, serves=serves)
         if known is None and not ready:
             return False
         if known is None and len(self._edges) >= LIMIT and not self._forget_one():
             return False
-        # A new boot has forgotten what the old one was asked.
-        gone = known is not None and known.ready and (not ready or state.boot > known.boot)
+        # A new boot has forgotten what the old one was asked. One that only stops to announce our model still
+        # answers what it was asked, and what crosses the announcement.
+        gone = known is not None and known.ready and (state.state != "ready" or state.boot > known.boot)
         rested = known is None or state.boot > known.boot
         resting_until = 0.0 if rested or known is None else known.resting_until
         self._edges[state.id] = _Edge(state.boot, ready, state.load, resting_until)
@@ -107,11 +111,27 @@ class Edges:
             notes.append(Note("warning", "no_edge_worker", (("reason", reason),)))
         return notes
 
-    def _tell_of_stranger(self, state: State) -> None:
+    def _match(self, state: State) -> tuple[bool, bool]:
+        """Return whether it serves our model, and whether with our cuts and codecs."""
+        models, arms = state.models.split(","), state.arms.split(",")
+        if self._model not in models:
+            return False, False
+        if len(arms) != len(models) or not state.arms:
+            return True, True  # an older one does not say
+        return True, arms[models.index(self._model)] == self._arms
+
+    def _tell_of_stranger(self, state: State, *, serves: bool) -> None:
         """Say once of an edge worker that it is there but cannot serve us."""
         if state.id in self._strangers or len(self._strangers) >= LIMIT:
             return
         self._strangers.add(state.id)
+        if serves:
+            reason = (
+                f"{state.id} serves model {self._model} with other cuts or codecs: "
+                "same --codecs and same version of CANS on both sides?"
+            )
+            self._untold.append(Note("warning", "edge_worker_has_other_codecs", (("reason", reason),)))
+            return
         # Whoever may announce a state writes this text: nothing but hashes goes to a person's terminal.
         hashes = [model for model in state.models.split(",") if model.isalnum()][:_HASHES_SHOWN]
         reason = (

@@ -56,6 +56,11 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverRequested:
+    """Another session is ready to go on with the next frame, with another model."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The session is woken because `next_deadline` has come."""
 
@@ -76,10 +81,12 @@ class FrameCaptured:
     Attributes:
         frame: (height, width, 3) uint8; opaque here.
         key_frame: it shows something else than the frame before it; true where nobody wants to know.
+        capture_ms: from asking the source to having the frame here.
     """
 
     frame: object = field(repr=False)
     key_frame: bool = True
+    capture_ms: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +253,7 @@ class SnapshotFailed:
 Event = (
     Started
     | StopRequested
+    | HandoverRequested
     | DeadlinePassed
     | WarmStartFinished
     | FrameCaptured

@@ -49,6 +49,7 @@ class Executor:
         path: of the state file; None keeps nothing.
         control, data: its connections.
         on_event: told every event before the session is.
+        rows: of its warm start, where a profile knows them; none to run early exits.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Executor:
         control: Connection,
         data: Connection,
         on_event: OnEvent | None,
+        rows: tuple[ev.ExitRow, ...] = (),
     ) -> None:
         self._settings = settings
         self._session = session
@@ -77,6 +79,7 @@ class Executor:
         self._control = control
         self._data = data
         self._on_event = on_event
+        self._rows = rows
         self._log = _log.bind(device=settings.id)
         self._out = Outbox(control, limit=CONTROL_QUEUED)
         self._sending = False
@@ -118,6 +121,10 @@ class Executor:
     def stop(self) -> None:
         """Ask it to finish the frame in play and hand in what was learnt."""
         self._post(ev.StopRequested("told to stop"))
+
+    def hand_over(self) -> None:
+        """Ask it to play what it has captured, hand in what was learnt, and make room for another session."""
+        self._post(ev.HandoverRequested())
 
     def _post(self, event: ev.Event) -> None:
         if self._on_event is not None:
@@ -197,6 +204,10 @@ class Executor:
 
     async def _warm_start(self, rows: int) -> None:
         loop = asyncio.get_running_loop()
+        if self._rows:
+            self._log.info("warm_start", rows=len(self._rows), source="profile")
+            self._post(ev.WarmStartFinished(self._rows))
+            return
         self._log.info("warm_start", rows=rows, exits=self._compute.exit_count)
         try:
             found = await loop.run_in_executor(
@@ -210,19 +221,21 @@ class Executor:
     async def _capture(self, at: float) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, at - time.monotonic()))
+        began = time.monotonic()
         try:
-            captured = await loop.run_in_executor(self._threads[1], self._next_frame)
+            taken = await loop.run_in_executor(self._threads[1], self._next_frame)
         except ConfigurationError as error:
             self._post(ev.SourceEnded(str(error)))
         else:
-            self._post(captured)
+            captured_ms = (time.monotonic() - began) * 1000.0
+            self._post(ev.SourceEnded() if taken is None else ev.FrameCaptured(*taken, captured_ms))
 
-    def _next_frame(self) -> ev.FrameCaptured | ev.SourceEnded:
-        """Take the next frame; runs in the source's thread."""
+    def _next_frame(self) -> tuple[Frame, bool] | None:
+        """Take the next frame, and whether it is a key frame; runs in the source's thread."""
         frame = self._source.next_frame()
         if frame is None:
-            return ev.SourceEnded()
-        return ev.FrameCaptured(frame, self._is_key_frame is None or self._is_key_frame(frame))
+            return None
+        return frame, self._is_key_frame is None or self._is_key_frame(frame)
 
     async def _run_head(self, command: do.RunHead) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import structlog
 
 from bus.errors import ConfigurationError
-from partition.images import MovingCrops, fit_array, read_image
+from partition.images import IMAGE_SUFFIXES, MovingCrops, fit_array, image_files, read_image
 
 Frame = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -22,7 +22,6 @@ Size = tuple[int, int]
 CROPS = "crops"
 CAMERA = "camera"
 FIRST_CAMERA = "/dev/video0"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 # Of the sentences about a source that is none.
 _CHOICES = "--source crops, camera, a folder of images, an image or a video file"
 
@@ -102,7 +101,7 @@ class FolderFrames:
     def __init__(self, path: Path, size: Size, *, cycle: bool = False) -> None:
         self._size = size
         self._cycle = cycle
-        self._paths = [path] if path.is_file() else _images(path)
+        self._paths = [path] if path.is_file() else image_files(path)
         self._next = 0
         self.skipped: set[Path] = set()
         # Reads ahead to the first good one, so that a hopeless folder is told at the start.
@@ -133,18 +132,6 @@ class FolderFrames:
                 if len(self.skipped) == len(self._paths):
                     raise
                 _log.warning("image_skipped", reason=str(error), skipped=len(self.skipped))
-
-
-def _images(folder: Path) -> list[Path]:
-    """Return the image files of a folder, by name.
-
-    Raises:
-        ConfigurationError: there are none.
-    """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise ConfigurationError(f"{folder} holds no image: put JPEG or PNG files there")
-    return paths
 
 
 class VideoFrames:

@@ -1,13 +1,15 @@
 """What a session knows of the partitioned model: numbers and names, never the network."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bus.errors import LocalProtocolError
+from bus.arms import arms_digest
+from bus.errors import ConfigurationError, LocalProtocolError
 from bus.messages import Columns
 
 
@@ -34,6 +36,8 @@ class Plan:
         columns: what the context columns mean, for people, and for checks of the link; None where nobody
             asks, and then the link is not checked.
         link_measured: whether statistics hold no link, so that every column means the same to all devices.
+        numbers: of the arms as the model counts them; None where the plan holds all of the model's.
+        whole_asks: what `asks` was before arms were taken out; empty where none were.
     """
 
     model: str
@@ -45,6 +49,8 @@ class Plan:
     link: int | None = None
     columns: Columns | None = None
     link_measured: bool = False
+    numbers: tuple[int, ...] | None = None
+    whole_asks: str = ""
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
@@ -56,6 +62,39 @@ class Plan:
         said = hashlib.sha256(f"{self.schema} link measured".encode()).hexdigest()
         columns = None if self.columns is None else msgspec.structs.replace(self.columns, link="measured")
         return replace(self, schema=said[: len(self.schema)], columns=columns, link_measured=True)
+
+    def number(self, arm: int) -> int:
+        """Return how the model, hence feedback, counts an arm of this plan."""
+        return arm if self.numbers is None else self.numbers[arm]
+
+    def without(self, arms: Collection[int]) -> "Plan":
+        """Return this plan with fewer arms; columns, hence schema and all that was learnt, stay as they are.
+
+        Raises:
+            ConfigurationError: the device-only arm is among them.
+        """
+        if self.device_arm in arms:
+            raise ConfigurationError(
+                f"arm {self.device_arm} runs all on the device, which is what is left when there is no edge "
+                "worker: it cannot be banned"
+            )
+        left = [index for index in range(len(self.arms)) if index not in arms]
+        return replace(
+            self,
+            arms=tuple(self.arms[index] for index in left),
+            contexts=self.contexts[left],
+            device_arm=left.index(self.device_arm),
+            numbers=tuple(self.number(index) for index in left),
+            whole_asks=self.asks,
+        )
+
+    @property
+    def asks(self) -> str:
+        """What an edge worker must be ready to be asked, as its state says it; arms taken out are no less."""
+        if self.whole_asks:
+            return self.whole_asks
+        sending = (arm for index, arm in enumerate(self.arms) if index != self.device_arm)
+        return arms_digest((arm.cut, arm.codec) for arm in sending)
 
     @property
     def common(self) -> str:

@@ -21,6 +21,7 @@ from bandits.ans import ANS
 from bandits.fedlinucb import FedLinUCBDW
 from bandits.fixed import FixedArm
 from bandits.linucb import LinUCB
+from bandits.neurosurgeon import Neurosurgeon
 from bandits.policy import Policy
 from bandits.settings import Settings
 from bandits.two_arm import TwoArmSwitch
@@ -41,7 +42,8 @@ class Given:
         plan: the arms it chooses from.
         learner: switches of the learners.
         boot: starts of this install so far.
-        front_s: profiled seconds of head and encode of each arm; for `ans` only.
+        front_s: profiled seconds of head and encode of each arm; for `ans` and `neurosurgeon`.
+        edge_s: profiled seconds of decode and tail of each arm, on the edge worker; for `neurosurgeon`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Given:
     learner: Settings
     boot: int
     front_s: Sequence[float]
+    edge_s: Sequence[float]
 
 
 Builder = Callable[[Given], Policy]
@@ -74,7 +77,13 @@ def require_names(policy: str, compare: Sequence[str]) -> tuple[str, ...]:
 
 
 def build_policy(
-    name: str, plan: Plan, learner: Settings, *, boot: int = 0, front_s: Sequence[float] = ()
+    name: str,
+    plan: Plan,
+    learner: Settings,
+    *,
+    boot: int = 0,
+    front_s: Sequence[float] = (),
+    edge_s: Sequence[float] = (),
 ) -> Policy:
     """Return one policy. The arguments are those of `Given`.
 
@@ -83,7 +92,7 @@ def build_policy(
         KeyError: nothing is called so; `require_names` comes first.
     """
     try:
-        return BUILDERS[name](Given(name, plan, learner, boot, front_s))
+        return BUILDERS[name](Given(name, plan, learner, boot, front_s, edge_s))
     except ValueError as error:
         raise ConfigurationError(f"the policy {name} cannot be set so: {error}") from None
 
@@ -121,6 +130,21 @@ def _ans(given: Given) -> Policy:
     return ANS(given.front_s, edge_columns, regularisation=given.learner.regularisation, name=given.name)
 
 
+def _neurosurgeon(given: Given) -> Policy:
+    if given.plan.link is None:
+        raise ValueError("no context column says what an arm sends")
+    if len(given.front_s) != len(given.edge_s):
+        raise ValueError("it needs the times of both device and edge worker")
+    compute_s = [on_device + on_edge for on_device, on_edge in zip(given.front_s, given.edge_s, strict=True)]
+    return Neurosurgeon(
+        compute_s,
+        given.plan.dimension,
+        given.plan.link,
+        link_checks=given.learner.link_checks,
+        name=given.name,
+    )
+
+
 def _input_arm(given: Given, codecs: Sequence[str]) -> int:
     """Return the arm that sends the input with the first of `codecs` that there is."""
     for codec in codecs:
@@ -139,5 +163,6 @@ BUILDERS: dict[str, Builder] = {
     names.TWO_ARM: _two_arm,
     names.LINUCB: _linucb,
     names.ANS: _ans,
+    names.NEUROSURGEON: _neurosurgeon,
 }
 assert tuple(BUILDERS) == names.NAMES, "policy_names.py and BUILDERS must name the same, in one order"

@@ -11,4 +11,5 @@ EDGE_ONLY = {"edge_only_uint8": "uint8", "edge_only_jpeg": "jpeg", "edge_only_fl
 TWO_ARM = "two_arm"
 LINUCB = "linucb"
 ANS = "ans"
-NAMES = (LEARNER, DEVICE_ONLY, *EDGE_ONLY, TWO_ARM, LINUCB, ANS)
+NEUROSURGEON = "neurosurgeon"
+NAMES = (LEARNER, DEVICE_ONLY, *EDGE_ONLY, TWO_ARM, LINUCB, ANS, NEUROSURGEON)

@@ -3,13 +3,15 @@
 Two connections, because a large activation holds up whatever shares its byte stream: `control` (state,
 feedback, statistics) and `data` (requests, replies). Cancel the task to stop it: the frame in play is
 answered, what was learnt is handed in, it says goodbye, and then raises `CancelledError`; cancelled a
-second time it does not wait.
+second time it does not wait. When the name of its model comes to stand for another one, a session ends
+between two frames and the next one begins, with its own connections and learner and the same frame source.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -25,13 +27,17 @@ from bus.state_folder import open_state_folder
 from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
 from device import events as ev
 from device.compute import Compute, load_compute
+from device.events import ExitRow
 from device.executor import Executor
 from device.frames import FrameSource, open_source
+from device.known import read_known
+from device.model_watch import next_compute
 from device.policies import build_policy, require_names
 from device.preparation import profile_heads
 from device.session import DeviceSession
 from device.settings import DeviceSettings, DeviceSummary
 from device.storage import open_state, state_path
+from device.summaries import joined
 from device.voice import Voice, summarise
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
@@ -63,56 +69,142 @@ async def run_device(
         ConfigurationError: a setting cannot work, the broker cannot be reached or refuses, the source
             cannot be read, or another client came with the same id.
     """
+    own = connect is None
     if connect is None:
         wait = settings.wait_for_broker
         connect = partial(open_connection, settings.broker, first_connect="wait" if wait else "fail")
     async with open_state_folder(settings.state_dir) as folder, _threads() as threads:
+        runs = _Runs(settings, folder.boot, threads, connect, on_event)
+        try:
+            while (compute := await runs.play(compute)) is not None:
+                # The broker was there; that it is away at this very moment is no reason to end.
+                if own:
+                    runs.connect = partial(open_connection, settings.broker, first_connect="wait")
+        except asyncio.CancelledError:
+            if runs.summary is not None and on_end is not None:
+                on_end(runs.summary)
+            raise
+        finally:
+            runs.close()
+        # Not in the `finally`: what goes wrong in a summary would hide why the device failed.
+        assert runs.summary is not None
+        if on_end is not None:
+            on_end(runs.summary)
+        return runs.summary
+
+
+class _Runs:
+    """One session after another, each with a model of its own, over one frame source.
+
+    Attributes:
+        summary: what all of them have come to; None before the first has begun.
+        connect: opens a connection.
+    """
+
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        boot: int,
+        threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
+        connect: Connect,
+        on_event: OnEvent | None,
+    ) -> None:
+        self.summary: DeviceSummary | None = None
+        self.connect = connect
+        self._settings = settings
+        self._boot = boot
+        self._threads = threads
+        self._on_event = on_event
+        self._source: FrameSource | None = None
+        self._next: Compute | None = None
+
+    async def play(self, compute: Compute | None) -> Compute | None:
+        """Run one session to its end; return what the next one is to play, or None if that was the last.
+
+        Args:
+            compute: loaded from the settings when None.
+
+        Raises:
+            ConfigurationError: as `run_device`.
+        """
+        settings, threads = self._settings, self._threads
         topics = Topics(settings.prefix)
         presence = Presence(
-            topics, Role.DEVICE, settings.id, folder.boot, settings.version, type=settings.type
+            topics, Role.DEVICE, settings.id, self._boot, settings.version, type=settings.type
         )
         voice = Voice(presence, settings)
         # The broker's refusals come before the seconds that loading takes.
-        async with connect(_control(settings, topics, voice)) as control:
+        async with self.connect(_control(settings, topics, voice)) as control:
             loop = asyncio.get_running_loop()
             if compute is None:
                 compute = await loop.run_in_executor(threads[0], load_compute, settings)
             groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
-            session, path = await _prepare(settings, compute, threads[0])
+            session, path, rows = await _prepare(settings, compute, threads[0])
             voice.model = compute.plan.model
             labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
             voice.detail = "; ".join(filter(None, labels))
-            # The source is opened last: whatever was wrong with the rest has been said by now.
-            source = await loop.run_in_executor(threads[1], _open, settings, compute)
-            try:
-                async with connect(_data(settings, topics, voice)) as data:
-                    executor = Executor(
-                        settings, session, compute, source, threads, voice, path, control, data, on_event
-                    )
-                    try:
+            if self._source is None:
+                # Opened last: whatever was wrong with the rest has been said by now.
+                self._source = await loop.run_in_executor(threads[1], _open, settings, compute)
+            async with self.connect(_data(settings, topics, voice)) as data:
+                executor = Executor(
+                    settings,
+                    session,
+                    compute,
+                    self._source,
+                    threads,
+                    voice,
+                    path,
+                    control,
+                    data,
+                    self._on_event,
+                    rows,
+                )
+                try:
+                    async with self._watching(executor, compute):
                         await run_until_drained(f"device {settings.id}", executor.serve(), executor.stop)
-                    except asyncio.CancelledError:
-                        _end(session, settings, compute, on_end)
-                        raise
-                    # Not in a `finally`: what goes wrong in a summary would hide why the device failed.
-                    return _end(session, settings, compute, on_end)
-            finally:
-                source.close()
+                except asyncio.CancelledError:
+                    self._end(session, compute)
+                    raise
+                self._end(session, compute)
+        return self._next if session.handed_over else None
 
+    def close(self) -> None:
+        """Close the frame source."""
+        if self._source is not None:
+            self._source.close()
 
-def _end(
-    session: DeviceSession,
-    settings: DeviceSettings,
-    compute: Compute,
-    on_end: Callable[[DeviceSummary], None] | None,
-) -> DeviceSummary:
-    """Say what the run came to."""
-    summary = summarise(session, settings.policy, compute.label)
-    if on_end is not None:
-        on_end(summary)
-    return summary
+    @contextlib.asynccontextmanager
+    async def _watching(self, executor: Executor, compute: Compute) -> AsyncIterator[None]:
+        """Hand over as soon as the model's name stands for another model."""
+        self._next = None
+        if self._settings.models_dir is None or compute.emulated:
+            yield
+            return
+
+        async def watch() -> None:
+            self._next = await next_compute(self._settings, compute)
+            executor.hand_over()
+
+        watching = asyncio.create_task(watch(), name=f"device {self._settings.id} model folder")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+
+    def _end(self, session: DeviceSession, compute: Compute) -> None:
+        """Add what a session came to; the next one may capture what is left of the frames."""
+        summary = summarise(session, self._settings.policy, compute.label)
+        self.summary = summary if self.summary is None else joined(self.summary, summary)
+        if self._settings.frames is not None and session.handed_over:
+            self._settings = replace(self._settings, frames=self._settings.frames - session.turns.captured)
+        if session.handed_over:
+            # A profile is of one model.
+            self._settings = replace(self._settings, profile=None)
 
 
 def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint:
@@ -159,8 +251,8 @@ def _open(settings: DeviceSettings, compute: Compute) -> FrameSource:
 
 async def _prepare(
     settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
-) -> tuple[DeviceSession, Path | None]:
-    """Return the session with whatever it had learnt, and where it keeps it."""
+) -> tuple[DeviceSession, Path | None, tuple[ExitRow, ...]]:
+    """Return the session with whatever it had learnt, where it keeps it, and rows for its warm start."""
     plan = compute.plan
     if settings.learner.link == "measured":
         plan = plan.with_measured_link()
@@ -171,12 +263,14 @@ async def _prepare(
         open_state, path, settings.id, settings.type, emulated=compute.emulated
     )
     names = require_names(settings.policy, settings.compare)
-    front_s: tuple[float, ...] = ()
-    if "ans" in names:
+    known = await asyncio.to_thread(read_known, settings, compute)
+    front_s = known.front_s
+    if "ans" in names and not front_s:
         loop = asyncio.get_running_loop()
         front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
     policies = tuple(
-        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s) for name in names
+        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
+        for name in names
     )
     session = DeviceSession(
         identity,
@@ -189,4 +283,4 @@ async def _prepare(
         restored=restored,
     )
     _log.info("prepared", device=settings.id, network=compute.label, arms=len(plan.arms), boot=identity.boot)
-    return session, path
+    return session, path, known.rows

@@ -11,6 +11,8 @@ snapshots atomically and durably before posting `SnapshotSaved`; wake it with `D
 
     starting -> warming -> waiting -> running -> draining -> flushing -> stopped
        (early exits)  (an edge worker)      (turn in play)  (last upload)
+
+A handover to another session drains later: it captures nothing more, and every frame it has is played.
 """
 
 from collections.abc import Callable
@@ -43,6 +45,7 @@ class DeviceSession:
 
     Attributes:
         phase: see the picture above.
+        handed_over: it ends because another session was to go on, and for no other reason.
         turns, uploads, saver, edges, faults: the parts; read only.
 
     Args:
@@ -79,13 +82,15 @@ class DeviceSession:
         self._others = _restore(policies, restored)
         self._frames = frames
         self._warm_start = warm_start
+        self.handed_over = False
+        self._handing_over = False
         self._capturing = False
         self._captured_at = 0.0
         self._source_ended = False
         self._error = ""
         self._wait_until = 0.0
         self._flush_until = 0.0
-        self.edges = Edges(plan.model, draw)
+        self.edges = Edges(plan.model, plan.asks, draw)
         self.saver = Saver(lambda: encode_state(self.dump()), limits.save_every_s)
         self.turns = Turns(identity, plan, policies, self.edges, limits)
         main = policies[0]
@@ -172,7 +177,7 @@ class DeviceSession:
             case e.RequestSent(turn):
                 return self.turns.sent(turn)
             case e.SendFailed(turn, reason):
-                return self.turns.send_failed(turn, reason)
+                return self.turns.send_failed(turn, reason, now)
             case e.ReplyArrived(reply):
                 return self.turns.replied(reply, now)
             case e.RejectionArrived(rejection):
@@ -180,7 +185,7 @@ class DeviceSession:
             case e.DeadlinePassed():
                 return self.turns.woken(now)
             case e.EdgeAnnounced(state):
-                return self.turns.edge_gone(state.id) if self.edges.announced(state) else []
+                return self.turns.edge_gone(state.id, now) if self.edges.announced(state) else []
             case e.BadMessageArrived(fault, detail):
                 raise RemoteProtocolError(fault, detail)
             case e.SnapshotSaved(number):
@@ -194,9 +199,14 @@ class DeviceSession:
             case e.LinkCameUp(link):
                 return self._link_came_up(link)
             case e.LinkWentDown():
-                return self._link_went_down(event)
+                return self._link_went_down(event, now)
             case (
-                e.Started() | e.WarmStartFinished() | e.FrameCaptured() | e.SourceEnded() | e.StopRequested()
+                e.Started()
+                | e.WarmStartFinished()
+                | e.FrameCaptured()
+                | e.SourceEnded()
+                | e.StopRequested()
+                | e.HandoverRequested()
             ):
                 return self._live(event, now)
             case _:
@@ -204,7 +214,12 @@ class DeviceSession:
 
     def _live(
         self,
-        event: e.Started | e.WarmStartFinished | e.FrameCaptured | e.SourceEnded | e.StopRequested,
+        event: e.Started
+        | e.WarmStartFinished
+        | e.FrameCaptured
+        | e.SourceEnded
+        | e.StopRequested
+        | e.HandoverRequested,
         now: float,
     ) -> list[Command]:
         """Move through the phases."""
@@ -213,15 +228,18 @@ class DeviceSession:
                 return self._start(now)
             case e.WarmStartFinished():
                 return self._warm(event, now)
-            case e.FrameCaptured(frame, key_frame):
+            case e.FrameCaptured(frame, key_frame, capture_ms):
                 self._capturing, self._captured_at = False, now
-                return self.turns.capture(frame, now, key_frame=key_frame)
+                return self.turns.capture(frame, now, key_frame=key_frame, capture_ms=capture_ms)
             case e.SourceEnded(error):
                 # Also when it broke off: what was learnt is handed in first, like at any other end.
                 self._capturing, self._source_ended, self._error = False, True, error
                 return []
             case e.StopRequested(reason):
                 return self._stop_requested(reason)
+            case e.HandoverRequested():
+                self._handing_over = True
+                return []
             case _:
                 assert_never(event)
 
@@ -280,7 +298,7 @@ class DeviceSession:
             self.uploads.link_came_up()
         return []
 
-    def _link_went_down(self, event: e.LinkWentDown) -> list[Command]:
+    def _link_went_down(self, event: e.LinkWentDown, now: float) -> list[Command]:
         self.reconnects += 1
         if event.taken_over:
             return self._stop_now(
@@ -288,7 +306,7 @@ class DeviceSession:
                 "give each device an --id of its own"
             )
         if event.link == "data":
-            return self.turns.link_lost()
+            return self.turns.link_lost(now)
         if self.uploads is not None:
             self.uploads.link_up = False
         return []
@@ -304,12 +322,13 @@ class DeviceSession:
         return [*commands, *self._stop_now(error)]
 
     def _stop_requested(self, reason: str) -> list[Command]:
+        self.handed_over = False
         if self.phase in {"draining", "flushing"}:
             return self._stop_now("")  # asked twice
         return [Note("info", "stopping", (("reason", reason),)), *self._drain()]
 
     def _stop_now(self, error: str) -> list[Command]:
-        self.phase = "stopped"
+        self.phase, self.handed_over = "stopped", False
         return [*self.turns.abort(), Stop(error)]
 
     def _drain(self) -> list[Command]:
@@ -319,15 +338,20 @@ class DeviceSession:
     def _progress(self, now: float) -> list[Command]:
         """Begin to capture, go on capturing, or begin to stop."""
         if self.phase == "waiting" and (
-            now >= self._wait_until or (self.turns.link_up and self.edges.any_ready(now))
+            self._handing_over
+            or now >= self._wait_until
+            or (self.turns.link_up and self.edges.any_ready(now))
         ):
             self.phase = "running"
             self._captured_at = now - self.limits.frame_period_s
         if self.phase != "running" or self._capturing:
             return []
         played = self._frames is not None and self.turns.captured >= self._frames
-        if played or self._source_ended:
-            return self._drain() if self.turns.idle else []
+        if played or self._source_ended or self._handing_over:
+            if not self.turns.idle:
+                return []
+            self.handed_over = not played and not self._source_ended
+            return self._drain()
         period_s = self.limits.frame_period_s
         if period_s == 0.0 and not self.turns.idle:
             return []

@@ -26,12 +26,18 @@ class DeviceSettings:
         broker: where, and how to log in.
         prefix: of all topics.
         model, weights, weights_seed, codecs: the network; all parties must be given the same.
+        models_dir: a model folder; `model` is then a hash or a name in it, and when the name comes to stand
+            for another model, the device goes over to that one.
+        poll_s: time between two looks into that folder.
         threads: of torch.
+        backend: what may run its heads, measured at the start: see `partition.backends`.
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
         patience: it does so sooner, after so many times what that takes.
         warm_start: rows of early-exit experience, taken once in the life of an install; 0 for none.
+        profile: file of `cans profile` made on this machine: times for rivals, rows for the warm start.
+        edge_profile: the same of the edge worker's machine, for `neurosurgeon`.
         state_dir: what was learnt is kept there over restarts; None forgets it at the end.
         source: "crops", "camera[:device]", a folder of images, an image or a video file.
         frames: stop after so many; None for as long as the source lasts.
@@ -56,7 +62,10 @@ class DeviceSettings:
     weights: Path | None = None
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    models_dir: Path | None = None
+    poll_s: float = 2.0
     threads: int = 1
+    backend: str = "eager"
     policy: str = LEARNER
     compare: tuple[str, ...] = ()
     learner: LearnerSettings = PRACTICE
@@ -64,6 +73,8 @@ class DeviceSettings:
     fallback_at: float = 0.7
     patience: float = 0.0
     warm_start: int = 40
+    profile: Path | None = None
+    edge_profile: Path | None = None
     state_dir: Path | None = None
     source: str = "crops"
     frames: int | None = None
@@ -90,8 +101,10 @@ class DeviceSettings:
             raise ConfigurationError(
                 "--source is empty: give crops, camera, a folder of images, an image or a video file"
             )
-        if not self.metrics_s > 0.0:
-            raise ConfigurationError("the time between metrics must be positive")
+        if self.models_dir is not None and self.weights is not None:
+            raise ConfigurationError("a model of --models-dir has its own weights: leave one of the two out")
+        if not self.metrics_s > 0.0 or not self.poll_s > 0.0:
+            raise ConfigurationError("the times between metrics and between looks must be positive")
         _ = self.limits  # it checks its own values
 
     @property

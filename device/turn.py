@@ -30,6 +30,9 @@ class Turn:
     edge: str = ""
     sent_at: float = 0.0
     give_up_at: float = 0.0
+    head_ended_at: float = 0.0
+    fell_back_at: float = 0.0
+    capture_ms: float = 0.0
     sent_bytes: int = 0
     reason: str = ""
     refused: bool = False
@@ -39,14 +42,22 @@ class Turn:
 class RemoteStages:
     """Milliseconds after the device part; zero where a stage was not reached or not measured.
 
-    `queue_ms`, `decode_ms` and `tail_ms` are on the edge worker's clock, the others on the device's.
+    The words and their clocks are those of `bus/stages.py`.
     """
 
     link_ms: float = 0.0
     queue_ms: float = 0.0
     decode_ms: float = 0.0
     tail_ms: float = 0.0
+    reply_ms: float = 0.0
+    vain_ms: float = 0.0
     fallback_ms: float = 0.0
+
+    @property
+    def all_ms(self) -> float:
+        """Their sum."""
+        on_edge_ms = self.queue_ms + self.decode_ms + self.tail_ms + self.reply_ms
+        return self.link_ms + on_edge_ms + self.vain_ms + self.fallback_ms
 
 
 NO_STAGES = RemoteStages()
@@ -81,13 +92,15 @@ def feedback_of(
     """Return what a turn that was answered has cost, stage by stage."""
     assert turn.head is not None
     arm = plan.arms[turn.arm]
+    # All that is not another stage, wherever it was spent: so the stages add up to the total.
+    wait_ms = max(0.0, answer.total_ms - turn.head.head_ms - turn.head.encode_ms - stages.all_ms)
     return Feedback(
         device=identity.device,
         type=identity.type,
         model=plan.model,
         policy=turn.policy,
         seq=turn.seq,
-        arm=turn.arm,
+        arm=plan.number(turn.arm),
         cut=arm.cut,
         codec=arm.codec,
         answered_by=answer.answered_by,
@@ -106,4 +119,8 @@ def feedback_of(
         top=answer.top,
         confidence=answer.confidence,
         emulated=identity.emulated,
+        capture_ms=turn.capture_ms,
+        wait_ms=wait_ms,
+        reply_ms=stages.reply_ms,
+        vain_ms=stages.vain_ms,
     )

@@ -37,6 +37,7 @@ class _Frame:
     key_frame: bool
     captured_at: float
     to_play: list[str]
+    capture_ms: float = 0.0
 
 
 class Turns:
@@ -99,9 +100,11 @@ class Turns:
         """Return how long an answer would be waited for after a head that took `head_s`."""
         return self._patience.wait_s(head_s)
 
-    def capture(self, frame: object, now: float, *, key_frame: bool = True) -> list[Command]:
+    def capture(
+        self, frame: object, now: float, *, key_frame: bool = True, capture_ms: float = 0.0
+    ) -> list[Command]:
         """Take a frame in: play it, let it wait, or let it replace the one that waits."""
-        new = _Frame(self._captured, frame, key_frame, now, self._order(self._captured))
+        new = _Frame(self._captured, frame, key_frame, now, self._order(self._captured), capture_ms)
         self._captured += 1
         for tally in self.tallies.values():
             tally.sent += 1
@@ -122,7 +125,7 @@ class Turns:
         turn = self._expect(turn_id, "head")
         if turn is None:
             return []
-        turn.head = head
+        turn.head, turn.head_ended_at = head, now
         if head.top is not None:
             self._patience.played(head.head_ms / 1000.0)
             return self._answer(turn, "device", *head.top, now=now)
@@ -132,9 +135,9 @@ class Turns:
         )
         budget_s = turn.give_up_at - now
         if edge is None:
-            return self._fall_back(turn, "no_edge" if self.link_up else "link_lost")
+            return self._fall_back(turn, "no_edge" if self.link_up else "link_lost", now)
         if budget_s <= 0.0:
-            return self._fall_back(turn, "no_time")
+            return self._fall_back(turn, "no_time", now)
         turn.stage, turn.edge, turn.sent_at = "waiting", edge, now
         turn.sent_bytes = memoryview(head.payload).nbytes
         request = request_of(turn, self._identity, self._plan, head, budget_s * 1000.0)
@@ -146,10 +149,10 @@ class Turns:
             self.tallies[self._turn.policy].payload_bytes += self._turn.sent_bytes
         return []
 
-    def send_failed(self, turn_id: int, reason: str) -> list[Command]:
+    def send_failed(self, turn_id: int, reason: str, now: float) -> list[Command]:
         """Fall back: the request never left."""
         turn = self._expect(turn_id, "waiting")
-        return [] if turn is None else self._fall_back(turn, reason)
+        return [] if turn is None else self._fall_back(turn, reason, now)
 
     def replied(self, reply: InferenceReply, now: float) -> list[Command]:
         """Answer with the reply that is waited for; count any other."""
@@ -157,9 +160,9 @@ class Turns:
         turn = self._asked(reply.id, reply.edge)
         if turn is None:
             return []
-        edge_ms = reply.queue_ms + reply.decode_ms + reply.tail_ms
+        edge_ms = reply.queue_ms + reply.decode_ms + reply.tail_ms + reply.reply_ms
         link_ms = max(0.0, (now - turn.sent_at) * 1000.0 - edge_ms)
-        stages = RemoteStages(link_ms, reply.queue_ms, reply.decode_ms, reply.tail_ms)
+        stages = RemoteStages(link_ms, reply.queue_ms, reply.decode_ms, reply.tail_ms, reply.reply_ms)
         return self._answer(turn, "edge", reply.top, reply.confidence, now=now, stages=stages)
 
     def rejected(self, rejection: Rejection, now: float) -> list[Command]:
@@ -171,29 +174,29 @@ class Turns:
         if rejection.reason in {"unknown_model", "shutting_down"}:
             self._edges.rest(rejection.edge, now)
         turn.refused = True
-        return self._fall_back(turn, rejection.reason)
+        return self._fall_back(turn, rejection.reason, now)
 
-    def edge_gone(self, edge: str) -> list[Command]:
+    def edge_gone(self, edge: str, now: float) -> list[Command]:
         """Stop waiting for an edge worker that died or shut down."""
         turn = self._turn
         if turn is None or turn.stage != "waiting" or turn.edge != edge:
             return []
-        return self._fall_back(turn, "edge_lost")
+        return self._fall_back(turn, "edge_lost", now)
 
-    def link_lost(self) -> list[Command]:
+    def link_lost(self, now: float) -> list[Command]:
         """Stop waiting: at QoS 0 neither request nor reply survives the connection."""
         self.link_up = False
         turn = self._turn
         if turn is None or turn.stage != "waiting":
             return []
-        return self._fall_back(turn, "link_lost")
+        return self._fall_back(turn, "link_lost", now)
 
     def woken(self, now: float) -> list[Command]:
         """Give up waiting if it is time."""
         turn, give_up_at = self._turn, self.give_up_at
         if turn is None or give_up_at is None or now < give_up_at:
             return []
-        return self._fall_back(turn, "deadline")
+        return self._fall_back(turn, "deadline", now)
 
     def link_checked(self, number: int, seconds: float) -> list[Command]:
         """Tell the policies how the link does."""
@@ -212,7 +215,8 @@ class Turns:
             return []
         assert turn.head is not None
         self._patience.played((turn.head.head_ms + event.fallback_ms) / 1000.0)
-        stages = RemoteStages(fallback_ms=event.fallback_ms)
+        vain_ms = (turn.fell_back_at - turn.head_ended_at) * 1000.0
+        stages = RemoteStages(vain_ms=vain_ms, fallback_ms=event.fallback_ms)
         return self._answer(turn, "fallback", event.top, event.confidence, now=now, stages=stages)
 
     def compute_failed(self, turn_id: int, reason: str, now: float) -> list[Command]:
@@ -271,11 +275,12 @@ class Turns:
             self.tallies[name].masked += 1
         self._last_turn += 1
         self._turn = Turn(self._last_turn, frame.seq, name, arm, frame.captured_at, now)
+        self._turn.capture_ms = frame.capture_ms
         return [RunHead(self._turn.id, frame.frame, arm)]
 
-    def _fall_back(self, turn: Turn, reason: str) -> list[Command]:
+    def _fall_back(self, turn: Turn, reason: str, now: float) -> list[Command]:
         assert turn.head is not None
-        turn.stage, turn.reason = "fallback", reason[:64]
+        turn.stage, turn.reason, turn.fell_back_at = "fallback", reason[:64], now
         return [RunFallback(turn.id, turn.head.kept)]
 
     def _answer(
@@ -310,7 +315,7 @@ class Turns:
         assert self._frame is not None
         self._turn = None
         if self._frame.to_play:
-            self._frame.captured_at = now
+            self._frame.captured_at, self._frame.capture_ms = now, 0.0
             return self._begin(now)
         self._frame, self._waiting = self._waiting, None
         return [] if self._frame is None else self._begin(now)
@@ -346,7 +351,9 @@ def _cost_of(turn: Turn, by: AnsweredBy, spent_s: float, device_s: float, stages
         return Cost(spent_s, device_s)
     if by == "edge":
         waited_s = stages.queue_ms / 1000.0
-        return Cost(spent_s, device_s, stages.link_ms / 1000.0 + waited_s, waited_s)
+        # What is lost between the edge worker's threads is no work of its network either.
+        between_s = (stages.link_ms + stages.reply_ms) / 1000.0
+        return Cost(spent_s, device_s, between_s + waited_s, waited_s)
     # Not a missing row: the frame has cost that much at least. Finishing here was no waiting.
     waited_s = max(0.0, spent_s - device_s - stages.fallback_ms / 1000.0)
     return Cost(spent_s, device_s, waited_s, censored=True, refused=turn.refused)

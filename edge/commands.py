@@ -45,11 +45,21 @@ class AnnounceState:
     Attributes:
         load: jobs waiting or running, mean over the last announcement period.
         speed: tails a second that this worker can run.
+        models: hashes served, sorted, comma separated. arms: digests of what each can be asked for.
     """
 
     state: NodeState
     load: float
     speed: float
+    models: str = ""
+    arms: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DropModel:
+    """Forget this model: nothing is waiting or running for it, and nobody will be let in for it."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +74,4 @@ class Stop:
     """Everything is answered or rejected: close the connections and end."""
 
 
-Command = RunTail | PublishReply | PublishRejection | AnnounceState | PublishMetrics | Stop
+Command = RunTail | PublishReply | PublishRejection | AnnounceState | DropModel | PublishMetrics | Stop

@@ -83,6 +83,25 @@ class TailFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """A model can be asked for from now on: it is loaded, and its tails are warm.
+
+    Attributes:
+        arms: the (cut, codec) that it can be asked for.
+    """
+
+    model: str
+    arms: frozenset[tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRemoved:
+    """Somebody took a model out of the folder: no new device shall come for it."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The time that `next_deadline()` named has come."""
 
@@ -108,6 +127,8 @@ Event = (
     | WorkerIdle
     | TailFinished
     | TailFailed
+    | ModelLoaded
+    | ModelRemoved
     | DeadlinePassed
     | LinkUp
     | LinkDown

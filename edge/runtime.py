@@ -27,10 +27,12 @@ from bus.topics import INFER, METRICS, REPLY, STATE, Role, Topics
 from bus.wire import encode
 from edge import commands as do
 from edge import events as ev
+from edge.library import Library
 from edge.receiving import receive
 from edge.session import EdgeSession
 from edge.settings import EdgeSettings
 from edge.tails import Tails, load_tails
+from partition.model_entries import load as load_entry
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
 OnEvent = Callable[[ev.Event], None]
@@ -83,12 +85,31 @@ async def run_edge(
         )
         async with connect(control) as control_link:
             # The broker's refusals come before the seconds that loading takes; requests only after them.
-            tails: Tails = compute if compute is not None else await asyncio.to_thread(load_tails, settings)
+            tails, library = (compute, None) if compute is not None else await _load(settings)
             async with _worker_threads(settings.workers) as threads:
                 await asyncio.get_running_loop().run_in_executor(threads, tails.warm_up)
                 async with connect(data) as data_link:
-                    edge = _Edge(settings, tails, threads, voice, control_link, data_link, on_event)
+                    edge = _Edge(settings, tails, library, threads, voice, control_link, data_link, on_event)
                     await run_until_drained(f"edge {settings.id}", edge.serve(), edge.stop)
+
+
+async def _load(settings: EdgeSettings) -> tuple[Tails, Library | None]:
+    """Return the tails, those of the folder among them, and who keeps the two in step."""
+    tails = await asyncio.to_thread(load_tails, settings)
+    if settings.models_dir is None:
+        return tails, None
+    load = partial(
+        load_entry,
+        settings.models_dir,
+        codecs=settings.codecs,
+        threads=settings.threads,
+        device=settings.device,
+        backend=settings.backend,
+    )
+    library = Library(settings.models_dir, tails, load)
+    while await asyncio.to_thread(library.look):
+        pass  # one model a look
+    return tails, library
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +128,6 @@ class _Voice:
     def __init__(self, presence: Presence, detail: str) -> None:
         self.presence = presence
         self.latest = do.AnnounceState("init", 0.0, 0.0)
-        self.models = ""
         self.detail = detail
 
     def announce(self) -> list[tuple[str, bytes]]:
@@ -115,7 +135,8 @@ class _Voice:
         return [
             self.presence.announce(
                 self.latest.state,
-                models=self.models,
+                models=self.latest.models,
+                arms=self.latest.arms,
                 load=self.latest.load,
                 speed=self.latest.speed,
                 detail=self.detail,
@@ -134,6 +155,7 @@ class _Edge:
         self,
         settings: EdgeSettings,
         tails: Tails,
+        library: Library | None,
         threads: ThreadPoolExecutor,
         voice: _Voice,
         control: Connection,
@@ -142,6 +164,7 @@ class _Edge:
     ) -> None:
         self._settings = settings
         self._tails = tails
+        self._library = library
         self._threads = threads
         self._voice = voice
         self._control = control
@@ -153,11 +176,11 @@ class _Edge:
         self._stopped = asyncio.Event()
         self._logged = Faults()
         self._tasks: asyncio.TaskGroup
-        voice.models = ",".join(tails.models)
-        voice.detail = "; ".join(filter(None, (tails.names, settings.detail)))
+        self._say_names()
         self._control_out = Outbox(control, limit=8)
         self._data_out = Outbox(data, limit=REPLIES_QUEUED)
         session = EdgeSession(settings.id, tails.models, workers=settings.workers, limits=settings.limits)
+        voice.latest = session.announced
         self._shell: Shell[ev.Event, do.Command] = Shell(session, self._execute, ev.DeadlinePassed())
 
     async def serve(self) -> None:
@@ -171,6 +194,9 @@ class _Edge:
                 tasks.create_task(self._read_control(), name="edge control in"),
                 tasks.create_task(self._read_data(), name="edge data in"),
             ]
+            if self._library is not None:
+                watch = self._watch(self._library)
+                background.append(tasks.create_task(watch, name="edge model folder"))
             for worker in range(self._settings.workers):
                 self._post(ev.WorkerIdle(worker))
             self._log.info("ready", models=self._tails.names, workers=self._settings.workers)
@@ -208,6 +234,26 @@ class _Edge:
                         self._end_taken_over()
                 case Delivery():
                     event.ack()  # nothing is subscribed here; a broker that sends is not our trouble
+
+    async def _watch(self, library: Library) -> None:
+        """Tell the session what comes and goes in the model folder; loading never blocks the loop."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._settings.poll_s)
+            try:
+                while changes := await asyncio.to_thread(library.look):
+                    self._say_names()
+                    for change in changes:
+                        self._log.info("models changed", change=type(change).__name__, model=change.model)
+                        self._post(change)
+            except ConfigurationError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._log.warning("model folder", reason=told)
+
+    def _say_names(self) -> None:
+        """Name the models to people in the next announcement."""
+        self._voice.detail = "; ".join(filter(None, (self._tails.names, self._settings.detail)))
 
     def _end_taken_over(self) -> None:
         """Two clients with one id would throw each other out for ever."""
@@ -254,6 +300,9 @@ class _Edge:
                 self._voice.latest = command
                 for topic, payload in self._voice.announce():
                     self._control_out.put(Outgoing(topic, payload, qos=STATE.qos, retain=STATE.retained))
+            case do.DropModel(model):
+                assert self._library is not None  # only it removes models
+                self._library.drop(model)
             case do.PublishMetrics(values):
                 topic, payload = self._voice.presence.metrics({**values, **self._own_metrics()})
                 self._control_out.put(Outgoing(topic, payload, qos=METRICS.qos))

@@ -1,8 +1,9 @@
 """The edge worker's decisions: which tail runs next, which request is rejected and why.
 
-It does for you: keep a bounded line of jobs (policy in `edge.waiting`), hand a job to a worker only when
-one is idle, drop jobs whose budget is spent, answer or reject every request exactly once, ignore doubles,
-say how loaded it is, count everything, drain when told to stop.
+It does for you: serve models that come and go (`edge.served`), keep a bounded line of jobs (policy in
+`edge.waiting`), hand a job to a worker only when one is idle, drop jobs whose budget is spent, answer or
+reject every request exactly once, ignore doubles, say how loaded it is, count everything, drain when told
+to stop.
 It will not: decode bytes, run a tail, publish, read a clock, or interrupt a tail that runs. A tail that
 ends after its deadline is answered all the same: the work is done, and a late answer teaches the device
 what this arm costs.
@@ -26,12 +27,10 @@ from edge import commands as do
 from edge import events as ev
 from edge.load import LoadMeter
 from edge.recent import Recent
+from edge.served import Arms, Served
 from edge.tally import Tally
 from edge.throttle import Throttle
 from edge.waiting import Job, Waiting
-
-Arms = frozenset[tuple[int, str]]
-"""The (cut, codec) that a model can be asked for."""
 
 SHORTEST_EXPIRY_S = 1.0  # MQTT counts message expiry in whole seconds
 
@@ -47,6 +46,7 @@ class Limits:
         metrics_s: time between two metrics messages.
         load_period_s, load_hysteresis: see `edge.load`.
         strange_per_s: rejections a second of messages whose id cannot be read.
+        grace_s: how long a model that was removed is still answered.
     """
 
     waiting: int = 16
@@ -56,6 +56,7 @@ class Limits:
     load_period_s: float = 1.0
     load_hysteresis: float = 0.5
     strange_per_s: float = 10.0
+    grace_s: float = 60.0
 
 
 DEFAULT_LIMITS = Limits()
@@ -66,7 +67,7 @@ class EdgeSession:
 
     Args:
         edge: its id.
-        models: what each model hash can be asked for.
+        models: what each model hash can be asked for at first.
         workers: worker threads.
         limits: its bounds.
     """
@@ -75,7 +76,7 @@ class EdgeSession:
         self, edge: str, models: Mapping[str, Arms], *, workers: int = 1, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         self._edge = edge
-        self._models = dict(models)
+        self._served = Served(models, limits.grace_s)
         self._workers = workers
         self._limits = limits
         self._waiting = Waiting(limits.waiting)
@@ -85,10 +86,11 @@ class EdgeSession:
         self._strange = Throttle(limits.strange_per_s)
         self._meter = LoadMeter(limits.load_period_s, limits.load_hysteresis)
         self._state: NodeState = "init"
-        self._announced = do.AnnounceState("init", 0.0, 0.0)
+        self._announced = do.AnnounceState("init", 0.0, 0.0, *self._served.words)
         self._link_up = False
         self._metrics_s = 0.0
         self._drained_s: float | None = None
+        self._grace_over_s: float | None = None
         self._stopped = False
         self._out: list[do.Command] = []
         self.tally = Tally()
@@ -105,12 +107,16 @@ class EdgeSession:
 
     def next_deadline(self) -> float | None:
         """When to be woken: a budget, an announcement, metrics, or the end of the drain."""
-        times = [self._waiting.next_deadline(), self._drained_s if not self._stopped else None]
+        times = [
+            self._waiting.next_deadline(),
+            self._drained_s if not self._stopped else None,
+            self._grace_over_s,
+        ]
         if self._link_up:
             times += [self._meter.due_s(), self._metrics_s]
         return min((time for time in times if time is not None), default=None)
 
-    def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: C901 - one case an event
+    def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: C901, PLR0912 - one case an event
         """Change by one event; `now` is in seconds, monotonic."""
         self._out = []
         for job in self._waiting.take_expired(now):
@@ -128,6 +134,8 @@ class EdgeSession:
                 self._on_finished(worker, output, now)
             case ev.TailFailed():
                 self._on_failed(event, now)
+            case ev.ModelLoaded() | ev.ModelRemoved():
+                self._on_model(event, now)
             case ev.DeadlinePassed():
                 pass  # what is due is done below, whichever event comes
             case ev.LinkUp():
@@ -139,6 +147,7 @@ class EdgeSession:
             case _:
                 assert_never(event)
         self._hand_over(now)
+        self._let_models_go(now)
         self._say(now)
         self._end_drain(now)
         return self._out
@@ -152,7 +161,7 @@ class EdgeSession:
             return
         budget_s = min(request.budget_ms / 1000.0, self._limits.budget_s)
         job = Job(event.device, request, now, now + budget_s, event.correlation)
-        arms = self._models.get(request.model)
+        arms = self._served.arms(request.model, now)
         if not request.id:
             self.tally.faults.count("malformed")
             self._reject(job, "malformed", "a request needs an id", now)
@@ -193,6 +202,8 @@ class EdgeSession:
         job, started_s = self._running.pop(worker)
         self._idle.append(worker)
         queue_ms = (started_s - job.arrived_s) * 1000.0
+        ran_ms = output.decode_ms + output.tail_ms
+        reply_ms = max(0.0, (now - started_s) * 1000.0 - ran_ms)
         self.tally.tail(queue_ms=queue_ms, decode_ms=output.decode_ms, tail_ms=output.tail_ms)
         if self._stopped:
             return  # it was rejected when the drain time ended
@@ -210,6 +221,7 @@ class EdgeSession:
             decode_ms=output.decode_ms,
             tail_ms=output.tail_ms,
             load=self.load,
+            reply_ms=reply_ms,
         )
         expires_s = max(SHORTEST_EXPIRY_S, job.deadline_s - now)
         self._out.append(do.PublishReply(job.device, reply, expires_s, job.correlation))
@@ -242,10 +254,26 @@ class EdgeSession:
             self._running[worker] = (job, now)
             self._out.append(do.RunTail(worker, job.request))
 
+    def _on_model(self, event: ev.ModelLoaded | ev.ModelRemoved, now: float) -> None:
+        """Take a model up or let it go; one that stops does neither, it has said goodbye for all."""
+        if self._state == "disconnected":
+            return
+        if isinstance(event, ev.ModelLoaded):
+            self._served.loaded(event.model, event.arms)
+        else:
+            self._served.removed(event.model, now)
+
+    def _let_models_go(self, now: float) -> None:
+        """Drop the models whose grace is over, once their last job has ended."""
+        busy = self._waiting.models() | {job.request.model for job, _ in self._running.values()}
+        self._out += [do.DropModel(model) for model in self._served.take_gone(now, busy)]
+        self._grace_over_s = None if self._stopped else self._served.due_s(now)
+
     def _say(self, now: float) -> None:
         """Announce a state that changed at once, a load when it is due; metrics in their turn."""
         self._meter.set(self.load, now)
-        if self._state != self._announced.state:
+        said = self._announced
+        if (self._state, *self._served.words) != (said.state, said.models, said.arms):
             self._announce(float(self.load))
         if not self._link_up:
             return
@@ -258,14 +286,15 @@ class EdgeSession:
 
     def _announce(self, load: float) -> None:
         """Announce the present state with this load."""
-        self._announced = do.AnnounceState(self._state, load, self.tally.speed(self._workers))
+        speed = self.tally.speed(self._workers)
+        self._announced = do.AnnounceState(self._state, load, speed, *self._served.words)
         self._out.append(self._announced)
 
     def _end_drain(self, now: float) -> None:
         """Stop once nothing runs, or when the drain time is over: then what still runs is rejected."""
         if self._drained_s is None or self._stopped or (self._running and now < self._drained_s):
             return
-        self._stopped = True
+        self._stopped, self._grace_over_s = True, None
         for job, _ in self._running.values():
             self._reject(job, "shutting_down", "", now)
         self._out.append(do.Stop())
@@ -302,3 +331,5 @@ class EdgeSession:
         assert self.tally.requests == self.tally.ended() + held, "a request was lost or ended twice"
         assert not (self._state == "disconnected" and len(self._waiting))
         assert self._announced.state == self._state
+        assert (self._announced.models, self._announced.arms) == self._served.words
+        self._served.check()

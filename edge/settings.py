@@ -34,10 +34,14 @@ class EdgeSettings:
         broker: where, and how to log in.
         prefix: of all topics.
         models: the networks it serves; all parties must be given the same weights and codecs.
+        models_dir: a folder of models to serve besides, as it changes; None for none.
+        poll_s: time between two looks into that folder.
+        grace_s: how long a model that was removed from it is still answered.
         weights_seed: of weights without a file.
         codecs: names; None is all.
         workers: tails at once, each in a thread of its own.
         threads: of torch, for each worker.
+        backend: what may run its tails, measured at the start: see `partition.backends`.
         device: "cpu", "cuda" or "auto".
         waiting: jobs that may wait for a worker.
         drain_s: how long running tails may still take when told to stop.
@@ -55,10 +59,14 @@ class EdgeSettings:
     broker: BrokerAddress
     prefix: str = DEFAULT_PREFIX
     models: tuple[ModelChoice, ...] = (ModelChoice("mobilenet_v2"),)
+    models_dir: Path | None = None
+    poll_s: float = 2.0
+    grace_s: float = 60.0
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
     workers: int = 1
     threads: int = 1
+    backend: str = "eager"
     device: str = "cpu"
     waiting: int = 16
     drain_s: float = 5.0
@@ -71,9 +79,11 @@ class EdgeSettings:
     def __post_init__(self) -> None:
         """Refuse what would surface only later."""
         require_name(self.id, "edge worker id")
-        if not 1 <= len(self.models) <= MOST_MODELS:
+        least_models = 1 if self.models_dir is None else 0
+        if not least_models <= len(self.models) <= MOST_MODELS:
             raise ConfigurationError(
-                f"an edge worker serves 1 to {MOST_MODELS} models, not {len(self.models)}: start another one"
+                f"an edge worker serves {least_models} to {MOST_MODELS} models, not {len(self.models)}: "
+                "start another one"
             )
         for name, value, least in (
             ("workers", self.workers, 1),
@@ -84,8 +94,12 @@ class EdgeSettings:
                 raise ConfigurationError(f"{name} is {value}: give {least} or more")
         if not self.metrics_s > 0.0 or not self.drain_s >= 0.0:
             raise ConfigurationError("the times for metrics and drain must be positive")
+        if not self.poll_s > 0.0 or not self.grace_s >= 0.0:
+            raise ConfigurationError("the times between looks and of grace must be positive")
 
     @property
     def limits(self) -> Limits:
         """The session's bounds."""
-        return Limits(waiting=self.waiting, drain_s=self.drain_s, metrics_s=self.metrics_s)
+        return Limits(
+            waiting=self.waiting, drain_s=self.drain_s, metrics_s=self.metrics_s, grace_s=self.grace_s
+        )

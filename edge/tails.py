@@ -12,7 +12,7 @@ from bus.messages import ActivationRequest
 from bus.tensors import buffer_of
 from bus.topics import KIB, REPLY
 from edge.events import Output
-from edge.session import Arms
+from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.partitioned import PartitionedModel, build
@@ -57,16 +57,30 @@ class PartitionedTails:
     """
 
     def __init__(self, models: tuple[PartitionedModel, ...]) -> None:
-        self._models = {model.hash: model for model in models}
-        if len(self._models) < len(models):
-            raise ConfigurationError("a model is named twice with the same weights: name it once")
+        self._models: dict[str, PartitionedModel] = {}
         for model in models:
-            output_bytes = model.cuts[-1].elements * 4
-            if output_bytes > REPLY.limit_bytes - KIB:
-                raise ConfigurationError(
-                    f"{model.name} gives {output_bytes} bytes, a reply carries {REPLY.limit_bytes - KIB}: "
-                    "serve a network with a smaller output"
-                )
+            if model.hash in self._models:
+                raise ConfigurationError("a model is named twice with the same weights: name it once")
+            self.add(model)
+
+    def add(self, model: PartitionedModel) -> None:
+        """Run the tails of this model too; in any thread.
+
+        Raises:
+            ConfigurationError: no reply can carry its output.
+        """
+        output_bytes = model.answer_elements * 4
+        if output_bytes > REPLY.limit_bytes - KIB:
+            raise ConfigurationError(
+                f"{model.name} gives {output_bytes} bytes, a reply carries {REPLY.limit_bytes - KIB}: "
+                "serve a network with a smaller output"
+            )
+        # A new dictionary each time: other threads read the old one at this moment.
+        self._models = {**self._models, model.hash: model}
+
+    def drop(self, hash_: str) -> None:
+        """Forget a model; a tail of it that runs goes on. In any thread."""
+        self._models = {known: model for known, model in self._models.items() if known != hash_}
 
     @property
     def models(self) -> Mapping[str, Arms]:
@@ -78,12 +92,16 @@ class PartitionedTails:
 
     @property
     def names(self) -> str:
-        """The models' names with their weights, for people."""
-        return ", ".join(f"{model.name} ({model.weights_label})" for model in self._models.values())
+        """The models' names with their weights, and what runs their tails, for people."""
+        return ", ".join(
+            f"{model.name} ({', '.join(filter(None, (model.weights_label, model.backend_words)))})"
+            for model in self._models.values()
+        )
 
     def warm_up(self) -> None:
-        """Compile and run every tail once."""
+        """Choose what runs the tails, and run every one once."""
         for model in self._models.values():
+            model.choose_backends(heads=False)
             model.warm_up()
 
     def run(self, request: ActivationRequest) -> Output:
@@ -108,7 +126,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
     """Load the networks; takes seconds, so call it in a thread.
 
     Raises:
-        ConfigurationError: no such model, file, codec or device.
+        ConfigurationError: no such model, file, codec, device or backend.
     """
     return PartitionedTails(
         tuple(
@@ -117,6 +135,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
                 codecs=settings.codecs,
                 threads=settings.threads,
                 device=settings.device,
+                backend=settings.backend,
             )
             for choice in settings.models
         )

@@ -78,6 +78,10 @@ class Waiting:
         self._jobs.clear()
         return jobs
 
+    def models(self) -> frozenset[str]:
+        """Which models are waited for."""
+        return frozenset(job.request.model for job in self._jobs.values())
+
     def next_deadline(self) -> float | None:
         """When the first budget is spent."""
         return min((job.deadline_s for job in self._jobs.values()), default=None)

@@ -69,7 +69,7 @@ def table(profile: MachineProfile, places: Sequence[Place]) -> Table:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m lab.choose_types", description=__doc__)
-    parser.add_argument("--profile", type=Path, help="a profile of lab.emulation instead of measuring now")
+    parser.add_argument("--profile", type=Path, help="a file of cans profile instead of measuring now")
     parser.add_argument("--model", default="mobilenet_v2")
     arguments = parser.parse_args()
     profile = load_profile(arguments.profile) if arguments.profile else measure(arguments.model)

@@ -4,26 +4,21 @@ Target times are this machine's own, measured once while nothing else ran, times
 the machine does meanwhile disappears, as long as the real computing ends before its target. Every figure
 made this way is emulated and says so. This file must never make anything faster than it is.
 
-`python -m lab.emulation --out profile.json` measures, `cans device --emulate profile.json --slowness 8`
-uses it.
+`cans profile --out profile.json` measures, `cans device --emulate profile.json --slowness 8` uses it.
 """
 
-import argparse
-import json
-import statistics
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bus.errors import ConfigurationError
 from device.compute import Compute, Frame, LocalAnswer
 from device.events import ExitRow, Head
 from device.plan import Plan
+from partition.profile_file import Profile, read_profile
 
-_MAKE_IT = "make it with python -m lab.emulation --out FILE"
+_MAKE_IT = "make it with cans profile --out FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,54 +45,35 @@ class MachineProfile:
     edge_ms: tuple[float, ...]
     exit_ms: tuple[float, ...]
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-
 
 def load_profile(path: Path) -> MachineProfile:
-    """Read what `save` wrote.
+    """Read a file of `cans profile`.
 
     Raises:
         ConfigurationError: no such file, or not a profile.
     """
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        lists = {key: tuple(value) for key, value in fields.items() if key != "model"}
-        return MachineProfile(model=str(fields["model"]), **lists)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the profile {path} ({error.strerror}): {_MAKE_IT}") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ConfigurationError(f"{path} is no profile: {_MAKE_IT}") from None
+    return _targets_of(read_profile(path))
 
 
 def measure(model_name: str = "mobilenet_v2", *, seed: int = 0, repeats: int = 20) -> MachineProfile:
     """Measure this machine; takes a few seconds and wants them undisturbed."""
-    from partition.images import MovingCrops  # noqa: PLC0415 - torch, only where something is measured
+    from partition.calibration import calibrate  # noqa: PLC0415 - torch, only where something is measured
     from partition.partitioned import build  # noqa: PLC0415
-    from partition.profiles import profile  # noqa: PLC0415
     from partition.zoo import load_model  # noqa: PLC0415
 
-    model = build(load_model(model_name, seed=seed))
-    times = profile(model, repeats=repeats)
-    film = MovingCrops(seed, model.input_size)
-    exits = [
-        [model.run_exits(film.frame(turn), index).latency_ms for turn in range(repeats // 2 + 1)]
-        for index in range(model.exit_count)
-    ]
-    sizes = [
-        statistics.fmean(model.run_head(film.frame(turn * 48), arm).payload_bytes for turn in range(4))
-        for arm in model.arms
-    ]
+    return _targets_of(calibrate(build(load_model(model_name, seed=seed)), repeats=repeats))
+
+
+def _targets_of(profile: Profile) -> MachineProfile:
     return MachineProfile(
-        model=model.hash,
-        labels=tuple(arm.label for arm in model.arms),
-        head_ms=tuple(times.device_ms(arm) - times.encode_ms[arm.index] for arm in model.arms),
-        encode_ms=times.encode_ms,
-        payload_bytes=tuple(sizes),
-        finish_ms=tuple(times.tail_ms[arm.cut] for arm in model.arms),
-        edge_ms=tuple(times.edge_ms(arm) for arm in model.arms),
-        exit_ms=tuple(statistics.median(row[1:]) for row in exits),
+        model=profile.model,
+        labels=tuple(arm.label for arm in profile.arms),
+        head_ms=tuple(arm.head.median_ms for arm in profile.arms),
+        encode_ms=tuple(arm.encode.median_ms for arm in profile.arms),
+        payload_bytes=tuple(arm.payload_bytes for arm in profile.arms),
+        finish_ms=tuple(arm.tail.median_ms for arm in profile.arms),
+        edge_ms=tuple(arm.decode.median_ms + arm.tail.median_ms for arm in profile.arms),
+        exit_ms=tuple(each.time.median_ms for each in profile.exits),
     )
 
 
@@ -183,21 +159,3 @@ class StretchedCompute:
         rest = when - time.monotonic()
         if rest > 0.0:
             self._sleep(rest)
-
-
-def main() -> int:
-    """Measure this machine and write the profile."""
-    parser = argparse.ArgumentParser(prog="python -m lab.emulation", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--model", default="mobilenet_v2")
-    arguments = parser.parse_args()
-    try:
-        measure(arguments.model).save(arguments.out)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
 """A network as numbers: arms, contexts, and what each part took one machine. The simulator needs no more.
 
-`cans profile --out table.json` writes one; `lab/tables/` holds those that experiments name. Times are
-medians of one machine at rest; an experiment scales them.
+A file of `cans profile` is read as one; `lab/tables/` holds those that experiments name, the bare tables of
+before profiles said how they were made. Times are medians of one machine at rest; an experiment scales them.
 """
 
 import functools
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bus.errors import ConfigurationError
+from partition.profile_file import Profile, decode_profile
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -76,21 +77,16 @@ class NetworkTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         bits = 8.0 * self.payload_bytes[most]
         return self.contexts[most][self.columns.index("link.bits")] / bits if bits else 0.0
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON, one field a line.
 
-        Raises:
-            ConfigurationError: it cannot be written there.
-        """
-        try:
-            path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=0) + b"\n")
-        except OSError as error:
-            raise ConfigurationError(f"cannot write the network table {path}: {error.strerror}") from None
+class _Version(msgspec.Struct, frozen=True):
+    """What tells a profile from a bare table, all else skipped."""
+
+    version: int = 1
 
 
 @functools.cache
 def load_table(name: str) -> NetworkTable:
-    """Read a table of `lab/tables/`, or a file.
+    """Read a table of `lab/tables/`, or a file: of `cans profile`, or a bare table.
 
     Raises:
         ConfigurationError: there is none of the name, or it is no table.
@@ -99,38 +95,33 @@ def load_table(name: str) -> NetworkTable:
     if not path.is_file():
         path = Path(name)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=NetworkTable)
+        payload = path.read_bytes()
+        if msgspec.json.decode(payload, type=_Version).version == 1:
+            return msgspec.json.decode(payload, type=NetworkTable)
+        return _table_of(decode_profile(payload))
     except OSError:
         known = ", ".join(sorted(table.stem for table in TABLES.glob("*.json")))
         raise ConfigurationError(
             f"there is no network table {name!r}: choose from {known}, or give a file of cans profile"
         ) from None
-    except (msgspec.DecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is no network table: {error}") from None
 
 
-def measure_table(model_name: str, *, seed: int = 0, repeats: int = 40) -> NetworkTable:
-    """Measure this machine; takes some seconds and wants them undisturbed."""
-    import platform  # noqa: PLC0415 - only where something is measured
-
-    from lab.emulation import measure  # noqa: PLC0415
-    from partition.partitioned import build  # noqa: PLC0415 - torch
-    from partition.zoo import load_model  # noqa: PLC0415
-
-    model = build(load_model(model_name, seed=seed))
-    times = measure(model_name, seed=seed, repeats=repeats)
+def _table_of(profile: Profile) -> NetworkTable:
+    """Return what the simulator needs of a profile."""
     return NetworkTable(
-        name=model.name,
-        weights=model.weights_label,
-        machine=f"{platform.machine()}, one torch thread",
-        columns=model.schema.columns,
-        front=tuple(bool(front) for front in model.schema.front),
-        arms=times.labels,
-        contexts=tuple(tuple(row) for row in model.contexts.tolist()),
-        head_ms=times.head_ms,
-        encode_ms=times.encode_ms,
-        payload_bytes=times.payload_bytes,
-        edge_ms=times.edge_ms,
-        exit_contexts=tuple(tuple(model.exit_context(e).tolist()) for e in range(model.exit_count)),
-        exit_ms=times.exit_ms,
+        name=profile.name,
+        weights=profile.weights,
+        machine=f"{profile.machine.processor}, {profile.conditions.threads} torch thread(s)",
+        columns=profile.columns,
+        front=profile.front,
+        arms=tuple(arm.label for arm in profile.arms),
+        contexts=tuple(arm.context for arm in profile.arms),
+        head_ms=tuple(arm.head.median_ms for arm in profile.arms),
+        encode_ms=tuple(arm.encode.median_ms for arm in profile.arms),
+        payload_bytes=tuple(arm.payload_bytes for arm in profile.arms),
+        edge_ms=tuple(arm.decode.median_ms + arm.tail.median_ms for arm in profile.arms),
+        exit_contexts=tuple(each.context for each in profile.exits),
+        exit_ms=tuple(each.time.median_ms for each in profile.exits),
     )

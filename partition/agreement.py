@@ -6,7 +6,7 @@ A lossy codec may change the answer, and by how much depends on the weights: mea
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +14,19 @@ import numpy as np
 
 from bus.errors import ConfigurationError
 from partition.arms import Arm
-from partition.images import Frame, MovingCrops
+from partition.images import Frame, MovingCrops, image_files, read_images
 from partition.partitioned import PartitionedModel, build
 from partition.zoo import NAMES, load_model
 
 # Coprime to the frames a photograph lasts: the frames see all photographs, all along their paths.
 _STRIDE = 13
+_FRAMES = 64
 _SEEDED = (
     "seeded: these weights are drawn, not trained; measure with yours (--weights FILE) to trust a lossy codec"
 )
 _DESCRIPTION = """\
-Run every arm (cut, codec) of a network on built-in photographs, and compare with the uncut network.
+Run every arm (cut, codec) of a network on your images, or on built-in photographs, and compare with the
+uncut network.
 
 columns:
   arm        cut/codec, as a policy chooses it
@@ -34,11 +36,13 @@ columns:
   cosine     between the logits, mean; 1 means the same direction
   max error  largest difference of any logit over all frames
 
-float32 and uint8 lose nothing, the other codecs do. Leave out those that lose more than you can bear, with
-the same --codecs for cans device and cans edge."""
+float32, uint8, png and webp-lossless lose nothing, the other codecs do (docs/codecs.md has all of them).
+Leave out those that lose more than you can bear, with the same --codecs for cans device and cans edge."""
 _EPILOG = """\
 examples:
   python -m partition.agreement mobilenet_v2 --weights mobilenet_v2.pth
+  python -m partition.agreement mobilenet_v2 --weights mobilenet_v2.pth --images photos/
+  python -m partition.agreement resnet18 --codecs int4-zstd3,webp80,png
   python -m partition.agreement resnet18 --frames 200 --json > agreement.json
 
 exit codes: 0 done, 2 a setting cannot work"""
@@ -54,6 +58,7 @@ class Agreement:
         top1: share of frames with the same top-1 class.
         cosine: mean cosine between the logits.
         max_error: largest absolute difference of a logit over all frames.
+        frames: how many.
     """
 
     arm: Arm
@@ -61,10 +66,11 @@ class Agreement:
     top1: float
     cosine: float
     max_error: float
+    frames: int
 
 
 def measure(model: PartitionedModel, frames: Iterable[Frame]) -> tuple[Agreement, ...]:
-    """Run every arm that sends something on every frame and compare with the uncut model."""
+    """Run every arm that sends something on every frame, at least one, and compare with the uncut model."""
     rows: dict[Arm, list[tuple[float, float, float, float]]] = {arm: [] for arm in model.arms[:-1]}
     for frame in frames:
         whole = model.run_head(frame, model.device_only).logits
@@ -79,37 +85,57 @@ def measure(model: PartitionedModel, frames: Iterable[Frame]) -> tuple[Agreement
     return tuple(_summary(arm, row) for arm, row in rows.items())
 
 
+def banned(rows: Iterable[Agreement], min_agreement: float) -> tuple[Arm, ...]:
+    """Return the arms whose share of frames with the same best class is below `min_agreement`.
+
+    Args:
+        rows: of `measure`.
+        min_agreement: 0 to 1; 0 bans none.
+
+    Raises:
+        ConfigurationError: `min_agreement` is no such share.
+    """
+    # Written so that NaN fails too.
+    if not 0.0 <= min_agreement <= 1.0:
+        raise ConfigurationError(f"an agreement is a share from 0 to 1, such as 0.99, not {min_agreement}")
+    return tuple(row.arm for row in rows if row.top1 < min_agreement)
+
+
 def _summary(arm: Arm, row: Sequence[tuple[float, float, float, float]]) -> Agreement:
     table = np.array(row)
     payload_bytes, top1, cosine, _ = table.mean(axis=0)
-    return Agreement(arm, float(payload_bytes), float(top1), float(cosine), float(table[:, 3].max()))
+    return Agreement(
+        arm, float(payload_bytes), float(top1), float(cosine), float(table[:, 3].max()), len(row)
+    )
 
 
 def table(model: PartitionedModel, rows: Iterable[Agreement]) -> str:
     """Return the rows as text."""
+    rows = tuple(rows)
+    width = max(16, *(len(row.arm.label) + 2 for row in rows))
     lines = [
         f"{model.name}, weights {model.weights_label}, model {model.hash}",
-        f"{'arm':<16}{'cut after':<16}{'bytes':>9}  {'top-1':>6}  {'cosine':>8}  {'max error':>9}",
+        f"{'arm':<{width}}{'cut after':<16}{'bytes':>9}  {'top-1':>6}  {'cosine':>8}  {'max error':>9}",
     ]
     for row in rows:
         name = model.cuts[row.arm.cut].name
         lines.append(
-            f"{row.arm.label:<16}{name:<16}{row.payload_bytes:>9.0f}  {row.top1:>6.3f}  {row.cosine:>8.5f}  "
-            f"{row.max_error:>9.4f}"
+            f"{row.arm.label:<{width}}{name:<16}{row.payload_bytes:>9.0f}  {row.top1:>6.3f}  "
+            f"{row.cosine:>8.5f}  {row.max_error:>9.4f}"
         )
     if _seeded(model):
         lines.append(_SEEDED)
     return "\n".join(lines)
 
 
-def report(model: PartitionedModel, rows: Iterable[Agreement], frames: int) -> str:
+def report(model: PartitionedModel, rows: Sequence[Agreement]) -> str:
     """Return the rows as JSON: what was measured, and one map an arm."""
     found = {
         "network": model.name,
         "weights": model.weights_label,
         "seeded": _seeded(model),
         "model": model.hash,
-        "frames": frames,
+        "frames": rows[0].frames if rows else 0,
         "arms": [
             {
                 "arm": row.arm.label,
@@ -127,6 +153,19 @@ def report(model: PartitionedModel, rows: Iterable[Agreement], frames: int) -> s
     return json.dumps(found, indent=2)
 
 
+def _frames(options: argparse.Namespace, size: tuple[int, int]) -> Iterator[Frame]:
+    """Yield the frames that were asked for; an image that cannot be read is named, and skipped."""
+    if options.images is None:
+        film = MovingCrops(options.seed, size)
+        yield from (film.frame(_STRIDE * number) for number in range(options.frames or _FRAMES))
+        return
+    for path, frame in read_images(image_files(options.images)[: options.frames], size):
+        if frame is None:
+            sys.stderr.write(f"skipped, no image that can be read: {path}\n")
+        else:
+            yield frame
+
+
 def _seeded(model: PartitionedModel) -> bool:
     return model.weights_label.startswith("seeded")
 
@@ -135,18 +174,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of one network."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.frames < 1:
+    if options.frames is not None and options.frames < 1:
         parser.exit(
             2, f"{parser.prog}: --frames {options.frames} leaves nothing to measure: give 1 or more\n"
         )
     try:
         network = load_model(options.model, weights=options.weights, seed=options.weights_seed)
-        model = build(network)
+        model = build(network, codecs=options.codecs.split(",") if options.codecs else None)
+        rows = measure(model, _frames(options, model.input_size))
     except ConfigurationError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    film = MovingCrops(options.seed, model.input_size)
-    rows = measure(model, (film.frame(_STRIDE * number) for number in range(options.frames)))
-    text = report(model, rows, options.frames) if options.json else table(model, rows)
+    text = report(model, rows) if options.json else table(model, rows)
     sys.stdout.write(text + "\n")
 
 
@@ -173,7 +211,13 @@ def _parser() -> argparse.ArgumentParser:
         help="seed of weights that come from no file (default: %(default)s)",
     )
     parser.add_argument(
-        "--frames", type=int, default=64, help="how many built-in frames (default: %(default)s)"
+        "--images", type=Path, metavar="DIR", help="a folder of your images; built-in ones when not given"
+    )
+    parser.add_argument(
+        "--codecs", help="codecs, comma separated; the default ones when not given (docs/codecs.md)"
+    )
+    parser.add_argument(
+        "--frames", type=int, help=f"at most so many (default: {_FRAMES} built-in ones, or all your images)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the frames (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bus.errors import ConfigurationError
-from partition.codecs.base import Codec
+from partition.codecs import Codec, resolve
 from partition.graph import TensorSpec
 
 NO_CODEC = "none"
@@ -27,7 +27,7 @@ class Cut:
     @property
     def shape(self) -> tuple[int, ...]:
         """The first tensor's, as the wire announces it; the others follow from the cut."""
-        return self.tensors[0].shape
+        return self.tensors[0].wire_shape
 
     @property
     def elements(self) -> int:
@@ -69,15 +69,20 @@ def list_arms(cuts: int, codecs: Sequence[Codec]) -> tuple[Arm, ...]:
 
 
 def choose_codecs(table: Mapping[str, Codec], names: Sequence[str] | None) -> tuple[Codec, ...]:
-    """Return codecs by name, in the table's order so that all parties number arms alike; None is all of them.
+    """Return codecs by name: those of the table in its order, then others by name; None is the whole table.
+
+    The order does not depend on that of the names, so that all parties number arms alike.
 
     Raises:
-        ConfigurationError: for a name that the table does not hold.
+        ConfigurationError: for a name that `resolve` does not know, or that can be no arm.
     """
-    for name in names or ():
-        if name not in table:
-            raise ConfigurationError(f"there is no codec {name!r}: choose from {', '.join(table)}")
-    return tuple(codec for name, codec in table.items() if names is None or name in names)
+    if names is None:
+        return tuple(table.values())
+    others = {name: resolve(name) for name in sorted(set(names) - table.keys())}
+    for name, codec in others.items():
+        if not (codec.encodes_frames or codec.encodes_activations):
+            raise ConfigurationError(f"the codec {name} only accompanies arms: take it out of the codecs")
+    return (*(codec for name, codec in table.items() if name in names), *others.values())
 
 
 def _for_input(codec: Codec) -> bool:

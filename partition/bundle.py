@@ -1,7 +1,8 @@
 """What crosses a cut as one payload: each tensor by the arm's codec, several of them one after another.
 
 One tensor is the codec's bytes and nothing else. Of several, each one's length comes first, as uint32 little
-endian; shapes and dtypes are not sent, since both sides know them from the cut.
+endian; shapes and dtypes are not sent, since both sides know them from the cut. A codec writes float32; what
+crosses beside it (indices, masks, halves) goes without loss.
 """
 
 import struct
@@ -14,9 +15,19 @@ import torch
 from torch import Tensor
 
 from bus.errors import RemoteProtocolError
-from bus.tensors import Payload
-from partition.codecs.base import ALIGNMENT_BYTES, Codec, Encoded
+from bus.tensors import DTYPES, Payload
+from partition.codecs import Codec, resolve
+from partition.codecs.base import ALIGNMENT_BYTES, Encoded
 from partition.graph import TensorSpec
+
+_EXACT = resolve("exact-zstd1")
+# numpy has no bfloat16: its bits cross.
+_BITS = {"bfloat16": "uint16"}
+
+
+def crosses(spec: TensorSpec) -> bool:
+    """Whether a tensor can be written at all."""
+    return _BITS.get(spec.dtype, spec.dtype) in DTYPES and spec.elements > 0
 
 
 def encode(codec: Codec, crossing: Sequence[Tensor]) -> Encoded:
@@ -25,8 +36,7 @@ def encode(codec: Codec, crossing: Sequence[Tensor]) -> Encoded:
     Raises:
         LocalProtocolError: as the codec, for values that it cannot write.
     """
-    # The wire has C order, whatever the layout here.
-    parts = [codec.encode(tensor.cpu().contiguous().numpy()) for tensor in crossing]
+    parts = [_codec_of(codec, TensorSpec.of(tensor)).encode(_array(tensor)) for tensor in crossing]
     if len(parts) == 1:
         return parts[0]
     lengths = struct.pack(f"<{len(parts)}I", *(part.payload_bytes for part in parts))
@@ -41,8 +51,32 @@ def decode(codec: Codec, payload: Payload, dtype: str, specs: Sequence[TensorSpe
     """
     parts = [memoryview(payload)] if len(specs) == 1 else _split(memoryview(payload), len(specs))
     return tuple(
-        _tensor(codec.decode(part, dtype, spec.shape), spec) for part, spec in zip(parts, specs, strict=True)
+        _decode_part(codec, part, dtype if at == 0 else None, spec)
+        for at, (part, spec) in enumerate(zip(parts, specs, strict=True))
     )
+
+
+def _codec_of(codec: Codec, spec: TensorSpec) -> Codec:
+    return codec if spec.dtype == "float32" else _EXACT
+
+
+def _decode_part(codec: Codec, part: memoryview, announced: str | None, spec: TensorSpec) -> Tensor:
+    if spec.dtype == "float32":
+        return _tensor(codec.decode(part, announced or codec.dtype, spec.wire_shape), spec)
+    dtype = _BITS.get(spec.dtype, spec.dtype)
+    if announced not in {None, dtype}:
+        raise RemoteProtocolError("tensor", f"dtype {str(announced)[:32]} where {dtype} crosses")
+    array = _EXACT.decode(part, dtype, spec.wire_shape)
+    tensor = torch.from_numpy(np.array(array)).view(getattr(torch, spec.dtype))
+    return spec.laid_out(tensor.reshape(spec.shape))
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return what a codec takes: C order, whatever the layout here, and a shape that the wire knows."""
+    spec = TensorSpec.of(tensor)
+    plain = tensor.cpu().contiguous().reshape(spec.wire_shape)
+    bits = _BITS.get(spec.dtype)
+    return (plain if bits is None else plain.view(getattr(torch, bits))).numpy()
 
 
 def _split(data: memoryview, count: int) -> list[memoryview]:
@@ -65,9 +99,9 @@ def _tensor(array: npt.NDArray[Any], spec: TensorSpec) -> Tensor:
     torch takes writable memory only, and received bytes are neither writable nor aligned.
     """
     if not spec.contiguous:
-        return spec.laid_out(torch.from_numpy(np.array(array, dtype=np.float32)))
+        return spec.laid_out(torch.from_numpy(np.array(array, dtype=np.float32)).reshape(spec.shape))
     if array.flags.writeable and array.ctypes.data % ALIGNMENT_BYTES == 0:
-        return torch.from_numpy(array)
+        return torch.from_numpy(array).reshape(spec.shape)
     tensor = torch.empty(array.shape, dtype=torch.float32)
     np.copyto(tensor.numpy(), array)
-    return tensor
+    return tensor.reshape(spec.shape)

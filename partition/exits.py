@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
+from partition.backends.segments import Segments
 from partition.counting import WorkCounter
 from partition.graph import Graph
 from partition.work import Work, no_work
@@ -21,18 +22,27 @@ class Stage:
     """The way from one exit to the next.
 
     Attributes:
-        trunk: from the previous exit's tap, or the input.
+        start: the place of the previous exit's tap, or of the input.
+        stop: the place of this exit's tap, or of the end.
         head: from the tap to logits; None at the network's own end.
+        output: which of the tensors that the trunk gives goes on.
         work: int64 (6,), from the input to this exit's answer, heads on the way included.
     """
 
-    trunk: nn.Module
+    start: int
+    stop: int
     head: nn.Module | None
+    output: int
     work: Work
 
 
-def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
+def stages(graph: Graph, exits: tuple[Exit, ...], answer: int) -> tuple[Stage, ...]:
     """Return one stage per exit and one for the end.
+
+    Args:
+        graph: of the network.
+        exits: in order.
+        answer: which of the network's flat outputs the end answers with.
 
     Raises:
         ConfigurationError: if an exit does not sit where a single tensor crosses, or they are not in order.
@@ -54,16 +64,17 @@ def stages(graph: Graph, exits: tuple[Exit, ...]) -> tuple[Stage, ...]:
         with torch.inference_mode(mode=False), torch.no_grad(), WorkCounter() as counter:
             each.head(torch.zeros(frontier.tensors[0].shape))
         heads_work = heads_work + counter.work
-        made.append(Stage(graph.piece(start, taps[-1]), each.head, frontier.work + heads_work))
+        made.append(Stage(start, taps[-1], each.head, 0, frontier.work + heads_work))
         start = taps[-1]
     end = len(graph.frontiers) - 1
-    return (*made, Stage(graph.piece(start, end), None, graph.work + heads_work))
+    output = graph.made(start, end).index(answer)
+    return (*made, Stage(start, end, None, output, graph.work + heads_work))
 
 
-def run(path: tuple[Stage, ...], x: Tensor) -> Tensor:
-    """Run along `path` and return the logits of its last stage."""
+def run(path: tuple[Stage, ...], segments: Segments, x: Tensor) -> Tensor:
+    """Run along `path`, its trunk by what was chosen for it, and return the logits of its last stage."""
     logits = x
     for stage in path:
-        (x,) = stage.trunk(x)
+        x = segments.run(stage.start, stage.stop, x)[stage.output]
         logits = x if stage.head is None else stage.head(x)
     return logits

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from bus.errors import ConfigurationError
+from bus.tensors import MAX_DIMENSIONS
 from partition.counting import WorkCounter
 from partition.example import Example
 from partition.frontiers import Place, constants, not_dominated, places
@@ -43,6 +44,14 @@ class TensorSpec:
         """Raw bytes."""
         itemsize: int = getattr(torch, self.dtype).itemsize
         return self.elements * itemsize
+
+    @property
+    def wire_shape(self) -> tuple[int, ...]:
+        """The shape as a message announces it: of at least one dimension, and of no more than it may have."""
+        surplus = len(self.shape) - MAX_DIMENSIONS
+        if surplus > 0:
+            return (math.prod(self.shape[: surplus + 1]), *self.shape[surplus + 1 :])
+        return self.shape or (1,)
 
     @property
     def contiguous(self) -> bool:

@@ -7,7 +7,7 @@ A frame is a uint8 array (height, width, 3), RGB, C order.
 import functools
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ PHOTOGRAPHS = (
     "ihc.png",
 )
 FRAMES_PER_PHOTOGRAPH = 32
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 # An image file larger than this is refused before it is decoded: 64 megapixels.
 MAX_FILE_PIXELS = 64 * 1024 * 1024
 
@@ -133,3 +134,36 @@ def read_image(path: Path, size: Size = (224, 224)) -> Frame:
         Image.DecompressionBombWarning,
     ) as error:
         raise ConfigurationError(f"cannot read the image {path}: {error}") from None
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder, by name.
+
+    Raises:
+        ConfigurationError: there is no such folder, or no image in it.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the folder {folder}: {error.strerror}") from None
+    if not paths:
+        raise ConfigurationError(f"{folder} holds no image: put JPEG or PNG files there")
+    return paths
+
+
+def read_images(paths: Sequence[Path], size: Size = (224, 224)) -> Iterator[tuple[Path, Frame | None]]:
+    """Read image files one after another; None for one that cannot be read.
+
+    Raises:
+        ConfigurationError: none of them can be read; the sentence is that of the last.
+    """
+    bad = 0
+    for path in paths:
+        try:
+            frame = read_image(path, size)
+        except ConfigurationError:
+            bad += 1
+            if bad == len(paths):
+                raise
+            frame = None
+        yield path, frame

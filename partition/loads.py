@@ -8,7 +8,7 @@ from torch import Tensor
 
 from partition.arms import NO_CODEC, Arm, Cut
 from partition.bundle import encode
-from partition.codecs import CODECS
+from partition.codecs import resolve
 from partition.contexts import Load
 from partition.graph import Graph
 from partition.images import FRAMES_PER_PHOTOGRAPH, PHOTOGRAPHS, MovingCrops, Size
@@ -41,7 +41,7 @@ def payload_bits(graph: Graph, places: Sequence[int], arms: Sequence[Arm], size:
             for cut in range(len(places) - 1):
                 for arm in arms:
                     if arm.cut == cut:
-                        codec = CODECS[arm.codec]
+                        codec = resolve(arm.codec)
                         encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
                         bits[shot, arm.index] = 8 * encoded.payload_bytes
                 crossing = graph.piece(places[cut], places[cut + 1])(*crossing)
@@ -61,7 +61,7 @@ def load_of(arm: Arm, cut: Cut, front: Work, frame_elements: int, bits: float) -
     """
     if arm.codec == NO_CODEC:
         return Load(front + preprocessing_work(frame_elements), 0.0, 0.0, 0.0, offload=False)
-    codec = CODECS[arm.codec]
+    codec = resolve(arm.codec)
     if codec.encodes_frames:
         # The frame crosses as it is, so the edge normalises it.
         elements = frame_elements

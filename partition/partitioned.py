@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.tensors import Payload
-from partition import exits
+from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
-from partition.bundle import decode, encode
-from partition.codecs import CODECS
+from partition.backends.base import Backend
+from partition.backends.segments import Segments
+from partition.bundle import crosses, decode, encode
+from partition.codecs import CODECS, resolve
 from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
 from partition.cuts import useful
@@ -53,7 +55,12 @@ class PartitionedModel:
     """
 
     def __init__(
-        self, network: Network, codecs: tuple[Codec, ...], threads: int, device: torch.device
+        self,
+        network: Network,
+        codecs: tuple[Codec, ...],
+        threads: int,
+        device: torch.device,
+        backends: Sequence[Backend] = (),
     ) -> None:
         self.name = network.name
         self.weights_label = network.weights_label
@@ -63,13 +70,14 @@ class PartitionedModel:
         self._bound = threading.local()
         with self._torch():
             self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
+            self._segments = Segments(self._graph.piece, backends)
             frontiers = self._graph.frontiers
             self._answer = _answering(self._graph)
             self.hash = model_hash(network, self._graph)
             self._places = _offered(self._graph, self._answer)
             self.cuts = _cuts([frontiers[place] for place in self._places])
             self.arms = list_arms(len(self.cuts), codecs)
-            self._stages = exits.stages(self._graph, network.exits or ())
+            self._stages = exits.stages(self._graph, network.exits or (), self._answer)
             self.exit_count = len(self._stages)
             bits = payload_bits(self._graph, self._places, self.arms, self.input_size)
         elements = self.cuts[0].elements
@@ -116,18 +124,18 @@ class PartitionedModel:
         self._check(frame)
         started = time.perf_counter()
         kept: Kept | Frame = frame
-        if arm.codec == NO_CODEC or not CODECS[arm.codec].encodes_frames:
+        if arm.codec == NO_CODEC or not resolve(arm.codec).encodes_frames:
             with self._torch():
                 x = normalise(frame).to(self.device)
                 if arm.codec == NO_CODEC:
                     logits = self._tail(0, (x,))
                     head_ms = (time.perf_counter() - started) * 1e3
                     return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
-                crossing = self.piece(0, arm.cut)(x)[: len(self.cuts[arm.cut].tensors)]
+                crossing = self._run(0, arm.cut, x)[: len(self.cuts[arm.cut].tensors)]
             kept = Kept(arm.cut, crossing)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
-        codec = CODECS[arm.codec]
+        codec = resolve(arm.codec)
         encoded = encode(codec, kept.crossing) if isinstance(kept, Kept) else codec.encode(frame)
         encode_ms = (time.perf_counter() - ran) * 1e3
         return HeadResult(encoded.payload, encoded.dtype, encoded.shape, head_ms, encode_ms, kept, None)
@@ -156,7 +164,7 @@ class PartitionedModel:
         decoded = time.perf_counter()
         with self._torch():
             crossing = (normalise(found),) if isinstance(found, np.ndarray) else found
-            logits = self._tail(cut, tuple(tensor.to(self.device) for tensor in crossing))
+            logits = self._tail_of_received(cut, tuple(tensor.to(self.device) for tensor in crossing))
         ended = time.perf_counter()
         if not np.isfinite(logits).all():
             raise RemoteProtocolError("not_finite", "the activation leads to logits that are not finite")
@@ -178,7 +186,9 @@ class PartitionedModel:
         started = time.perf_counter()
         with self._torch():
             x = normalise(frame).to(self.device)
-            logits: Logits = exits.run(self._stages[: exit_index + 1], x).cpu().numpy()[0]
+            logits: Logits = (
+                exits.run(self._stages[: exit_index + 1], self._segments, x).flatten().float().cpu().numpy()
+            )
         latency_ms = (time.perf_counter() - started) * 1e3
         return ExitRun(exit_index, self.exit_context(exit_index), latency_ms, answer_of(logits))
 
@@ -186,6 +196,31 @@ class PartitionedModel:
         """Return the context of a run to an exit, float64 (d,): zero outside the device's own columns."""
         work = self._stages[exit_index].work + self._preprocessing
         return self.schema.row(front_row(work, self._total))
+
+    @property
+    def backend_words(self) -> str:
+        """What `choose_backends` came to, in half a sentence; empty if nothing was to be chosen."""
+        return self._segments.words
+
+    def choose_backends(self, *, heads: bool = True) -> None:
+        """Measure the backends that `build` was asked for and keep, piece by piece, the fastest.
+
+        Takes some seconds; call it before frames come, an edge worker for the tails only. Results then equal
+        those of eager up to rounding (`partition.backends.base.ROUNDING`).
+
+        Args:
+            heads: whether heads and the ways between exits are wanted as well as tails.
+        """
+        end = self._places[-1]
+        pairs = [(place, end) for place in self._places]
+        if heads:
+            pairs += [(0, place) for place in self._places]
+            pairs += [(stage.start, stage.stop) for stage in self._stages]
+        draw = np.random.default_rng(0)
+        frames = draw.integers(0, 256, size=(2, *self.input_size, 3), dtype=np.uint8)
+        with self._torch():
+            inputs = [(normalise(frame).to(self.device),) for frame in frames]
+            self._segments.choose(pairs, end, inputs)
 
     def warm_up(self, *, tails: bool = True) -> None:
         """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails."""
@@ -195,12 +230,31 @@ class PartitionedModel:
             if tails and result.payload is not None:
                 self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
 
+    @property
+    def answer_elements(self) -> int:
+        """How many numbers the answer has."""
+        return dict(self._graph.returned)[self._answer].elements
+
+    def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
+        """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
+        if all(tensor.is_floating_point() for tensor in crossing):
+            return self._tail(cut, crossing)
+        try:
+            return self._tail(cut, crossing)
+        except (IndexError, RuntimeError) as error:
+            sentence = str(error).splitlines()[0][:160]
+            raise RemoteProtocolError("tensor", f"the tail cannot work on what crossed: {sentence}") from None
+
     def _tail(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         last = len(self.cuts) - 1
-        outputs = self.piece(cut, last)(*crossing)
+        outputs = self._run(cut, last, *crossing)
         made = self._graph.made(self._places[cut], self._places[last])
         logits: Logits = outputs[made.index(self._answer)].flatten().float().cpu().numpy()
         return logits
+
+    def _run(self, start: int, stop: int, *crossing: Tensor) -> tuple[Tensor, ...]:
+        """Run from cut to cut by the backend chosen for it."""
+        return self._segments.run(self._places[start], self._places[stop], *crossing)
 
     def _check(self, frame: Frame) -> None:
         if frame.shape != (*self.input_size, 3) or frame.dtype != np.uint8:
@@ -214,12 +268,12 @@ class PartitionedModel:
         """Return the frame, or what crosses."""
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
-        expected = (*self.input_size, 3) if CODECS[codec].encodes_frames else self.cuts[cut].shape
+        expected = (*self.input_size, 3) if resolve(codec).encodes_frames else self.cuts[cut].shape
         if shape != expected:
             raise RemoteProtocolError("tensor", f"shape {shape[:8]} where {expected} crosses")
-        if CODECS[codec].encodes_frames:
-            return CODECS[codec].decode(payload, dtype, shape)
-        return decode(CODECS[codec], payload, dtype, self.cuts[cut].tensors)
+        if resolve(codec).encodes_frames:
+            return resolve(codec).decode(payload, dtype, shape)
+        return decode(resolve(codec), payload, dtype, self.cuts[cut].tensors)
 
     @contextmanager
     def _torch(self) -> Iterator[None]:
@@ -233,19 +287,27 @@ class PartitionedModel:
 
 
 def build(
-    network: Network, *, codecs: Sequence[str] | None = None, threads: int = 1, device: str = "cpu"
+    network: Network,
+    *,
+    codecs: Sequence[str] | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    backend: str = "eager",
 ) -> PartitionedModel:
     """Return the network ready to be cut.
 
     Args:
         network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
-        codecs: names in `partition.codecs.CODECS`; None is all. Devices and edge must be given the same, or
-            their schemas differ.
+        codecs: names, as `partition.codecs.resolve` takes; None is `CODECS`. Devices and edge must be
+            given the same, or their schemas differ.
         threads: torch's threads, for each thread that calls.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        backend: what `choose_backends` may choose from: "eager", "auto", or names in
+            `partition.backends.NAMES`, comma separated.
 
     Raises:
-        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device.
+        ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device, no such
+            backend or one that cannot run here.
     """
     if threads < 1:
         raise ConfigurationError(f"threads must be at least 1, not {threads}")
@@ -254,7 +316,8 @@ def build(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    return PartitionedModel(network, chosen, threads, torch.device(device))
+    tried = backends.make(backend, threads=threads, device=device)
+    return PartitionedModel(network, chosen, threads, torch.device(device), tried)
 
 
 def _answering(graph: Graph) -> int:
@@ -274,8 +337,7 @@ def _offered(graph: Graph, answer: int) -> tuple[int, ...]:
     able = [
         at
         for at, place in enumerate(graph.frontiers)
-        if at in {0, last}
-        or (all(t.dtype == "float32" for t in place.tensors) and answer in graph.made(at, last))
+        if at in {0, last} or (all(map(crosses, place.tensors)) and answer in graph.made(at, last))
     ]
     places = [graph.frontiers[at] for at in able]
     chosen = useful([place.nbytes for place in places], [macs(place.work) for place in places])

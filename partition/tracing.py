@@ -57,12 +57,15 @@ def trace(module: nn.Module, example: Example) -> Traced:
         ConfigurationError: one sentence: it cannot be called with the example, answers twice differently,
             or cannot be traced, with module, file and line where that is known.
     """
-    expected = _call_twice(module, example)
-    symbolic = _symbolic(module, example)
-    if symbolic is not None and _same(run(symbolic, example.tensors), expected):
-        return symbolic
-    exported = _export(module, example)
-    if not _same(run(exported, example.tensors), expected):
+    # Inference tensors keep no count of writes, so leave that mode if the caller is in it.
+    with _TRACING, torch.inference_mode(mode=False), torch.no_grad(), same_kernels():
+        expected = _call_twice(module, example)
+        symbolic = _symbolic(module, example)
+        if symbolic is not None and _same(_run(symbolic, example.tensors), expected):
+            return symbolic
+        exported = _export(module, example)
+        same = _same(_run(exported, example.tensors), expected)
+    if not same:
         raise ConfigurationError(
             f"{_name(module)} computes other numbers once traced: something in it depends on more than its "
             "inputs (a counter, a cache, a random draw); make forward a function of its arguments"
@@ -70,11 +73,10 @@ def trace(module: nn.Module, example: Example) -> Traced:
     return exported
 
 
-def run(traced: Traced, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+def _run(traced: Traced, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     """Run the graph on flat inputs; returns the flat outputs."""
     own = [tensor.clone() for tensor in inputs]  # a graph may write into what it is given
-    with torch.inference_mode(mode=False), torch.no_grad():
-        outputs = fx.GraphModule(traced.root, traced.graph)(*own)
+    outputs = fx.GraphModule(traced.root, traced.graph)(*own)
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
@@ -116,7 +118,7 @@ def _symbolic(module: nn.Module, example: Example) -> Traced | None:
     if len(example.args) != 1 or example.kwargs or not isinstance(example.args[0], Tensor):
         return None
     try:
-        with _TRACING, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = _Tracer().trace(module)
             if sum(node.op == "placeholder" for node in graph.nodes) != 1:
@@ -141,8 +143,7 @@ def _unfit(traced: Traced, example: Example) -> bool:
 
     inputs = copy_of(example).tensors
     before = [tensor._version for tensor in inputs]  # noqa: SLF001 - counts in-place writes
-    with torch.inference_mode(mode=False), torch.no_grad():
-        _Kinds(traced.root, graph=traced.graph).run(*inputs)
+    _Kinds(traced.root, graph=traced.graph).run(*inputs)
     if [tensor._version for tensor in inputs] != before:  # noqa: SLF001 - as above
         return True  # what is written into could never cross; the exporter makes it functional
     position = {node: at for at, node in enumerate(traced.graph.nodes)}
@@ -162,7 +163,7 @@ _NEARBY = 4
 
 def _export(module: nn.Module, example: Example) -> Traced:
     try:
-        with quiet(), torch.no_grad(), same_kernels():
+        with quiet():
             program = torch.export.export(module, example.args, example.kwargs, strict=False)
             program = program.run_decompositions({})
             functional = program.module(check_guards=False)
@@ -204,8 +205,7 @@ def _no_tensor(node: fx.Node) -> bool:
 def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
     """Return the module's flat outputs, after seeing that they are the same each time."""
     try:
-        with same_kernels():
-            first, second = (pytree.tree_leaves(call(module, copy_of(example))) for _ in range(2))
+        first, second = (pytree.tree_leaves(call(module, copy_of(example))) for _ in range(2))
     except Exception as error:  # noqa: BLE001 - it is the user's code
         raise ConfigurationError(
             f"{_name(module)} cannot be called with {_shapes(example)}: {_first_line(error)}{_place(error)}; "

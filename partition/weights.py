@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
@@ -134,7 +135,8 @@ def load_file(module: nn.Module, path: Path, *, optional: Iterable[str] = ()) ->
 
     Args:
         module: what to load into; untouched if anything is wrong.
-        path: written by `torch.save(module.state_dict(), path)`, or a checkpoint with it under "state_dict".
+        path: `.safetensors`; or written by `torch.save(module.state_dict(), path)`, or a checkpoint with it
+            under "state_dict".
         optional: prefixes of entries that the file may lack, all of a prefix or none.
 
     Raises:
@@ -168,7 +170,8 @@ def load_file(module: nn.Module, path: Path, *, optional: Iterable[str] = ()) ->
                 f"{path} does not fit {type(module).__name__}: {name} holds {tensor.dtype}, "
                 f"not {wanted[name].dtype}"
             )
-        if not bool(torch.isfinite(tensor).all()):
+        # A mask of minus infinities is the module's own; weights have none.
+        if not bool(torch.isfinite(tensor).all()) and not torch.equal(tensor, wanted[name]):
             raise ConfigurationError(f"{path} holds NaN or infinity in {name}")
     module.load_state_dict(state, strict=False)
     return Loaded(f"file:{file_digits(path)}", lacking)
@@ -182,7 +185,11 @@ def file_digits(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        loaded: Any
+        if path.suffix == ".safetensors":
+            loaded = load_safetensors(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigurationError(f"there is no weights file {path}") from None
     except (IsADirectoryError, PermissionError) as error:
@@ -200,8 +207,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _not_a_state(path: Path) -> str:
     return (
-        f"{path} is not a PyTorch state dictionary: give a file written by "
-        "torch.save(model.state_dict(), FILE), neither a whole pickled model nor another format"
+        f"{path} is not a PyTorch state dictionary: give a file written by torch.save(model.state_dict(), "
+        "FILE) or a .safetensors file, neither a whole pickled model nor another format"
     )
 
 

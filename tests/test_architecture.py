@@ -26,6 +26,8 @@ PURE = [
     "device.session",
     "edge.session",
     "aggregator.session",
+    "partition.dominance",
+    "partition.best_map",
     "cans.__main__",
 ]
 

@@ -6,7 +6,13 @@ from typing import Any, Literal
 import click
 
 from cans.settings import Command
-from cans.shared_options import broker_address, broker_options, log_options
+from cans.shared_options import (
+    backend_option,
+    broker_address,
+    broker_options,
+    log_options,
+    models_dir_option,
+)
 from device.policy_names import NAMES
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -27,15 +33,26 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
-@click.option("--model", default="mobilenet_v2", help="A built-in network, module:callable or FILE.pt2.")
+@click.option(
+    "--model",
+    help="A built-in network (mobilenet_v2 when not given), module:callable or FILE.pt2; or a name or hash "
+    "in --models-dir.",
+)
+@models_dir_option(
+    help_="Play a model of this folder (`cans models`): --model is a name or a hash in it, current when not "
+    "given. When the name comes to stand for another model, the device goes over to it between two frames."
+)
+@click.option("--poll-s", default=2.0, help="Seconds between two looks into the model folder.")
 @click.option("--weights", type=_FILE, help="Weights of the network; seeded ones when not given.")
 @click.option(
     "--weights-seed", default=0, help="Seed of weights that come from no file; the edge worker's own."
 )
 @click.option(
-    "--codecs", help="Codecs, comma separated; all when not given. The edge worker must have the same."
+    "--codecs",
+    help="Codecs (docs/codecs.md), comma separated; five when not given. The edge must have the same.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
+@backend_option
 @click.option(
     "--policy",
     default="fedlinucb_dw",
@@ -104,6 +121,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--warm-start", default=40, help="Rows of early-exit experience before the first frame; 0 for none."
 )
 @click.option(
+    "--profile",
+    type=_FILE,
+    help="File of cans profile, made on this machine: times for ans and neurosurgeon, and rows for the warm "
+    "start, which then runs no early exits.",
+)
+@click.option(
+    "--edge-profile",
+    type=_FILE,
+    help="File of cans profile, made on the edge worker's machine; for neurosurgeon.",
+)
+@click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that keeps what was learnt over restarts; forgotten at the end when not given.",
@@ -117,7 +145,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--wait-for-broker", is_flag=True, help="Work alone until the broker is there, instead of ending."
 )
-@click.option("--emulate", type=_FILE, help="Pretend to be slower: profile made by python -m lab.emulation.")
+@click.option(
+    "--emulate", type=_FILE, help="Pretend to be slower: file of cans profile, made on this machine."
+)
 @click.option("--slowness", default=1.0, help="With --emulate: how many times slower than this machine.")
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @click.option("--summary", type=_FILE, help="Write what the run came to into this file, as JSON.")
@@ -127,6 +157,8 @@ def device(
     *,
     id_: str,
     type_: str,
+    model: str | None,
+    models_dir: Path | None,
     codecs: str | None,
     compare: str,
     alpha: float,
@@ -161,11 +193,14 @@ def device(
     from device.settings import learner_of  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
+    models_dir, model = _where(models_dir, model)
     broker = {name: rest.pop(name) for name in ("broker", "ca", "cert", "key", "password_file")}
     settings = DeviceSettings(
         id=id_,
         type=type_,
         broker=broker_address(**broker),
+        model=model,
+        models_dir=models_dir,
         codecs=tuple(codecs.split(",")) if codecs else None,
         compare=tuple(compare.split(",")) if compare else (),
         learner=learner_of(
@@ -180,3 +215,13 @@ def device(
         **rest,
     )
     run(lambda: run_to_summary(settings, summary, emulate, slowness))
+
+
+def _where(models_dir: Path | None, model: str | None) -> tuple[Path | None, str]:
+    """Return the folder, unless the model is named by a source of its own, and the model's name."""
+    from partition.zoo import NAMES as BUILT_IN  # noqa: PLC0415 - torch, which --help does without
+
+    if models_dir is None:
+        return None, model or BUILT_IN[0]
+    named_by_source = model is not None and (model in BUILT_IN or ":" in model or model.endswith(".pt2"))
+    return (None if named_by_source else models_dir), model or "current"

@@ -6,7 +6,13 @@ from typing import Any
 import click
 
 from cans.settings import Command
-from cans.shared_options import broker_address, broker_options, log_options
+from cans.shared_options import (
+    backend_option,
+    broker_address,
+    broker_options,
+    log_options,
+    models_dir_option,
+)
 
 
 @click.command("edge", cls=Command)
@@ -15,15 +21,23 @@ from cans.shared_options import broker_address, broker_options, log_options
     "--model",
     "models",
     multiple=True,
-    default=("mobilenet_v2",),
     metavar="NAME[=WEIGHTS]",
     help="Network to serve: a built-in one, module:callable or FILE.pt2; =FILE loads its weights. "
-    "Repeat for more.",
+    "Repeat for more. When not given: mobilenet_v2, or the models of --models-dir.",
+)
+@models_dir_option(help_="Serve every model of this folder (`cans models`) too, and follow it while running.")
+@click.option("--poll-s", default=2.0, help="Seconds between two looks into the model folder.")
+@click.option(
+    "--grace-s", default=60.0, help="Seconds that a model which was removed from it is still answered."
 )
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file; the devices' own.")
-@click.option("--codecs", help="Codecs, comma separated; all when not given. The devices must have the same.")
+@click.option(
+    "--codecs",
+    help="Codecs (docs/codecs.md), comma separated; five when not given. The devices must have the same.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
+@backend_option
 @click.option(
     "--device",
     "torch_device",
@@ -49,10 +63,14 @@ def edge(
     *,
     id_: str,
     models: tuple[str, ...],
+    models_dir: Path | None,
+    poll_s: float,
+    grace_s: float,
     weights_seed: int,
     codecs: str | None,
     workers: int,
     threads: int,
+    backend: str,
     torch_device: str,
     waiting: int,
     drain_s: float,
@@ -75,6 +93,7 @@ def edge(
       cans edge
       cans edge --id edge-2 --broker mqtt://broker.local --workers 2
       cans edge --model mobilenet_v2=mobilenet_v2.pth --model resnet18
+      cans edge --models-dir models
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from cans.logs import configure_logs  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.running import run  # noqa: PLC0415
@@ -83,15 +102,21 @@ def edge(
     from edge.settings import EdgeSettings, ModelChoice  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
+    if not models and models_dir is None:
+        models = ("mobilenet_v2",)
     settings = EdgeSettings(
         id=id_,
         broker=broker_address(**broker),
         prefix=prefix,
         models=tuple(ModelChoice(*_choice(text)) for text in models),
+        models_dir=models_dir,
+        poll_s=poll_s,
+        grace_s=grace_s,
         weights_seed=weights_seed,
         codecs=tuple(codecs.split(",")) if codecs else None,
         workers=workers,
         threads=threads,
+        backend=backend,
         device=torch_device,
         waiting=waiting,
         drain_s=drain_s,

@@ -22,6 +22,7 @@ BENCHES = {
     "learning": "lab.bench.learning",
     "playing": "lab.bench.playing",
     "cutting": "lab.bench.cutting",
+    "backends": "lab.bench.backends",
     "merging": "lab.bench.merging",
     "codecs": "lab.bench.codecs",
     "idle": "lab.bench.idle",

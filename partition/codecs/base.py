@@ -4,8 +4,9 @@ A codec turns an array into bytes and back. What it decodes came from a peer: wh
 raises `RemoteProtocolError`, and no decoder allocates more than the announced shape, itself bounded, allows.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,17 +37,35 @@ class Encoded:
         return memoryview(self.payload).nbytes
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a codec can hold, and what decoding may cost.
+
+    Attributes:
+        largest: the largest magnitude that a value may have.
+        beyond: what happens to larger ones, infinity included: "kept", "clipped" to `largest`, or "refused"
+            by `encode` with `LocalProtocolError`, then NaN too.
+        expansion: bytes that decoding allocates per announced element at most, the result included, whatever
+            the payload; 0 where the result is a view of the payload.
+    """
+
+    largest: float
+    beyond: Literal["kept", "clipped", "refused"]
+    expansion: float
+
+
 class Codec(Protocol):
     """One way to write an array; without state, so any thread may use it.
 
     Attributes:
         name: as in an arm's label.
-        dtype: on the wire.
+        dtype: on the wire; "any" if the codec carries every dtype of `bus.tensors`.
         encodes_frames: it takes the uint8 frame, before normalisation.
         encodes_activations: it takes float32 activations.
         lossless: decoding gives the same bits.
         encode_work: cost of encoding one element, relative to int8 + zstd; the scale of the context column.
         decode_work: cost of decoding one element, relative to int8 + zstd.
+        limits: what it can hold.
     """
 
     @property
@@ -63,9 +82,23 @@ class Codec(Protocol):
     def encode_work(self) -> float: ...  # noqa: D102
     @property
     def decode_work(self) -> float: ...  # noqa: D102
+    @property
+    def limits(self) -> Limits: ...  # noqa: D102
+
+    def estimate(self, shape: tuple[int, ...]) -> int:
+        """Return the bytes to expect for an array of that shape, before any is measured.
+
+        The size itself where content does not change it, else an upper bound; for JPEG and lossy WebP, whose
+        bound says nothing, the mean of photographs.
+        """
+        ...
 
     def encode(self, array: npt.NDArray[Any]) -> Encoded:
-        """Return the array as bytes."""
+        """Return the array as bytes.
+
+        Raises:
+            LocalProtocolError: an array of no elements, of a dtype the codec is not for, or beyond `limits`.
+        """
         ...
 
     def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -79,7 +112,7 @@ class Codec(Protocol):
 
 def empty_aligned(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return an uninitialised float32 array whose memory torch can take over as it is."""
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     memory = np.empty(count * 4 + ALIGNMENT_BYTES, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT_BYTES
     return memory[start : start + count * 4].view(np.float32).reshape(shape)

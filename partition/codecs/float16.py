@@ -1,39 +1,37 @@
-"""Activations at half precision."""
-
-from typing import Any
+"""Activations at half precision (IEEE 754 binary16)."""
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bus.errors import RemoteProtocolError
-from bus.tensors import Payload, buffer_of, view
-from partition.codecs.base import Encoded
+from partition.codecs.base import Limits
+from partition.codecs.formats import Flat, Shape, Whole, Written, tensor_of
 
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-class Float16:
-    """Two bytes an element; values beyond +-65504 are clipped to it."""
+class Float16(Whole):
+    """Two bytes an element; values beyond +-65504 are clipped to it; about 3 decimal digits."""
 
     name = "float16"
     dtype = "float16"
-    encodes_frames = False
-    encodes_activations = True
     lossless = False
     encode_work = 0.1
     decode_work = 0.2
+    # A copy of two bytes and the result.
+    limits = Limits(_LARGEST, "clipped", 6.0)
 
-    def encode(self, array: npt.NDArray[Any]) -> Encoded:
+    def __init__(self) -> None:
+        super().__init__("<f2")
+
+    def write(self, array: npt.NDArray[np.float32]) -> Written:
         """Return the array rounded to half precision."""
         # Clipping first: an overflow would become an infinity, which the edge refuses.
-        half = torch.from_numpy(array).clamp(-_LARGEST, _LARGEST).half().numpy()
-        return Encoded(buffer_of(half), self.dtype, array.shape)
+        half = tensor_of(array.reshape(-1)).clamp(-_LARGEST, _LARGEST).half()
+        return Written(b"", (half.numpy(),))
 
-    def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def read(self, _header: memoryview, parts: tuple[Flat, ...], shape: Shape, /) -> npt.NDArray[np.float32]:
         """Return the array as float32."""
-        if dtype != self.dtype:
-            raise RemoteProtocolError("tensor", f"codec {self.name} carries {self.dtype}, not {dtype[:32]}")
         # A writable copy for torch, whose conversion is several times faster than numpy's.
-        half = view(payload, dtype, shape).copy()
-        return torch.from_numpy(half).float().numpy()
+        array: npt.NDArray[np.float32] = torch.from_numpy(parts[0].copy()).float().numpy()
+        return array.reshape(shape)

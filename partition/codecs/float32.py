@@ -1,31 +1,33 @@
 """Activations, or the normalised input, as they are."""
 
-from typing import Any
+import math
 
+import numpy as np
 import numpy.typing as npt
 
-from bus.errors import RemoteProtocolError
-from bus.tensors import Payload, buffer_of, view
-from partition.codecs.base import Encoded
+from partition.codecs.base import Limits
+from partition.codecs.formats import Flat, Shape, Whole, Written
 
 
-class Float32:
-    """Four bytes an element, no loss, no copy."""
+class Float32(Whole):
+    """Four bytes an element, no loss, no copy: reading gives a read-only view."""
 
     name = "float32"
     dtype = "float32"
-    encodes_frames = False
-    encodes_activations = True
     lossless = True
     encode_work = 0.0
     decode_work = 0.2
+    limits = Limits(math.inf, "kept", 0.0)
 
-    def encode(self, array: npt.NDArray[Any]) -> Encoded:
-        """Return a view of the array's bytes."""
-        return Encoded(buffer_of(array), self.dtype, array.shape)
+    def __init__(self) -> None:
+        super().__init__("<f4")
 
-    def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Return a view of the payload."""
-        if dtype != self.dtype:
-            raise RemoteProtocolError("tensor", f"codec {self.name} carries {self.dtype}, not {dtype[:32]}")
-        return view(payload, dtype, shape)
+    def write(self, array: npt.NDArray[np.float32]) -> Written:
+        """Return a view of the array."""
+        return Written(b"", (array.reshape(-1),))
+
+    def read(self, _header: memoryview, parts: tuple[Flat, ...], shape: Shape, /) -> npt.NDArray[np.float32]:
+        """Return a view of the part."""
+        array: npt.NDArray[np.float32] = parts[0].reshape(shape)
+        array.flags.writeable = False
+        return array

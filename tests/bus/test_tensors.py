@@ -8,12 +8,24 @@ from bus.errors import RemoteProtocolError
 from bus.tensors import DTYPES, MAX_ELEMENTS, buffer_of, element_count, view
 
 
-@given(hnp.arrays(dtype=st.sampled_from(sorted(DTYPES)), shape=hnp.array_shapes(max_dims=4, max_side=6)))
+@given(
+    hnp.arrays(dtype=st.sampled_from(list(DTYPES.values())), shape=hnp.array_shapes(max_dims=4, max_side=6))
+)
 def test_a_tensor_survives_the_wire_to_the_bit(array: np.ndarray) -> None:
     received = view(bytes(buffer_of(array)), array.dtype.name, array.shape)
     assert received.dtype == array.dtype
     assert received.tobytes() == array.tobytes()
     assert not received.flags.writeable
+
+
+def test_bfloat16_is_carried_as_its_bits() -> None:
+    assert view(b"\x80\x3f", "bfloat16", (1,)).tolist() == [0x3F80]
+
+
+def test_a_bool_is_0_or_1() -> None:
+    assert view(b"\0\1", "bool", (2,)).tolist() == [False, True]
+    with pytest.raises(RemoteProtocolError, match="a bool must be 0 or 1"):
+        view(b"\0\2", "bool", (2,))
 
 
 def test_a_view_copies_nothing() -> None:
@@ -30,7 +42,7 @@ def test_a_transposed_array_is_sent_in_c_order() -> None:
     assert view(buffer_of(array), "uint8", (3, 2)).tolist() == array.tolist()
 
 
-@pytest.mark.parametrize("dtype", ["object", "O", "complex64", "int64", "", "float32 ", "a" * 1000])
+@pytest.mark.parametrize("dtype", ["object", "O", "complex64", "uint64", "", "float32 ", "a" * 1000])
 def test_only_listed_dtypes_cross(dtype: str) -> None:
     with pytest.raises(RemoteProtocolError, match=r"tensor: dtype .* is not one of"):
         view(b"\0" * 8, dtype, (1,))

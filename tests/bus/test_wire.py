@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bus import messages as m
 from bus.errors import LocalProtocolError, PayloadTooLarge, RemoteProtocolError
+from bus.stages import stages_of, unexplained_ms
 from bus.topics import FEEDBACK, INFER, METRICS, REPLY, STATE, STATS, TABLE, WORDS, Form, Topic
 from bus.wire import decode, encode, encode_metrics
 from tests.support.samples import SAMPLES
@@ -86,6 +87,12 @@ def test_unknown_fields_are_skipped_and_unknown_kinds_refused() -> None:
     assert caught.value.fault == "unknown_kind"
 
 
+def test_an_edge_worker_that_says_nothing_of_its_arms_is_read_as_ever() -> None:
+    older = (Path(__file__).parent / "older" / "state-state.json").read_bytes()
+    sample = next(message for topic, message in SAMPLES if topic is STATE)
+    assert decode(STATE, older, m.State) == msgspec.structs.replace(sample, arms="")
+
+
 def test_an_upload_of_a_device_that_knows_no_columns_is_read_as_ever() -> None:
     older = (Path(__file__).parent / "older" / "stats-stats.msgpack").read_bytes()
     upload = decode(STATS, older, m.StatisticsUpload)
@@ -93,6 +100,21 @@ def test_an_upload_of_a_device_that_knows_no_columns_is_read_as_ever() -> None:
     sample = next(message for topic, message in SAMPLES if topic is STATS)
     assert upload == msgspec.structs.replace(sample, columns=msgspec.UNSET)
     assert msgpack.unpackb(encode(STATS, upload)) == msgpack.unpackb(older) | {"common": ""}
+
+
+def test_stages_of_nodes_that_do_not_say_them_all_are_read_as_ever() -> None:
+    said = decode(FEEDBACK, (GOLDEN.parent / "older" / "feedback-feedback.json").read_bytes(), m.Feedback)
+    assert (said.capture_ms, said.wait_ms, said.reply_ms, said.vain_ms) == (0.0, 0.0, 0.0, 0.0)
+    assert said.total_ms == 40.5
+    older = (GOLDEN.parent / "older" / "reply-result.msgpack").read_bytes()
+    assert decode(REPLY, older, m.InferenceReply).reply_ms == 0.0
+
+
+def test_the_stages_of_the_sample_add_up() -> None:
+    (said,) = [message for _, message in SAMPLES if isinstance(message, m.Feedback)]
+    assert unexplained_ms(said) == 0.0
+    assert stages_of(said)["tail"] == said.tail_ms
+    assert unexplained_ms(msgspec.structs.replace(said, total_ms=50.0)) == 8.75
 
 
 def test_a_kind_that_belongs_elsewhere_is_refused() -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from cans.__main__ import Commands, main
 from cans.version import __version__
 from device.policy_names import NAMES as POLICIES
+from partition.profile_file import read_profile
 
 NAMES = [
     "demo",
@@ -19,6 +20,7 @@ NAMES = [
     "edge",
     "device",
     "watch",
+    "models",
     "profile",
     "simulate",
     "compare",
@@ -74,6 +76,23 @@ def test_a_command_that_does_not_exist_is_exit_2() -> None:
     result = CliRunner().invoke(main, ["devcie"])
     assert result.exit_code == 2
     assert isinstance(main, Commands)
+
+
+def test_a_profile_is_written_shown_and_printed(tmp_path: Path) -> None:
+    out = tmp_path / "tiny.json"
+    command = ["profile", "tests.support.tiny_network:make", "--repeats", "3", "--out", str(out)]
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 0, shown.output
+    assert "whole network" in shown.stdout
+    assert "conv2d" in shown.stdout
+    assert "not to be trusted: 3 rounds are too few" in shown.stderr
+    first = read_profile(out)
+    printed = CliRunner().invoke(main, [*command, "--json", "--codecs", "uint8,int8-zstd", "--threads", "2"])
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout == out.read_text()
+    second = read_profile(out)
+    assert (second.model, second.conditions.threads) == (first.model, 2)
+    assert second.schema != first.schema
 
 
 def test_a_profile_that_could_not_be_written_is_not_measured(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_over_many_draws_the_most_loaded_is_never_asked_and_each_other_is() -> N
 
 
 def test_a_stale_will_says_nothing_and_another_boot_has_forgotten() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     assert not edges.announced(edge_state(boot=2))
     assert not edges.announced(edge_state(boot=1, state="lost"))
     assert edges.choose(0.0) == "edge-1"
@@ -141,7 +141,7 @@ def test_a_stale_will_says_nothing_and_another_boot_has_forgotten() -> None:
 
 
 def test_only_our_model_counts_and_one_that_cannot_serve_rests() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     edges.announced(edge_state(models="ffffffffffffffff"))
     assert not edges.any_ready(0.0)
     edges.announced(edge_state(models=f"ffffffffffffffff,{MODEL}"))
@@ -158,7 +158,7 @@ def test_only_our_model_counts_and_one_that_cannot_serve_rests() -> None:
 
 
 def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     for number in range(LIMIT + 5):
         edges.announced(edge_state(edge=f"edge-{number}"))
     newest = edge_state(edge="edge-new")
@@ -172,7 +172,7 @@ def test_a_flood_of_edge_workers_is_bounded_and_the_gone_make_room() -> None:
 
 
 def test_a_flood_of_strangers_fills_neither_memory_nor_the_log() -> None:
-    edges = Edges(MODEL, lambda: 0.0)
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
     notes = []
     for number in range(LIMIT + 5):
         edges.announced(edge_state(edge=f"edge-{number}", models=""))
@@ -258,10 +258,12 @@ def test_frames_a_second_become_a_period() -> None:
 
 def test_policies_by_name_play_the_arm_they_name() -> None:
     arms = (*PLAN.arms, replace(PLAN.arms[0], codec="uint8"), replace(PLAN.arms[0], codec="float32"))
-    plan = Plan(PLAN.model, PLAN.schema, arms, np.vstack([PLAN.contexts, PLAN.contexts[:2]]), PLAN.front, 2)
+    plan = Plan(
+        PLAN.model, PLAN.schema, arms, np.vstack([PLAN.contexts, PLAN.contexts[:2]]), PLAN.front, 2, 2
+    )
     played = {}
     for name in require_names(NAMES[0], NAMES[1:]):
-        policy = build_policy(name, plan, Settings(), front_s=(0.1,) * 5)
+        policy = build_policy(name, plan, Settings(), front_s=(0.1,) * 5, edge_s=(0.1,) * 5)
         assert policy.name == name
         played[name] = policy.select(plan.contexts)
         policy.update(played[name], Cost(0.5, 0.1))
@@ -280,6 +282,10 @@ def test_a_policy_without_its_arm_or_with_bad_numbers_is_told() -> None:
         build_policy("edge_only_uint8", PLAN, Settings())
     with pytest.raises(ConfigurationError, match="the policy linucb cannot be set so"):
         build_policy("linucb", PLAN, Settings(regularisation=0.0, beta_s=0.1))
+    with pytest.raises(ConfigurationError, match="the times of both"):
+        build_policy("neurosurgeon", PLAN, Settings(), front_s=(0.1,) * 3)
+    with pytest.raises(ConfigurationError, match="no context column"):
+        build_policy("neurosurgeon", replace(PLAN, link=None), Settings())
 
 
 def test_a_plan_whose_parts_do_not_fit_is_a_bug() -> None:

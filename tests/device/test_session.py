@@ -9,6 +9,7 @@ from bandits.fixed import FixedArm
 from bandits.policy import Cost
 from bandits.settings import Settings
 from bus import messages as m
+from bus.stages import unexplained_ms
 from device import commands as c
 from device import events as e
 from device.session import DeviceSession
@@ -80,6 +81,7 @@ def test_a_reply_is_the_answer_and_the_link_is_what_the_edge_did_not_need() -> N
     assert (answer.answered_by, answer.top) == ("edge", 7)
     assert isinstance(feedback, c.PublishFeedback)
     assert round(feedback.feedback.link_ms, 6) == 94.0
+    assert unexplained_ms(feedback.feedback) == pytest.approx(0.0, abs=1e-9)
     assert feedback.feedback.sent_bytes == 4
     assert capture == c.CaptureNext(1.103)
     # Doubled, it changes nothing but the count.
@@ -182,8 +184,13 @@ def test_every_way_of_not_being_answered_ends_in_a_fallback_with_its_reason() ->
         assert isinstance(answer, c.Answer)
         assert answer.answered_by == "fallback"
         assert isinstance(feedback, c.PublishFeedback)
+        said = feedback.feedback
+        assert said.vain_ms == pytest.approx((now - 1.003) * 1000.0)
+        assert said.fallback_ms == 40.0
+        assert said.wait_ms == pytest.approx(10.0)  # handing over to the worker thread and back
+        assert unexplained_ms(said) == pytest.approx(0.0, abs=1e-9)
         made.check()
-        return feedback.feedback.reason
+        return said.reason
 
     _, send = waiting("edge_only_jpeg")
     rejection = m.Rejection(id=send.request.id, edge="edge-1", reason="overloaded")
@@ -411,6 +418,86 @@ def test_an_edge_worker_with_another_network_is_told_of_once_with_both_hashes() 
     assert made.handle(e.EdgeAnnounced(strange), 1.0) == [told]
     assert made.handle(e.EdgeAnnounced(strange), 1.1) == []
     assert made.handle(e.EdgeAnnounced(edge_state(edge="edge-3", models="f", state="lost")), 1.2) == []
+
+
+def test_an_edge_worker_with_other_codecs_is_not_asked_and_told_of_once() -> None:
+    made = session("device_only")
+    made.handle(e.Started(), 0.0)
+    made.handle(e.LinkCameUp("data"), 0.0)
+    other = m.State(
+        role="edge", id="edge-1", state="ready", boot=1, version="0", models=MODEL, arms="00000000000000ff"
+    )
+    reason = (
+        f"edge-1 serves model {MODEL} with other cuts or codecs: "
+        "same --codecs and same version of CANS on both sides?"
+    )
+    told = c.Note("warning", "edge_worker_has_other_codecs", (("reason", reason),))
+    assert made.handle(e.EdgeAnnounced(other), 0.1) == [told]
+    assert not made.edges.any_ready(0.1)
+    agreed = m.State(
+        role="edge",
+        id="edge-1",
+        state="ready",
+        boot=1,
+        version="0",
+        models=f"ffffffffffffffff,{MODEL}",
+        arms=f"00000000000000ff,{PLAN.asks}",
+    )
+    assert FOUND in made.handle(e.EdgeAnnounced(agreed), 0.2)
+    assert made.edges.any_ready(0.2)
+
+
+def test_an_edge_worker_that_lets_our_model_go_still_answers_what_it_was_asked() -> None:
+    made = begun("two_arm")
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    commands = made.handle(e.HeadFinished(1, REMOTE_HEAD), 1.1)
+    (request,) = [command.request for command in commands if isinstance(command, c.SendRequest)]
+    made.handle(e.EdgeAnnounced(edge_state(models="ffffffffffffffff")), 1.2)
+    assert not made.edges.any_ready(1.2)
+    answers = [x for x in made.handle(e.ReplyArrived(reply(request.id)), 1.3) if isinstance(x, c.Answer)]
+    assert [answer.answered_by for answer in answers] == ["edge"]
+    made.check()
+
+
+def test_a_handover_plays_what_was_captured_and_captures_no_more() -> None:
+    made = begun("device_only", limits=replace(LIMITS, frame_period_s=0.1))
+    made.handle(e.FrameCaptured("f0"), 1.0)  # and asks for the next one
+    assert made.handle(e.HandoverRequested(), 1.05) == []
+    assert made.handle(e.FrameCaptured("f1"), 1.1) == []  # it waits, and nothing more is asked for
+    (_, _, head) = made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.2)
+    assert head == c.RunHead(2, "f1", 2)
+    commands = made.handle(e.HeadFinished(2, LOCAL_HEAD), 1.3)
+    (save,) = [command for command in commands if isinstance(command, c.SaveSnapshot)]
+    assert not [command for command in commands if isinstance(command, c.CaptureNext)]
+    made.check()
+    assert made.handle(e.SnapshotSaved(save.number), 1.4) == [c.Stop()]
+    assert made.handed_over
+    assert made.turns.tallies["device_only"].answers == made.turns.captured == 2
+
+
+def test_a_handover_before_the_first_frame_waits_for_nobody() -> None:
+    made = session("device_only")
+    made.handle(e.HandoverRequested(), 0.0)
+    made.handle(e.Started(), 0.0)
+    assert made.phase == "flushing"
+    assert c.Stop() in made.handle(e.SnapshotSaved(1), 0.1) + made.handle(e.SnapshotSaved(2), 0.2)
+    assert made.handed_over
+
+
+@pytest.mark.parametrize("how", ["frames", "stop", "twice"])
+def test_what_ends_for_another_reason_hands_nothing_over(how: str) -> None:
+    made = begun("device_only", frames=1 if how == "frames" else None)
+    made.handle(e.FrameCaptured("f0"), 1.0)
+    made.handle(e.HandoverRequested(), 1.1)
+    if how != "frames":
+        made.handle(e.StopRequested("asked"), 1.2)
+    if how == "twice":
+        assert c.Stop() in made.handle(e.StopRequested("asked"), 1.2)
+    else:
+        made.handle(e.HeadFinished(1, LOCAL_HEAD), 1.3)
+        made.handle(e.DeadlinePassed(), 99.0)
+    assert made.phase == "stopped"
+    assert not made.handed_over
 
 
 def test_a_full_disk_is_said_once_and_again_when_it_is_over() -> None:

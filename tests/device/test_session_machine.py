@@ -94,6 +94,11 @@ class DeviceMachine(RuleBasedStateMachine):
         self.post(e.LinkCameUp(link) if up else e.LinkWentDown(link))
 
     @rule(often=st.integers(0, 15))
+    def hand_over(self, often: int) -> None:
+        if often == 0:
+            self.post(e.HandoverRequested())
+
+    @rule(often=st.integers(0, 15))
     def stop(self, often: int) -> None:
         if often == 0:
             self.post(e.StopRequested("asked"))

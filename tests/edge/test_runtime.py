@@ -22,7 +22,7 @@ from bus.topics import INFER, REPLY, STATE, Topics
 from bus.wire import decode, encode
 from edge.events import Event, Output, RequestArrived
 from edge.runtime import run_edge
-from edge.session import Arms
+from edge.served import Arms
 from edge.settings import EdgeSettings, ModelChoice
 from edge.tails import load_tails
 from partition.partitioned import build

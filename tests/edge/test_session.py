@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from bus.messages import ActivationRequest, InferenceReply, Reject, Rejection
+from bus.arms import arms_digest
+from bus.messages import ActivationRequest, InferenceReply, NodeState, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
 from edge.session import EdgeSession, Limits
@@ -41,6 +42,10 @@ def arrived(request_id: str, device: str = "cam-1", *, budget_ms: float = 1000.0
     return ev.RequestArrived(device, request(request_id, device, budget_ms=budget_ms))
 
 
+def announced(state: NodeState, load: float, speed: float) -> do.AnnounceState:
+    return do.AnnounceState(state, load, speed, MODEL, arms_digest(ARMS[MODEL]))
+
+
 def rejection(
     request_id: str,
     reason: Reject,
@@ -57,9 +62,9 @@ def rejection(
 def ready(**limits: float) -> EdgeSession:
     """A session with one idle worker and its control link up, at time 0."""
     session = EdgeSession("edge-1", ARMS, limits=replace(Limits(), **limits))  # type: ignore[arg-type]
-    assert session.announced == do.AnnounceState("init", 0.0, 0.0)
+    assert session.announced == announced("init", 0.0, 0.0)
     assert session.handle(ev.LinkUp(), 0.0) == []
-    assert session.handle(ev.WorkerIdle(0), 0.0) == [do.AnnounceState("ready", 0.0, 0.0)]
+    assert session.handle(ev.WorkerIdle(0), 0.0) == [announced("ready", 0.0, 0.0)]
     session.check()
     return session
 
@@ -80,6 +85,7 @@ def test_a_request_runs_at_once_and_is_answered_with_its_times_and_correlation()
         decode_ms=2.0,
         tail_ms=8.0,
         load=0,
+        reply_ms=490.0,  # from the hand-over at 1.0 s on, less the worker's 10 ms
     )
     assert session.handle(ev.TailFinished(0, OUTPUT), 1.5) == [do.PublishReply("cam-1", reply, 1.0, b"corr")]
     assert session.tally.answered == 1
@@ -205,7 +211,7 @@ def test_stopping_rejects_what_waits_lets_a_tail_end_and_stops() -> None:
     session.handle(arrived("1-2", "cam-2"), 0.0)
     assert session.handle(ev.StopRequested(), 0.0) == [
         rejection("1-2", "shutting_down", device="cam-2", load=1),
-        do.AnnounceState("disconnected", 1.0, 0.0),
+        announced("disconnected", 1.0, 0.0),
     ]
     assert session.handle(arrived("1-3"), 0.0) == [rejection("1-3", "shutting_down", load=1)]
     commands = session.handle(ev.TailFinished(0, OUTPUT), 0.1)
@@ -237,13 +243,13 @@ def test_steady_load_is_announced_once_and_metrics_in_their_turn() -> None:
     session = ready(metrics_s=5.0)
     session.handle(arrived("1-1", budget_ms=60_000.0), 0.0)
     assert session.next_deadline() == 1.0
-    assert session.handle(ev.DeadlinePassed(), 1.0) == [do.AnnounceState("ready", 1.0, 0.0)]
+    assert session.handle(ev.DeadlinePassed(), 1.0) == [announced("ready", 1.0, 0.0)]
     assert session.next_deadline() == 5.0
     (metrics,) = session.handle(ev.DeadlinePassed(), 5.0)
     assert isinstance(metrics, do.PublishMetrics)
     assert {k: v for k, v in metrics.values.items() if v} == {"requests": 1, "running": 1}
     session.handle(ev.TailFinished(0, OUTPUT), 6.0)
-    assert session.handle(ev.DeadlinePassed(), 7.0) == [do.AnnounceState("ready", 0.0, 100.0)]
+    assert session.handle(ev.DeadlinePassed(), 7.0) == [announced("ready", 0.0, 100.0)]
     assert session.next_deadline() == 10.0
 
 

@@ -12,6 +12,7 @@ from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from lab.choose_types import Place, costs_ms
 from lab.emulation import MachineProfile, StretchedCompute, load_profile
+from tests.support.profiles import profile_of
 
 MODEL = "00112233445566aa"
 PROFILE = MachineProfile(
@@ -97,17 +98,23 @@ def test_faster_than_the_machine_or_another_model_is_refused() -> None:
         _stretched(machine)
 
 
-def test_a_profile_survives_its_file(tmp_path: Path) -> None:
+def test_its_targets_are_those_of_a_profile(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    PROFILE.save(path)
-    assert load_profile(path) == PROFILE
+    made = profile_of()
+    made.save(path)
+    targets = load_profile(path)
+    assert targets.labels == ("0/jpeg", "1/int8-zstd", "end/none")
+    assert targets.head_ms == (0.0, 8.0, 20.0)
+    assert targets.finish_ms == (21.0, 12.0, 0.0)
+    assert targets.edge_ms == (21.5, 12.5, 0.0)
+    assert targets.exit_ms == (6.0, 20.0)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "x"}', '{"model": 1, "labels": 3}'])
 def test_what_is_no_profile_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "profile.json"
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match="is no profile: make it with"):
+    with pytest.raises(ConfigurationError, match="is no profile of version 2"):
         load_profile(path)
     with pytest.raises(ConfigurationError, match="cannot read the profile"):
         load_profile(tmp_path / "none")

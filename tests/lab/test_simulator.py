@@ -27,6 +27,7 @@ from lab.simulator.lies import Liar
 from lab.simulator.summary import figures_of, honest_devices, interval
 from lab.simulator.teams import team_of
 from lab.simulator.world import World
+from tests.support.profiles import profile_of
 
 ORDERING = Path("lab/experiments/ordering.toml")
 REFERENCE = Path("lab/experiments/reference.toml")
@@ -348,8 +349,22 @@ def test_tables_are_checked(tmp_path: Path) -> None:
     path.write_text(json.dumps({**good, "columns": [f"{name}s" for name in good["columns"]]}))
     with pytest.raises(ConfigurationError, match=r"it has no column link\.bits"):
         load_table(str(path))
-    with pytest.raises(ConfigurationError, match="cannot write the network table"):
-        load_table("mobilenet_v2").save(tmp_path)
+
+
+def test_a_profile_is_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "pi4.json"
+    profile_of().save(path)
+    table = load_table(str(path))
+    assert table.arms == ("0/jpeg", "1/int8-zstd", "end/none")
+    assert table.head_ms == (0.0, 8.0, 20.0)
+    assert table.edge_ms == (21.5, 12.5, 0.0)
+    assert table.exit_ms == (6.0, 20.0)
+    turn = next(make_world(spec.Site(network=str(path), frames=1, types=(BOARD,)), 1).turns())
+    assert turn.contexts.tolist() == [list(arm.context) for arm in profile_of().arms]
+    newer = tmp_path / "newer.json"
+    newer.write_text(path.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(ConfigurationError, match="is no network table"):
+        load_table(str(newer))
 
 
 @pytest.mark.system

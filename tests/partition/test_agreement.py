@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from partition.agreement import main
+from bus.errors import ConfigurationError
+from partition.agreement import Agreement, banned, main
+from partition.arms import Arm
+from partition.images import MovingCrops
 from tests.support.tiny_network import make
 
 TINY = "tests.support.tiny_network:make"
@@ -77,3 +81,51 @@ def test_the_help_says_what_each_column_means(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     for word in ("top-1", "cosine", "max error", "--weights FILE", "--json", "examples:", "exit codes:"):
         assert word in said
+
+
+def test_it_measures_your_codecs_on_your_images_and_skips_what_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        Image.fromarray(MovingCrops(number, (40, 60)).frame(0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.jpg").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("no image either", encoding="utf-8")
+    main([TINY, "--images", str(tmp_path), "--codecs", "webp80,int4-zstd3", "--json"])
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert report["frames"] == 3
+    assert [row["arm"] for row in report["arms"]] == ["0/webp80", "1/int4-zstd3", "2/int4-zstd3"]
+    assert said.err.count("skipped") == said.err.count("3.jpg") == 1
+    main([TINY, "--images", str(tmp_path), "--frames", "2", "--codecs", "topk10-float16-shuffle-zstd3"])
+    (_, _, row, *_) = capsys.readouterr().out.splitlines()
+    assert row.startswith("1/topk10-float16-shuffle-zstd3  1 ")
+
+
+def test_arms_below_the_least_agreement_are_banned() -> None:
+    arms = [Arm(index, index, "jpeg", f"{index}/jpeg") for index in range(3)]
+    rows = [
+        Agreement(arm, 1.0, top1, 1.0, 0.0, 100) for arm, top1 in zip(arms, (1.0, 0.99, 0.98), strict=True)
+    ]
+    assert banned(rows, 0.99) == (arms[2],)
+    assert banned(rows, 1.0) == (arms[1], arms[2])
+    assert banned(rows, 0.0) == ()
+    for share in (-0.1, 1.01, float("nan")):
+        with pytest.raises(ConfigurationError, match="a share from 0 to 1"):
+            banned(rows, share)
+
+
+def test_folders_without_an_image_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty, bad = tmp_path / "empty", tmp_path / "bad"
+    empty.mkdir()
+    bad.mkdir()
+    (bad / "1.png").write_bytes(b"no image")
+    words = {empty: "holds no image", bad: "is not an image", tmp_path / "absent": "cannot read the folder"}
+    for folder, word in words.items():
+        with pytest.raises(SystemExit) as ended:
+            main([TINY, "--images", str(folder)])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert word in said.splitlines()[-1]
+        assert len(said.splitlines()) == 1

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from partition.bundle import encode
+from partition.calibration import calibrate
 from partition.codecs import CODECS
 from partition.example import of_shape
 from partition.graph import Graph
 from partition.images import Frame, MovingCrops
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
-from partition.profiles import profile
 from partition.zoo import NAMES, Network, load_model
 
 
@@ -183,17 +184,6 @@ def test_codecs_in_any_order_give_one_schema(networks: dict[str, Network]) -> No
     assert [arm.label for arm in one.arms] == [arm.label for arm in other.arms]
 
 
-def test_profile_adds_up(mobilenet: PartitionedModel) -> None:
-    timed = profile(mobilenet, repeats=3)
-    whole = timed.head_ms[-1]
-    assert timed.head_ms[0] == 0.0
-    assert list(timed.head_ms) == sorted(timed.head_ms)
-    assert np.allclose(np.add(timed.head_ms, timed.tail_ms), whole)
-    uint8, end = mobilenet.arm("0/uint8"), mobilenet.device_only
-    assert timed.device_ms(uint8) < timed.device_ms(end) == timed.normalise_ms + whole
-    assert timed.edge_ms(end) == 0.0 < timed.edge_ms(uint8)
-
-
 def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
     model = build(load_model("tests.support.foreign_networks:TwoPaths@64x64"))
     frame = MovingCrops(1, model.input_size).frame(0)
@@ -214,4 +204,37 @@ def test_a_cut_of_two_tensors_is_an_arm_like_any_other() -> None:
         for bad in (b"", bytes(head.payload)[:-1], bytes(head.payload) + b"?", b"\xff" * 64):
             with pytest.raises(RemoteProtocolError):
                 model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bad)
-    assert len(profile(model, repeats=1).head_ms) == len(model.cuts)
+    profile = calibrate(model, repeats=3)
+    assert len(profile.segments) == len(model.cuts) - 1
+    assert len(profile.operators) > len(profile.segments)
+    sent = {arm.label: arm.payload_bytes for arm in profile.arms}
+    assert all(sent[arm.label] > 0.0 for arm in both)
+
+
+def test_what_is_no_float32_crosses_without_loss_and_its_indices_are_not_believed() -> None:
+    model = build(load_model("tests.support.foreign_networks:Chooses@64x64"))
+    frame = MovingCrops(1, model.input_size).frame(0)
+    whole = model.run_head(frame, model.device_only).logits
+    mixed = [
+        arm
+        for arm in model.arms[:-1]
+        if {"int64", "bfloat16", "float32"} <= {spec.dtype for spec in model.cuts[arm.cut].tensors}
+    ]
+    assert mixed
+    for arm in mixed:
+        head = model.run_head(frame, arm)
+        assert head.payload is not None
+        tail = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, bytes(head.payload))
+        # What is quantised here has one element, so every codec keeps it, to half precision at least.
+        assert tail.logits == pytest.approx(whole, rel=1e-2, abs=1e-3)
+        with pytest.raises(RemoteProtocolError):
+            model.run_tail(arm.cut, arm.codec, "float64", head.shape, bytes(head.payload))
+    arm = mixed[0]
+    specs = model.cuts[arm.cut].tensors
+    hostile = [
+        torch.full(spec.shape, 10**9 if spec.dtype == "int64" else 1, dtype=getattr(torch, spec.dtype))
+        for spec in specs
+    ]
+    sent = encode(CODECS["float32"], hostile)
+    with pytest.raises(RemoteProtocolError, match="the tail cannot work on what crossed"):
+        model.run_tail(arm.cut, arm.codec, sent.dtype, sent.shape, sent.payload)

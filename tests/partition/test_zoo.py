@@ -208,8 +208,8 @@ def test_a_foreign_file_says_what_is_needed_and_nothing_of_the_readers_insides(t
     with pytest.raises(ConfigurationError) as raised:
         load_file(Tiny(), path)
     assert str(raised.value) == (
-        f"{path} is not a PyTorch state dictionary: give a file written by "
-        "torch.save(model.state_dict(), FILE), neither a whole pickled model nor another format"
+        f"{path} is not a PyTorch state dictionary: give a file written by torch.save(model.state_dict(), "
+        "FILE) or a .safetensors file, neither a whole pickled model nor another format"
     )
 
 

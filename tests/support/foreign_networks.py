@@ -168,3 +168,20 @@ class TwoPaths(nn.Module):
         left = self.left_deep(left).mean((1, 2))
         right = self.right_deep(right).mean((2, 3))
         return {"hidden": left, "logits": self.head(torch.cat([left, right], 1))}
+
+
+class Chooses(nn.Module):
+    """Sends halves, indices and a number of no dimension across its cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 16, stride=16)
+        self.last = nn.Linear(8, 5)
+        self.register_buffer("table", torch.linspace(-1.0, 1.0, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x).mean((2, 3))
+        strongest = y.argmax(1)
+        scale = y.abs().mean()
+        halves = y.to(torch.bfloat16)
+        return self.last(halves.float() * scale + self.table[strongest].unsqueeze(1))  # type: ignore[no-any-return,index]

@@ -85,6 +85,8 @@ class EdgeNode(Node[tail_ev.Event, tail_do.Command]):
                     self.world.broker.publish(control, STATE, topic, payload)
             case tail_do.PublishMetrics(values):
                 encode_metrics(values)
+            case tail_do.DropModel():
+                raise AssertionError("this site's model stays")
             case tail_do.Stop():
                 assert self._asked == self._ended, f"{self.name} owes {self._asked - self._ended}"
                 assert not sum(self.session.tally.faults.metrics().values())

@@ -153,4 +153,4 @@ def test_two_devices_of_one_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [("--emulate", "no.json"), ("--slowness", "4")])
 def test_an_emulation_that_cannot_be(tmp_path: Path, option: tuple[str, str]) -> None:
-    assert "lab.emulation" in _refused(tmp_path, "device", *option)
+    assert "cans profile" in _refused(tmp_path, "device", *option)

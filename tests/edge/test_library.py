@@ -1,0 +1,66 @@
+"""What an edge worker makes of its model folder, with real networks."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bus.errors import ConfigurationError
+from edge import events as ev
+from edge.library import Library
+from edge.tails import PartitionedTails
+from partition import model_folder
+from partition.model_entries import add, load
+
+TINY = "tests.support.tiny_network:make"
+
+
+def library(folder: Path) -> tuple[Library, PartitionedTails]:
+    tails = PartitionedTails(())
+    return Library(folder, tails, partial(load, folder)), tails
+
+
+def test_it_follows_what_comes_and_goes_and_forgets_what_the_session_dropped(tmp_path: Path) -> None:
+    here, tails = library(tmp_path)
+    assert here.look() == []
+    first = add(tmp_path, TINY).hash
+    assert here.look() == [ev.ModelLoaded(first, tails.models[first])]
+    assert here.look() == []
+    model_folder.remove(tmp_path, first)
+    assert here.look() == [ev.ModelRemoved(first)]
+    assert first in tails.models  # until the session has dropped it
+    add(tmp_path, TINY)
+    assert here.look() == [ev.ModelLoaded(first, tails.models[first])]
+    here.drop(first)  # came too late: it is back
+    assert here.look() == []
+    assert first in tails.models
+    model_folder.remove(tmp_path, first)
+    here.look()
+    here.drop(first)
+    assert here.look() == []
+    assert tails.models == {}
+
+
+def test_a_damaged_entry_is_left_out_until_it_is_made_anew(tmp_path: Path) -> None:
+    here, _ = library(tmp_path)
+    hash_ = add(tmp_path, TINY).hash
+    (tmp_path / hash_ / "weights.safetensors").write_bytes(b"x")
+    other = add(tmp_path, TINY, seed=1).hash
+    assert [change.model for change in here.look()] == [other]
+    assert here.look() == []
+    model_folder.remove(tmp_path, hash_)
+    add(tmp_path, TINY)
+    assert [change.model for change in here.look()] == [hash_]
+
+
+def test_a_folder_that_vanishes_takes_no_model_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    here, tails = library(folder)
+    hash_ = add(folder, TINY).hash
+    here.look()
+    folder.rename(tmp_path / "away")
+    with pytest.raises(ConfigurationError, match="is gone"):
+        here.look()
+    assert hash_ in tails.models
+    (tmp_path / "away").rename(folder)
+    assert here.look() == []
