@@ -1,4 +1,4 @@
-"""Which networks can be cut: `python -m lab.models_table` tries those of `lab/networks` and writes docs/models.md.
+"""Which networks can be cut: `python -m lab.models_table` tries `lab/networks` and writes docs/models.md.
 
 Needs the libraries that the table names, none of which this project depends on; what is missing is said so.
 Takes about ten seconds a network.
@@ -31,8 +31,9 @@ _HEAD = (
     "outcome",
     "traced",
     "nodes",
-    "useful cuts",
-    "tensors at most",
+    "places",
+    "useful",
+    "tensors",
     "MMAC",
     "MACs over torch's",
     "s",
@@ -47,19 +48,24 @@ def page(rows: Sequence[tuple[Entry, Outcome]]) -> str:
     other = len(tried) - len(exact) - len(refused)
     libraries = len({entry.library for entry, _ in tried})
     families = len({entry.family for entry, _ in tried})
-    parts = [
-        "# Networks that can be cut",
+    asks = (
         "Which networks of other people's libraries does `cans partition` cut, with drawn weights and small "
         "sizes? Written by `python -m lab.models_table`; the networks stand in "
-        "[lab/networks/networks.toml](../lab/networks/networks.toml), each as the command takes it.",
+        "[lab/networks/networks.toml](../lab/networks/networks.toml), each as the command takes it."
+    )
+    in_short = (
         f"In short: of {len(tried)} networks of {families} families from {libraries} libraries, {len(exact)} "
-        f"are cut and exact to the bit at every useful cut, {len(refused)} are refused in one sentence, "
-        f"{other} end in another way.",
-        "Exact: head, then a copy of what crosses, then tail give the bits of the whole network, with batch 1 "
-        "and 8 unless a note says otherwise. MACs are held against `torch.utils.flop_counter`. Seconds are "
-        "of the whole command, imports and checks included.",
-        _table(rows),
-    ]
+        f"are cut and exact to the bit wherever they can be cut, {len(refused)} are refused in one sentence, "
+        f"{other} end in another way."
+    )
+    legend = (
+        "Exact: head, then a copy of what crosses, then tail give the bits of the whole network, with batch "
+        "1 and 8 unless a note says otherwise. Places: where it can be cut; useful: those that can be best "
+        "for some link, because no earlier one sends less; a text of some tokens is so small that none is. "
+        "Tensors: the most that cross at a useful place. MACs are held against `torch.utils.flop_counter`. "
+        "Seconds are of the whole command, imports and checks included."
+    )
+    parts = ["# Networks that can be cut", asks, in_short, legend, _table(rows)]
     notes = _notes(rows)
     if notes:
         parts += ["## Refusals and notes", "\n".join(notes)]
@@ -77,10 +83,11 @@ def _cells(entry: Entry, outcome: Outcome) -> tuple[str, ...]:
     start = (entry.id, library, entry.family, _ENDINGS[outcome.ending])
     seconds = f"{outcome.seconds:.0f}" if outcome.ending != "not installed" else ""
     if not outcome.traced:
-        return (*start, "", "", "", "", "", "", seconds)
+        return (*start, *("" for _ in _HEAD[len(start) : -1]), seconds)
     ratio = f"{outcome.macs / outcome.macs_by_torch:.3f}" if outcome.macs_by_torch else "none counted"
-    numbers = (str(outcome.nodes), str(outcome.useful), str(outcome.most_tensors), f"{outcome.macs / 1e6:.1f}")
-    return (*start, outcome.traced, *numbers, ratio, seconds)
+    counts = (outcome.nodes, outcome.places, outcome.useful, outcome.most_tensors)
+    numbers = (*map(str, counts), f"{outcome.macs / 1e6:.1f}", ratio)
+    return (*start, outcome.traced, *numbers, seconds)
 
 
 def _notes(rows: Sequence[tuple[Entry, Outcome]]) -> list[str]:

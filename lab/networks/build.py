@@ -13,7 +13,7 @@ def build(**call: Any) -> Any:  # noqa: ANN401 - whatever the callable returns
 
     A call is an object with one key, `module:callable`; its value holds the arguments, an object by name or
     a list by position; null names the callable itself. Whatever else stands among the arguments is handed
-    over as it is. For example `{"transformers:BertModel": [{"transformers:BertConfig": {"hidden_size": 64}}]}`.
+    over as it is. Example: `{"transformers:BertModel": [{"transformers:BertConfig": {"hidden_size": 64}}]}`.
     """
     return _made(call)
 

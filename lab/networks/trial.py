@@ -20,13 +20,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: of the entry.
         version: of its library.
-        ending: "cut" is every useful cut exact; "refused" is one sentence; "failed" is a bug.
+        ending: "cut" is every place exact; "refused" is one sentence; "failed" is a bug.
         said: the sentence, or the end of a traceback.
         seconds: for all: imports, weights, tracing, checks.
         traced, nodes, macs, macs_by_torch: as `cans partition --json` has them.
-        useful: number of useful cuts, without input and end.
+        places: where it can be cut at all, without input and end.
+        useful: how many of them can ever be best.
         most_tensors: that cross at one of them.
-        exact: by batch size, whether all useful cuts are exact.
+        exact: by batch size, whether all places are exact.
         not_checked: by batch size, why not.
     """
 
@@ -39,6 +40,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 0
     macs: int = 0
     macs_by_torch: int = 0
+    places: int = 0
     useful: int = 0
     most_tensors: int = 0
     exact: dict[str, bool] = {}
@@ -53,7 +55,9 @@ def attempt(entry: Entry, limit_s: float) -> Outcome:
     command = [sys.executable, "-W", "ignore", "-m", "cans", "partition", entry.model, *inputs, "--json"]
     started = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+        done = subprocess.run(  # noqa: S603 - our own table
+            command, capture_output=True, text=True, timeout=limit_s, check=False
+        )
     except subprocess.TimeoutExpired:
         return Outcome(
             id=entry.id,
@@ -76,9 +80,10 @@ def attempt(entry: Entry, limit_s: float) -> Outcome:
 
 def outcome_of(entry: Entry, seen: dict[str, Any], seconds: float) -> Outcome:
     """Return what the object of `cans partition --json` says of an entry."""
-    useful = [cut for cut in seen["cuts"] if cut["useful"]]
-    sizes = sorted({size for cut in useful for size in cut["exact"]}, key=int)
-    exact = {size: all(cut["exact"].get(size, True) for cut in useful) for size in sizes}
+    cuts = seen["cuts"]
+    inner = [cut for cut in cuts[1:-1] if cut["useful"]]
+    sizes = sorted({size for cut in cuts for size in cut["exact"]}, key=int)
+    exact = {size: all(cut["exact"].get(size, True) for cut in cuts) for size in sizes}
     return Outcome(
         id=entry.id,
         version=entry.version,
@@ -88,8 +93,9 @@ def outcome_of(entry: Entry, seen: dict[str, Any], seconds: float) -> Outcome:
         nodes=seen["nodes"],
         macs=seen["macs"],
         macs_by_torch=seen["macs_by_torch"],
-        useful=max(len(useful) - 2, 0),
-        most_tensors=max((len(cut["tensors"]) for cut in useful[1:-1]), default=0),
+        places=len(cuts) - 2,
+        useful=len(inner),
+        most_tensors=max((len(cut["tensors"]) for cut in inner), default=0),
         exact=exact,
         not_checked=seen["refused"],
     )
