@@ -56,7 +56,10 @@ def places(graph: fx.Graph, constant: set[fx.Node], is_tensor: Mapping[fx.Node, 
             del alive[gone]
         if at < first:
             continue
-        crossing = tuple(alive) if len(alive) <= MOST_TENSORS else None
+        # A call has all its inputs, however many, and whether they are read or not.
+        crossing = tuple(inputs if at == first else alive)
+        if at > first and len(crossing) > MOST_TENSORS:
+            continue
         if crossing and crossing not in seen and all(is_tensor.get(each, False) for each in crossing):
             found.append(Place(crossing, at))
             seen.add(crossing)

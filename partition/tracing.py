@@ -7,6 +7,7 @@ operators as nodes, in-place operations made functional. Either graph is held ag
 the bit, before anyone may use it.
 """
 
+import re
 import threading
 import traceback
 import warnings
@@ -27,6 +28,7 @@ from partition.quiet import quiet
 # While torch.fx traces, every call of any module in the process goes through the tracer.
 _TRACING = threading.Lock()
 _TORCH = str(Path(torch.__file__).parent)
+_WRITTEN = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,9 +267,8 @@ def _why_not(module: nn.Module, error: Exception) -> str:
             f"{name} calls an operator that torch cannot follow{place}: {_first_line(error)}; register a "
             "fake implementation (torch.library.register_fake) or replace it"
         )
-    return (
-        f"{name} cannot be traced{place}: {_first_line(error)}; rewrite that line, or wrap the part before it"
-    )
+    what = "rewrite that line" if place else "torch names no line: make forward plainer"
+    return f"{name} cannot be traced{place}: {_first_line(error)}; {what}, or wrap the part before it"
 
 
 def _place(error: BaseException) -> str:
@@ -280,7 +281,9 @@ def _place(error: BaseException) -> str:
         owner = frame.f_locals.get("self")
         kind = f" in {type(owner).__name__}" if isinstance(owner, nn.Module) else ""
         return f" at {Path(file).name}:{line}{kind}"
-    return ""
+    # Where a graph is worked on, not the network called, torch writes the network's own lines into the text.
+    written = [each for each in _WRITTEN.findall(str(error)) if not each[0].startswith((_TORCH, "<"))]
+    return f" at {Path(written[-1][0]).name}:{written[-1][1]}" if written else ""
 
 
 def _functions(frames: list[Any]) -> set[str]:
@@ -289,7 +292,9 @@ def _functions(frames: list[Any]) -> set[str]:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")
+    # Advice that refers to what follows is of no use alone: the first sentence says what is wrong.
+    first = lines[0].split(". ")[0] if lines else type(error).__name__
+    return first[:200].rstrip(".")
 
 
 def _shapes(example: Example) -> str:
