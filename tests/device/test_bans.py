@@ -44,19 +44,19 @@ class _Machine:
 
 
 def test_a_plan_without_arms_keeps_its_schema_and_the_models_numbers() -> None:
-    plan = PLAN.without({0})
+    plan = PLAN.without({0: "it was named"})
     assert plan.arms == PLAN.arms[1:]
     assert plan.contexts.tolist() == PLAN.contexts[1:].tolist()
     assert (plan.device_arm, plan.schema, plan.dimension) == (1, PLAN.schema, PLAN.dimension)
     assert [plan.number(arm) for arm in range(2)] == [1, 2]
-    again = plan.without({0})
+    again = plan.without({0: "it was named"})
     assert (again.number(0), again.device_arm) == (2, 0)
-    assert [PLAN.without(()).number(arm) for arm in range(3)] == [PLAN.number(arm) for arm in range(3)]
+    assert [PLAN.without({}).number(arm) for arm in range(3)] == [PLAN.number(arm) for arm in range(3)]
 
 
 def test_the_device_only_arm_cannot_be_banned() -> None:
     with pytest.raises(ConfigurationError, match="cannot be banned"):
-        PLAN.without({2})
+        PLAN.without({2: "no"})
     with pytest.raises(ConfigurationError, match="arms count from 0 to 2"):
         BanningCompute(_Machine(), {3: "no such arm"})
 
@@ -92,7 +92,7 @@ def test_of_many_bans_for_one_reason_some_are_named() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("edge_only", "two_arm"))])
 def test_no_policy_plays_a_banned_arm(name: str) -> None:
-    plan = PLAN.without({0})
+    plan = PLAN.without({0: "it was named"})
     policy = build_policy(name, plan, Settings(), front_s=(0.01, 0.03), edge_s=(0.02, 0.0))
     assert {policy.select(plan.contexts) for _ in range(50)} <= {0, 1}
 
@@ -100,11 +100,11 @@ def test_no_policy_plays_a_banned_arm(name: str) -> None:
 @pytest.mark.parametrize("name", ["edge_only_jpeg", "two_arm"])
 def test_a_policy_that_is_a_banned_arm_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"sends the input as .*jpeg"):
-        build_policy(name, PLAN.without({0}), Settings())
+        build_policy(name, PLAN.without({0: "it was named"}), Settings())
 
 
 def test_a_device_with_a_ban_asks_and_reports_as_one_without() -> None:
-    plan = PLAN.without({0})
+    plan = PLAN.without({0: "it was named"})
     device = session("linucb", plan=plan)
     commands: list[Command] = device.handle(e.Started(), 0.0)
     commands += device.handle(e.LinkCameUp("data"), 0.0)
