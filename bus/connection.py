@@ -132,6 +132,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def packet_limit_bytes(self) -> int:
+        """The largest packet that the broker takes, as it said when it was last there; 0 if it never did."""
+        ...
+
+    @property
     def dropped(self) -> int:
         """Deliveries dropped by the overflow policy so far."""
         ...

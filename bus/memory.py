@@ -258,7 +258,7 @@ class MemoryConnection:
     """Implements `bus.connection.Connection`; see there. Made by `MemoryBroker.connect`.
 
     Attributes:
-        protocol: as `Connection.protocol`.
+        protocol, packet_limit_bytes: as in `Connection`.
     """
 
     def __init__(self, broker: MemoryBroker, endpoint: Endpoint, max_payload_bytes: int) -> None:
@@ -270,6 +270,7 @@ class MemoryConnection:
         self.subscriptions = dict(endpoint.subscriptions)
         self._broker = broker
         self._max_payload_bytes = max_payload_bytes
+        self.packet_limit_bytes = max_payload_bytes  # a payload is all that a packet holds
         self.protocol = 0
 
     @property

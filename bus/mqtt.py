@@ -113,6 +113,7 @@ class MqttConnection:
         self._protocols = protocols  # in the order to try
         self._client: MqttClient | None = None  # while up
         self._protocol = 0
+        self._packet_limit_bytes = 0
         self._dropped_early = 0
         self._hung_up_early = 0  # links in a row that the broker ended soon and without a word
         self._stood = False  # some link has lasted
@@ -124,6 +125,11 @@ class MqttConnection:
     def protocol(self) -> int:
         """As `Connection.protocol`."""
         return self._protocol
+
+    @property
+    def packet_limit_bytes(self) -> int:
+        """As `Connection.packet_limit_bytes`."""
+        return self._packet_limit_bytes
 
     @property
     def dropped(self) -> int:
@@ -225,6 +231,7 @@ class MqttConnection:
             client.abandon()
             raise
         self._protocol = protocol
+        self._packet_limit_bytes = client.packet_limit_bytes
         self._client = client
         self.inbox.put(LinkUp(protocol))
         while (event := early.take()) is not None:

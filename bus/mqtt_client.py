@@ -145,6 +145,7 @@ class MqttClient(aiomqtt.Client):
         self._packets_a_turn = min(_PACKETS_A_TURN, endpoint.queue_limit)
         self._socket: BufferedSocket | None = None
         self._end_code: int | None = None
+        self.packet_limit_bytes = 0  # said by the broker; 0 if it says nothing
         self._max_packet_bytes = packets.MAX_REMAINING_BYTES if protocol == 5 else _MAX_PACKET_BYTES_311
         self._max_payload_bytes = max_payload_bytes
         self._slots = asyncio.Semaphore(INFLIGHT)
@@ -205,7 +206,8 @@ class MqttClient(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: PahoProperties | None = None,
     ) -> None:
-        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", self._max_packet_bytes)
+        self.packet_limit_bytes = getattr(properties, "MaximumPacketSize", 0)
+        self._max_packet_bytes = self.packet_limit_bytes or self._max_packet_bytes
         self._slots = asyncio.Semaphore(min(INFLIGHT, getattr(properties, "ReceiveMaximum", INFLIGHT)))
         super()._on_connect(client, userdata, flags, reason_code, properties)
 

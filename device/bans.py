@@ -3,7 +3,7 @@
 A banned arm leaves the plan, so no policy ever sees it: not as a choice, a forced frame, or a probe. Its row
 of the contexts goes with it; the columns, hence the schema, stay what they are, and so does every statistic.
 What a device bans is therefore its own business: it learns with the same group as one that bans others.
-Feedback keeps counting arms as the model does. This file must never decide what to ban.
+Feedback keeps counting arms as the model does. This file must never decide what to ban; see `ban_reasons.py`.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from device.compute import Compute, Frame, LocalAnswer
 from device.events import ExitRow, Head
 from device.plan import Plan
 
+ALONE = "every arm that sends is banned, so it works alone"
 _NAMED = 3  # arms that a sentence names
 
 
@@ -39,7 +40,9 @@ class BanningCompute:
         self.emulated = inner.emulated
         self.exit_count = inner.exit_count
         self.input_size = inner.input_size
-        self.label = "; ".join([inner.label, *_sentences(inner.plan, bans)])
+        alone = [ALONE] if bans and len(self.plan.arms) == 1 else []
+        said = [f"banned {some(labels)}: {reason}" for reason, labels in grouped(self.plan.banned).items()]
+        self.label = "; ".join([inner.label, *alone, *said])
 
     def run_head(self, frame: Frame, arm: int) -> Head:
         """As `Compute.run_head`; `arm` counts those that are left."""
@@ -54,14 +57,15 @@ class BanningCompute:
         return self._inner.run_exits(frame, exit_index)
 
 
-def _sentences(plan: Plan, bans: Mapping[int, str]) -> list[str]:
-    """Return one sentence a reason, with some of its arms: a state's detail has 256 characters for all."""
-    grouped: dict[str, list[str]] = {}
-    for index, reason in sorted(bans.items()):
-        grouped.setdefault(reason, []).append(f"{plan.arms[index].cut}/{plan.arms[index].codec}")
-    return [f"banned {_some(arms)}: {reason}" for reason, arms in grouped.items()]
+def grouped(banned: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return reason to labels, for label to reason."""
+    found: dict[str, list[str]] = {}
+    for label, reason in banned.items():
+        found.setdefault(reason, []).append(label)
+    return found
 
 
-def _some(arms: list[str]) -> str:
-    rest = len(arms) - _NAMED
-    return ", ".join(arms if rest <= 0 else [*arms[:_NAMED], f"{rest} more"])
+def some(labels: list[str]) -> str:
+    """Return the first few labels, and how many there are besides: a state's detail has 256 characters."""
+    rest = len(labels) - _NAMED
+    return ", ".join(labels if rest <= 0 else [*labels[:_NAMED], f"{rest} more"])

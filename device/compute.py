@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bus.messages import Columns
+from device.agreements import agreements
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm
 from device.settings import DeviceSettings
@@ -79,7 +80,7 @@ class PartitionedCompute:
 
     emulated = False
 
-    def __init__(self, model: PartitionedModel) -> None:
+    def __init__(self, model: PartitionedModel, agreement: tuple[float, ...] = ()) -> None:
         self._model = model
         self.label = ", ".join(filter(None, (f"{model.name} {model.weights_label}", model.backend_words)))
         self.exit_count = model.exit_count
@@ -97,6 +98,7 @@ class PartitionedCompute:
                 input_elements=model.cuts[0].elements,
                 fixed=model.schema.fixed(model.contexts),
             ),
+            agreement=agreement,
         )
 
     def run_head(self, frame: Frame, arm: int) -> Head:
@@ -129,7 +131,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     """Load the network and what runs its pieces, and run each once; takes seconds, so call it in a thread.
 
     Raises:
-        ConfigurationError: no such model, file, codec or backend.
+        ConfigurationError: no such model, file, codec or backend, or no image to measure agreement on.
     """
     trained = [load_bottleneck(path) for path in settings.bottlenecks]
     if settings.models_dir is not None:
@@ -156,4 +158,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
         require_used(trained, [model.hash])
     model.choose_backends()
     model.warm_up()
-    return PartitionedCompute(model)
+    if settings.min_agreement == 0.0:
+        return PartitionedCompute(model)
+    # After the backends were chosen: what is measured is what will be played.
+    return PartitionedCompute(model, agreements(model, settings.agreement_images, settings.state_dir))

@@ -4,6 +4,7 @@ This file must never measure anything; what no profile tells is measured in `pre
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from bus.errors import ConfigurationError
 from device.compute import Compute
 from device.events import ExitRow
+from device.plan import Plan
 from device.policy_names import NEUROSURGEON
 from device.settings import DeviceSettings
 from partition.machine import this_machine
@@ -53,7 +55,7 @@ def read_known(settings: DeviceSettings, compute: Compute) -> Known:
         )
     edge_s: tuple[float, ...] = ()
     if settings.edge_profile is not None:
-        edge_s = load_profile(settings.edge_profile, plan.model, plan.schema, None).edge_s
+        edge_s = _left(plan, load_profile(settings.edge_profile, plan.model, plan.schema, None).edge_s)
     if settings.profile is None:
         return Known(edge_s=edge_s)
     if compute.emulated:
@@ -64,4 +66,11 @@ def read_known(settings: DeviceSettings, compute: Compute) -> Known:
     for warning in profile.warnings:
         _log.warning("profile_not_trusted", profile=str(settings.profile), reason=warning)
     rows = itertools.islice(profile.front_rows(), settings.warm_start if profile.trusted else 0)
-    return Known(profile.front_s, edge_s, tuple(ExitRow(context, seconds) for context, seconds in rows))
+    return Known(
+        _left(plan, profile.front_s), edge_s, tuple(ExitRow(context, seconds) for context, seconds in rows)
+    )
+
+
+def _left(plan: Plan, seconds: Sequence[float]) -> tuple[float, ...]:
+    """Return the times of the plan's arms, of a profile's, which are all that the model has."""
+    return tuple(seconds[plan.number(arm)] for arm in range(len(plan.arms)))

@@ -9,6 +9,7 @@ import asyncio
 import structlog
 
 from bus.errors import ConfigurationError
+from device.ban_reasons import reasons
 from device.compute import Compute, load_compute
 from device.settings import DeviceSettings
 from partition.model_folder import resolve
@@ -52,7 +53,7 @@ def _load(settings: DeviceSettings, playing: Compute) -> Compute:
     """Load and warm what the name stands for.
 
     Raises:
-        ConfigurationError: it cannot be loaded, or takes frames of another size.
+        ConfigurationError: it cannot be loaded, takes frames of another size, or lacks an arm of --ban.
     """
     try:
         compute = load_compute(settings)
@@ -62,6 +63,9 @@ def _load(settings: DeviceSettings, playing: Compute) -> Compute:
         raise ConfigurationError(
             f"the model {settings.model} does not run here: {type(error).__name__}: {error}"
         ) from None
+    reasons(
+        compute.plan, labels=settings.ban
+    )  # a label that the new model lacks is told while there is an old one
     if compute.input_size != playing.input_size:
         raise ConfigurationError(
             f"{compute.label} takes frames of {compute.input_size}, not {playing.input_size}: "

@@ -1,8 +1,8 @@
 """What a session knows of the partitioned model: numbers and names, never the network."""
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -19,6 +19,11 @@ class PlanArm:
 
     cut: int
     codec: str
+
+    @property
+    def label(self) -> str:
+        """Return what people call it; that which sends nothing is the plan's to call."""
+        return f"{self.cut}/{self.codec}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,9 @@ class Plan:
         link_measured: whether statistics hold no link, so that every column means the same to all devices.
         numbers: of the arms as the model counts them; None where the plan holds all of the model's.
         whole_asks: what `asks` was before arms were taken out; empty where none were.
+        agreement: of each arm, the share of frames with the uncut network's best class; empty where nobody
+            has measured it.
+        banned: of the arms that were taken out, label to reason.
     """
 
     model: str
@@ -51,11 +59,15 @@ class Plan:
     link_measured: bool = False
     numbers: tuple[int, ...] | None = None
     whole_asks: str = ""
+    agreement: tuple[float, ...] = ()
+    banned: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape
         if rows != len(self.arms) or columns != len(self.front) or not 0 <= self.device_arm < rows:
             raise LocalProtocolError("arms, contexts and front columns of a plan do not fit together")
+        if len(self.agreement) not in {0, rows}:
+            raise LocalProtocolError(f"a plan of {rows} arms has agreements of {len(self.agreement)}")
 
     def with_measured_link(self) -> "Plan":
         """Return this plan under a schema of its own: statistics without the link never meet others."""
@@ -67,18 +79,31 @@ class Plan:
         """Return how the model, hence feedback, counts an arm of this plan."""
         return arm if self.numbers is None else self.numbers[arm]
 
-    def without(self, arms: Collection[int]) -> "Plan":
+    def label(self, arm: int) -> str:
+        """Return what people call an arm, as the model does."""
+        return "end/none" if arm == self.device_arm else self.arms[arm].label
+
+    def payload_bytes(self, arm: int) -> float:
+        """Return the mean bytes that an arm sends, as its context says; 0 where no column says it."""
+        if self.link is None or self.columns is None:
+            return 0.0
+        return float(self.contexts[arm, self.link]) * self.columns.input_elements
+
+    def without(self, bans: Mapping[int, str]) -> "Plan":
         """Return this plan with fewer arms; columns, hence schema and all that was learnt, stay as they are.
+
+        Args:
+            bans: index of an arm to the reason why it goes.
 
         Raises:
             ConfigurationError: the device-only arm is among them.
         """
-        if self.device_arm in arms:
+        if self.device_arm in bans:
             raise ConfigurationError(
-                f"arm {self.device_arm} runs all on the device, which is what is left when there is no edge "
-                "worker: it cannot be banned"
+                f"the arm {self.label(self.device_arm)} runs all on the device, which is what is left when "
+                "there is no edge worker: it cannot be banned"
             )
-        left = [index for index in range(len(self.arms)) if index not in arms]
+        left = [index for index in range(len(self.arms)) if index not in bans]
         return replace(
             self,
             arms=tuple(self.arms[index] for index in left),
@@ -86,6 +111,8 @@ class Plan:
             device_arm=left.index(self.device_arm),
             numbers=tuple(self.number(index) for index in left),
             whole_asks=self.asks,
+            agreement=tuple(self.agreement[index] for index in left) if self.agreement else (),
+            banned={**self.banned, **{self.label(index): bans[index] for index in sorted(bans)}},
         )
 
     @property

@@ -27,7 +27,7 @@ from bandits.settings import Settings
 from bandits.two_arm import TwoArmSwitch
 from bus.errors import ConfigurationError
 from device import policy_names as names
-from device.plan import Plan
+from device.plan import Plan, PlanArm
 
 # The switch offloads with the codec that sends least; a weaker one would flatter whatever it is compared to.
 _SWITCH_CODECS = ("jpeg", "uint8", "float32")
@@ -151,9 +151,17 @@ def _input_arm(given: Given, codecs: Sequence[str]) -> int:
         for index, arm in enumerate(given.plan.arms):
             if (arm.cut, arm.codec) == (0, codec):
                 return index
-    raise ConfigurationError(
-        f"the policy {given.name} sends the input as {' or '.join(codecs)}: add it to --codecs"
-    )
+    wanted = f"the policy {given.name} sends the input as {' or '.join(codecs)}"
+    banned = [
+        f"{label}: {given.plan.banned[label]}"
+        for label in (PlanArm(0, codec).label for codec in codecs)
+        if label in given.plan.banned
+    ]
+    if banned:
+        raise ConfigurationError(
+            f"{wanted}, which is banned ({'; '.join(banned)}): choose another policy, or lift the ban"
+        )
+    raise ConfigurationError(f"{wanted}: add it to --codecs")
 
 
 BUILDERS: dict[str, Builder] = {

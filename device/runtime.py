@@ -26,6 +26,8 @@ from bus.presence import Presence
 from bus.state_folder import open_state_folder
 from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
 from device import events as ev
+from device.ban_reasons import reasons
+from device.bans import ALONE, BanningCompute, grouped
 from device.compute import Compute, load_compute
 from device.events import ExitRow
 from device.executor import Executor
@@ -138,6 +140,7 @@ class _Runs:
             loop = asyncio.get_running_loop()
             if compute is None:
                 compute = await loop.run_in_executor(threads[0], load_compute, settings)
+            compute = _with_bans(settings, compute, control.packet_limit_bytes)
             groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
@@ -198,7 +201,7 @@ class _Runs:
 
     def _end(self, session: DeviceSession, compute: Compute) -> None:
         """Add what a session came to; the next one may capture what is left of the frames."""
-        summary = summarise(session, self._settings.policy, compute.label)
+        summary = summarise(session, self._settings.policy, compute.label, compute.plan.banned)
         self.summary = summary if self.summary is None else joined(self.summary, summary)
         if self._settings.frames is not None and session.handed_over:
             self._settings = replace(self._settings, frames=self._settings.frames - session.turns.captured)
@@ -249,6 +252,24 @@ def _open(settings: DeviceSettings, compute: Compute) -> FrameSource:
     )
 
 
+def _with_bans(settings: DeviceSettings, compute: Compute, packet_limit_bytes: int) -> Compute:
+    """Return the computing without the arms that this device must not play, and say which and why."""
+    bans = reasons(
+        compute.plan,
+        labels=settings.ban,
+        min_agreement=settings.min_agreement,
+        packet_limit_bytes=packet_limit_bytes,
+    )
+    if not bans:
+        return compute
+    banning = BanningCompute(compute, bans)
+    for reason, labels in grouped(banning.plan.banned).items():
+        _log.warning("arms_banned", device=settings.id, arms=", ".join(labels), reason=reason)
+    if len(banning.plan.arms) == 1:
+        _log.warning("works_alone", device=settings.id, reason=ALONE)
+    return banning
+
+
 async def _prepare(
     settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
 ) -> tuple[DeviceSession, Path | None, tuple[ExitRow, ...]]:
@@ -272,12 +293,15 @@ async def _prepare(
         build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
         for name in names
     )
+    limits = settings.limits
+    if len(plan.arms) == 1:
+        limits = replace(limits, wait_edge_s=0.0)  # it will ask nobody
     session = DeviceSession(
         identity,
         plan,
         policies,
         draw=Random(f"{settings.seed} {settings.id}").random,  # noqa: S311 - spreads load, keeps no secret
-        limits=settings.limits,
+        limits=limits,
         frames=settings.frames,
         warm_start=settings.warm_start,
         restored=restored,

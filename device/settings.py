@@ -32,6 +32,9 @@ class DeviceSettings:
         exits: a file of trained exits that may answer on the device, or None.
         threads: of torch.
         backend: what may run its heads, measured at the start: see `partition.backends`.
+        min_agreement: arms whose answer is the uncut network's less often are banned; 0 measures nothing.
+        agreement_images: a folder of images to measure that on; built-in frames when None.
+        ban: labels of arms to do without, such as "0/jpeg".
         policy: the main policy; compare: others that play the same frames, in turns.
         learner: the learners' switches; its regularisation must be the aggregator's.
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
@@ -69,6 +72,9 @@ class DeviceSettings:
     exits: Path | None = None
     threads: int = 1
     backend: str = "eager"
+    min_agreement: float = 0.0
+    agreement_images: Path | None = None
+    ban: tuple[str, ...] = ()
     policy: str = LEARNER
     compare: tuple[str, ...] = ()
     learner: LearnerSettings = PRACTICE
@@ -106,6 +112,13 @@ class DeviceSettings:
             )
         if self.models_dir is not None and self.weights is not None:
             raise ConfigurationError("a model of --models-dir has its own weights: leave one of the two out")
+        # Written so that NaN fails too.
+        if not 0.0 <= self.min_agreement <= 1.0:
+            raise ConfigurationError(
+                f"--min-agreement {self.min_agreement:g} will not do: give a share from 0 to 1, such as 0.95"
+            )
+        if self.agreement_images is not None and self.min_agreement == 0.0:
+            raise ConfigurationError("--agreement-images is for --min-agreement: give the least share too")
         if not self.metrics_s > 0.0 or not self.poll_s > 0.0:
             raise ConfigurationError("the times between metrics and between looks must be positive")
         if self.exits is not None and "ans" in (self.policy, *self.compare):
@@ -193,6 +206,7 @@ class DeviceSummary:
         policies: by name.
         metrics: the last leaves published.
         label: network and weights, for people.
+        banned: of the arms that were not played, label to reason.
     """
 
     frames_sent: int
@@ -204,3 +218,4 @@ class DeviceSummary:
     policies: dict[str, PolicySummary] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     label: str = ""
+    banned: dict[str, str] = field(default_factory=dict)

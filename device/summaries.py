@@ -9,7 +9,7 @@ K = TypeVar("K", bound=str)
 
 
 def joined(first: DeviceSummary, then: DeviceSummary) -> DeviceSummary:
-    """Return what both came to; metrics and label are the later one's."""
+    """Return what both came to; metrics, label and bans are the later one's."""
     return DeviceSummary(
         frames_sent=first.frames_sent + then.frames_sent,
         frames_answered=first.frames_answered + then.frames_answered,
@@ -20,6 +20,7 @@ def joined(first: DeviceSummary, then: DeviceSummary) -> DeviceSummary:
         policies={name: _both(first.policies[name], then.policies[name]) for name in then.policies},
         metrics=then.metrics,
         label=then.label,
+        banned=then.banned,
     )
 
 

@@ -1,5 +1,7 @@
 """What a device says of itself on the bus: its retained state, and the summary at the end. Pure."""
 
+from collections.abc import Mapping
+
 from bus.messages import NodeState
 from bus.presence import Presence
 from device.session import DeviceSession
@@ -32,13 +34,16 @@ class Voice:
         return [self.presence.announce("disconnected", models=self.model, detail=self.detail)]
 
 
-def summarise(session: DeviceSession, main: str, label: str = "") -> DeviceSummary:
+def summarise(
+    session: DeviceSession, main: str, label: str = "", banned: Mapping[str, str] | None = None
+) -> DeviceSummary:
     """Return what a run came to.
 
     Args:
         session: the device, at whatever moment.
         main: name of the main policy.
         label: network and weights, for people.
+        banned: arms that it does not play, label to reason.
     """
     tallies = session.turns.tallies
     counts = None if session.uploads is None else session.uploads.counts
@@ -52,6 +57,7 @@ def summarise(session: DeviceSession, main: str, label: str = "") -> DeviceSumma
         policies={name: _of(tally) for name, tally in tallies.items()},
         metrics=session.metrics(),
         label=label,
+        banned=dict(banned or {}),
     )
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.errors import ConfigurationError
+from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from partition.arms import Arm
-from partition.images import Frame, MovingCrops, image_files, read_images
+from partition.images import Frame, MovingCrops, Size, image_files, read_images
 from partition.partitioned import PartitionedModel, build
+from partition.results import Logits
 from partition.zoo import NAMES, load_model
 
 # Coprime to the frames a photograph lasts: the frames see all photographs, all along their paths.
@@ -57,7 +58,7 @@ class Agreement:
         payload_bytes: mean bytes on the wire.
         top1: share of frames with the same top-1 class.
         cosine: mean cosine between the logits.
-        max_error: largest absolute difference of a logit over all frames.
+        max_error: largest absolute difference of a logit over all frames; infinite where none came.
         frames: how many.
     """
 
@@ -69,20 +70,39 @@ class Agreement:
     frames: int
 
 
-def measure(model: PartitionedModel, frames: Iterable[Frame]) -> tuple[Agreement, ...]:
-    """Run every arm that sends something on every frame, at least one, and compare with the uncut model."""
-    rows: dict[Arm, list[tuple[float, float, float, float]]] = {arm: [] for arm in model.arms[:-1]}
+def measure(
+    model: PartitionedModel, frames: Iterable[Frame], arms: Sequence[Arm] | None = None
+) -> tuple[Agreement, ...]:
+    """Run arms on every frame, at least one, and compare with the uncut model.
+
+    Args:
+        model: all arms and their codecs.
+        frames: of its input size.
+        arms: some that send; all of them when None.
+    """
+    chosen = model.arms[:-1] if arms is None else arms
+    rows: dict[Arm, list[tuple[float, ...]]] = {arm: [] for arm in chosen}
     for frame in frames:
         whole = model.run_head(frame, model.device_only).logits
         assert whole is not None
         for arm, row in rows.items():
-            head = model.run_head(frame, arm)
-            assert head.payload is not None
-            logits = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits
-            cosine = float(logits @ whole / (np.linalg.norm(logits) * np.linalg.norm(whole)))
-            same = float(logits.argmax() == whole.argmax())
-            row.append((head.payload_bytes, same, cosine, float(np.abs(logits - whole).max())))
+            row.append(_against(whole, model, frame, arm))
     return tuple(_summary(arm, row) for arm, row in rows.items())
+
+
+def _against(whole: Logits, model: PartitionedModel, frame: Frame, arm: Arm) -> tuple[float, ...]:
+    """Return what `Agreement` has means of; an arm that gives no answer at all agrees in nothing."""
+    payload_bytes = 0
+    try:
+        head = model.run_head(frame, arm)
+        assert head.payload is not None
+        payload_bytes = head.payload_bytes
+        logits = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits
+    except (LocalProtocolError, RemoteProtocolError):
+        return payload_bytes, 0.0, 0.0, np.inf
+    cosine = float(logits @ whole / (np.linalg.norm(logits) * np.linalg.norm(whole)))
+    same = float(logits.argmax() == whole.argmax())
+    return payload_bytes, same, cosine, float(np.abs(logits - whole).max())
 
 
 def banned(rows: Iterable[Agreement], min_agreement: float) -> tuple[Arm, ...]:
@@ -101,12 +121,18 @@ def banned(rows: Iterable[Agreement], min_agreement: float) -> tuple[Arm, ...]:
     return tuple(row.arm for row in rows if row.top1 < min_agreement)
 
 
-def _summary(arm: Arm, row: Sequence[tuple[float, float, float, float]]) -> Agreement:
+def _summary(arm: Arm, row: Sequence[tuple[float, ...]]) -> Agreement:
     table = np.array(row)
     payload_bytes, top1, cosine, _ = table.mean(axis=0)
     return Agreement(
         arm, float(payload_bytes), float(top1), float(cosine), float(table[:, 3].max()), len(row)
     )
+
+
+def built_in_frames(count: int, size: Size, seed: int = 0) -> Iterator[Frame]:
+    """Yield frames (height, width, 3) of photographs that are far apart."""
+    film = MovingCrops(seed, size)
+    yield from (film.frame(_STRIDE * number) for number in range(count))
 
 
 def table(model: PartitionedModel, rows: Iterable[Agreement]) -> str:
@@ -145,7 +171,8 @@ def report(model: PartitionedModel, rows: Sequence[Agreement]) -> str:
                 "payload_bytes": row.payload_bytes,
                 "top1": row.top1,
                 "cosine": row.cosine,
-                "max_error": row.max_error,
+                # JSON has no infinity: null where the arm gave no answer at all.
+                "max_error": row.max_error if np.isfinite(row.max_error) else None,
             }
             for row in rows
         ],
@@ -156,8 +183,7 @@ def report(model: PartitionedModel, rows: Sequence[Agreement]) -> str:
 def _frames(options: argparse.Namespace, size: tuple[int, int]) -> Iterator[Frame]:
     """Yield the frames that were asked for; an image that cannot be read is named, and skipped."""
     if options.images is None:
-        film = MovingCrops(options.seed, size)
-        yield from (film.frame(_STRIDE * number) for number in range(options.frames or _FRAMES))
+        yield from built_in_frames(options.frames or _FRAMES, size, options.seed)
         return
     for path, frame in read_images(image_files(options.images)[: options.frames], size):
         if frame is None:

@@ -66,6 +66,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @backend_option
 @click.option(
+    "--min-agreement",
+    default=0.0,
+    help="0 to 1: ban the arms whose best class is the uncut network's on fewer frames, measured at the "
+    "start and kept in --state-dir; arms that lose nothing are not measured. 0 bans none.",
+)
+@click.option(
+    "--agreement-images",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Measure agreement on images of this folder, at most 64; on 16 built-in frames when not given.",
+)
+@click.option(
+    "--ban",
+    default="",
+    metavar="LABELS",
+    help="Arms to do without, comma separated, such as 0/jpeg,1/int8-zstd. Those that send more than the "
+    "broker takes are banned in any case; the one that sends nothing never is.",
+)
+@click.option(
     "--policy",
     default="fedlinucb_dw",
     help=f"Who chooses the arm: {', '.join(NAMES)}.",
@@ -175,6 +193,7 @@ def device(
     bottlenecks: tuple[Path, ...],
     exits: Path | None,
     compare: str,
+    ban: str,
     alpha: float,
     beta_s: float | None,
     regularisation: float,
@@ -219,6 +238,7 @@ def device(
         bottlenecks=bottlenecks,
         exits=exits,
         compare=tuple(compare.split(",")) if compare else (),
+        ban=tuple(ban.split(",")) if ban else (),
         learner=learner_of(
             alpha=alpha,
             beta_s=beta_s,

@@ -143,6 +143,7 @@ def test_the_brokers_own_packet_limit_is_honoured() -> None:
                     with pytest.raises(PayloadTooLarge):
                         await connection.publish("t", bytes(fits + 1), qos=qos)
                 await connection.publish("t", b"still connected", qos=1)
+                assert connection.packet_limit_bytes == (8 * 1024 * 1024 if connection.protocol == 5 else 0)
 
     run(main())
 

@@ -70,6 +70,16 @@ def test_a_profile_tells_heads_tails_and_rows(tmp_path: Path) -> None:
     assert read_known(settings(edge_profile=edge), _Unused()) == Known(edge_s=known.edge_s)
 
 
+def test_of_a_banned_arm_no_times_are_handed_on(tmp_path: Path) -> None:
+    class Banned(_Unused):
+        plan = PLAN.without({0: "too large"})
+
+    here, edge = saved(tmp_path), saved(tmp_path, "edge.json")
+    known = read_known(settings(profile=here, edge_profile=edge, **ALL), Banned())
+    assert known.front_s == pytest.approx((0.009, 0.020))
+    assert known.edge_s == pytest.approx((0.0125, 0.0))
+
+
 def test_a_profile_that_is_not_trusted_makes_no_warm_start(tmp_path: Path) -> None:
     known = read_known(settings(profile=saved(tmp_path, warnings=("busy",))), _Unused())
     assert known.rows == ()
