@@ -1,10 +1,11 @@
 """What `cans partition` does: opens a network, surveys and measures it, shows it as tables."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table

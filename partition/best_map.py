@@ -13,7 +13,6 @@ import numpy.typing as npt
 from bus.errors import ConfigurationError
 from partition.arm_costs import ArmCosts, Vector
 
-
 # What a device does that never cuts: stays alone, or sends the picture.
 ENDS = ("end/none", "0/uint8", "0/jpeg", "0/webp")
 

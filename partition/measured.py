@@ -60,7 +60,7 @@ class Wanted:
     codecs: tuple[str, ...] | None = None
     bottlenecks: tuple[Path, ...] = ()
     images: Path | None = None
-    frames: int = 32
+    frames: int = 24
     min_agreement: float = 0.0
     slowness: float = 1.0
     ranges: Ranges = field(default_factory=Ranges)

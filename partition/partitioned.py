@@ -123,7 +123,7 @@ class PartitionedModel:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Index of each cut among all places where the graph can be cut, as `partition.survey` counts them."""
+        """Index of each cut among all places of the graph, as `partition.survey` counts them."""
         return self._places
 
     def piece(self, start: int, stop: int) -> nn.Module:

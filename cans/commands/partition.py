@@ -40,7 +40,7 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     metavar="DIR",
     help="Measure agreement on your images; built-in photographs when not given.",
 )
-@click.option("--frames", type=click.IntRange(min=1), default=32, help="At most so many images.")
+@click.option("--frames", type=click.IntRange(min=1), default=24, help="At most so many images.")
 @click.option("--codecs", help="Codecs, comma separated (docs/codecs.md); the default ones when not given.")
 @click.option(
     "--bottleneck",
