@@ -7,6 +7,9 @@ from partition.arms import NO_CODEC, Arm
 from partition.dominance import Kept, Point, Proof
 from partition.measured import Measured
 
+# Arms that agree less are named, whatever was asked for.
+_CLOSE = 0.99
+
 
 @dataclass(frozen=True, slots=True)
 class ArmRow:
@@ -120,6 +123,10 @@ def sentences_of(measured: Measured) -> list[str]:
         )
     elif gain is not None:
         said.append("No cut in the middle beats both staying on the device and sending the picture.")
+    lossy = [row for row in rows_of(measured) if row.share > 0.0 and row.top1 < _CLOSE]
+    if lossy:
+        named = ", ".join(f"{row.arm.label} {percent(1.0 - row.top1)}" for row in lossy)
+        said.append(f"Arms that are best somewhere and change answers: {named}; --min-agreement bans them.")
     if seeded(measured.profile.weights):
         said.append("These weights are drawn, not trained: agreement says nothing of trained ones.")
     return said

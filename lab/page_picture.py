@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_SIZE = (1000, 1500)
+_SIZE = (1000, 1225)
 _COLOURS = 64
 
 
