@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 from PIL import Image
@@ -20,7 +21,11 @@ from cans.partition_report import page, write
 from cans.partition_rows import codecs_of, percent, rows_of, spans_of
 from cans.partition_view import Found, PartitionSettings, look
 from partition.arm_costs import Ranges
+from partition.bottleneck import Info, digest, dump
+from partition.bottleneck_pair import Form, Pair
 from partition.measured import Measured, Wanted
+from partition.partitioned import build
+from partition.zoo import load_model
 from tests.support.browser import chromium
 
 TINY = "tests.support.tiny_network:make"
@@ -102,6 +107,25 @@ def test_arms_below_the_agreement_are_banned_and_the_map_does_without_them(tmp_p
     assert found.measured.banned
     html = page(SETTINGS, found, command="cans", when=WHEN)
     assert all(reason in html for reason in found.measured.banned.values())
+
+
+def test_a_bottleneck_is_an_arm_of_its_own_and_one_of_another_network_is_refused(tmp_path: Path) -> None:
+    model = build(load_model(TINY))
+    form = Form(model.cuts[1].shape, 2, 0, 8)
+    pair = Pair(form)
+    pair.fit(torch.randn(20, *form.shape[1:]))
+    hash_ = digest(model.cuts[1].name, form, pair.state_dict())
+    info = Info(hash_, model.hash, TINY, model.cuts[1].name, form, 0, 0, 1, 0.5, 9.0)
+    path = tmp_path / "b.safetensors"
+    path.write_bytes(dump(pair, info))
+    wanted = replace(SETTINGS.wanted, bottlenecks=(path,))
+    found = look(replace(SETTINGS, wanted=wanted), progress=False)
+    assert found.measured is not None
+    (row,) = (row for row in rows_of(found.measured) if row.arm.codec.startswith("bottleneck"))
+    assert row.arm.label == f"1/bottleneck-{hash_}"
+    assert 0.0 < row.payload_bytes < found.survey.cuts[found.measured.cuts[1]].nbytes
+    with pytest.raises(ConfigurationError, match="is for model"):
+        look(replace(SETTINGS, wanted=wanted, weights_seed=1), progress=False)
 
 
 def test_the_table_names_arms_and_the_command_line_is_on_the_page(tmp_path: Path) -> None:
