@@ -1,24 +1,26 @@
-"""What `cans partition` finds, as tables for people and JSON for programs."""
+"""What `cans partition` does: opens a network, surveys and measures it, shows it as tables."""
 
-import json
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bus.errors import ConfigurationError
+from cans.partition_rows import rows_of, sentences_of
 from partition.example import Example, parse, read
 from partition.graph import TensorSpec
+from partition.measured import Measured, OnStep, Wanted, why_no_frames
+from partition.measured import look as measure
 from partition.survey import CutFound, Survey, survey
 from partition.zoo import open_any
 
-# Of the JSON; its schema is docs/schemas/partition.json.
-VERSION = 1
 _OPERATORS_SHOWN = 8
-_HOW = {
+HOW = {
     "symbolic": "read by torch.fx: layers as nodes",
     "export": "read by torch.export: operators as nodes",
 }
@@ -34,18 +36,37 @@ class PartitionSettings:
     weights: Path | None = None
     weights_seed: int = 0
     batches: str = "1,8"
+    measure: bool | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+    html: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a page that cannot be written before a minute is spent."""
+        if self.html is None:
+            return
+        folder = self.html.parent
+        if self.html.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigurationError(
+                f"--html {self.html} cannot be written: give a file in a folder that exists and is yours"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found: where the weights are from, and the network's cuts."""
+    """What was found: where the weights are from, the cuts, and what was measured or why nothing was."""
 
     weights_label: str
     survey: Survey
+    measured: Measured | None = None
+    unmeasured: str = ""
 
 
 def look(settings: PartitionSettings, *, progress: bool) -> Found:
-    """Open the model and survey it; a bar on stderr if it is a terminal.
+    """Open the model, survey it, measure it if it classifies frames; progress is told on stderr.
+
+    Args:
+        settings: which model, and how.
+        progress: whether checking cuts shows a bar as well.
 
     Raises:
         ConfigurationError: it cannot be opened, called or cut, in one sentence.
@@ -58,9 +79,7 @@ def look(settings: PartitionSettings, *, progress: bool) -> Found:
         example = read(settings.example)
     elif settings.inputs:
         example = parse(settings.inputs)
-    module, example, label = open_any(
-        settings.model, weights=settings.weights, seed=settings.weights_seed, example=example
-    )
+    opened = open_any(settings.model, weights=settings.weights, seed=settings.weights_seed, example=example)
     console = Console(stderr=True)
     columns = (TextColumn("checking cuts"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(
@@ -68,9 +87,21 @@ def look(settings: PartitionSettings, *, progress: bool) -> Found:
     ) as bar:
         task = bar.add_task("", total=None)
         found = survey(
-            module, example, batches, lambda done, total: bar.update(task, completed=done, total=total)
+            opened.module,
+            opened.example,
+            batches,
+            lambda done, total: bar.update(task, completed=done, total=total),
         )
-    return Found(label, found)
+    if settings.measure is False:
+        return Found(opened.weights_label, found, unmeasured="--no-measure was asked for")
+    lacks = why_no_frames(opened.network, [(spec.shape, spec.dtype) for spec in found.outputs])
+    if lacks and settings.measure:
+        raise ConfigurationError(f"{settings.model} cannot be measured: {lacks}")
+    if lacks or opened.network is None:
+        return Found(opened.weights_label, found, unmeasured=lacks)
+    with _steps() as on_step:
+        measured = measure(opened.network, settings.wanted, on_step)
+    return Found(opened.weights_label, found, measured)
 
 
 def show(settings: PartitionSettings, found: Found, *, everything: bool) -> None:
@@ -81,11 +112,11 @@ def show(settings: PartitionSettings, found: Found, *, everything: bool) -> None
     seen = found.survey
     console.print(
         f"[bold]{settings.model}[/bold], weights {found.weights_label}: {seen.parameters:,} parameters, "
-        f"{seen.macs:,} multiply-accumulates, {seen.nodes} nodes ({_HOW[seen.how]})",
+        f"{seen.macs:,} multiply-accumulates, {seen.nodes} nodes ({HOW[seen.how]})",
         highlight=False,
     )
     console.print(
-        f"in {_tensors(seen.inputs)}; out {_tensors(seen.outputs)}",
+        f"in {tensors_in_words(seen.inputs)}; out {tensors_in_words(seen.outputs)}",
         highlight=False,
         style="dim",
         markup=False,
@@ -98,41 +129,16 @@ def show(settings: PartitionSettings, found: Found, *, everything: bool) -> None
             style="dim",
         )
     console.print(_operators_table(seen))
-    for sentence in _remarks(seen):
+    if found.measured is not None:
+        console.print(_arms_table(found.measured))
+    sentences = remarks_of(seen)
+    if found.measured is not None:
+        sentences += sentences_of(found.measured)
+        sentences += [f"times are not to be trusted: {each}" for each in found.measured.profile.warnings]
+    else:
+        sentences.append(f"not measured: {found.unmeasured}")
+    for sentence in sentences:
         console.print(sentence, highlight=False, markup=False)
-
-
-def as_json(settings: PartitionSettings, found: Found) -> str:
-    """Return one JSON object, as docs/schemas/partition.json describes it."""
-    seen = found.survey
-    said = {
-        "version": VERSION,
-        "model": settings.model,
-        "weights": found.weights_label,
-        "traced": seen.how,
-        "nodes": seen.nodes,
-        "parameters": seen.parameters,
-        "inputs": [_spec(tensor) for tensor in seen.inputs],
-        "outputs": [_spec(tensor) for tensor in seen.outputs],
-        "macs": seen.macs,
-        "macs_by_torch": seen.macs_by_torch,
-        "exact": seen.exact,
-        "refused": {str(batch): reason for batch, reason in seen.refused.items()},
-        "operators": [{"name": row.name, "calls": row.calls, "macs": row.macs} for row in seen.operators],
-        "cuts": [
-            {
-                "cut": cut.index,
-                "after": cut.after,
-                "tensors": [_spec(tensor) for tensor in cut.tensors],
-                "bytes": cut.nbytes,
-                "macs_before": cut.macs,
-                "useful": cut.useful,
-                "exact": {str(batch): same for batch, same in cut.exact.items()},
-            }
-            for cut in seen.cuts
-        ],
-    }
-    return json.dumps(said, indent=2)
 
 
 def _batches(text: str) -> tuple[int, ...]:
@@ -157,13 +163,52 @@ def _cuts_table(rows: list[CutFound], seen: Survey) -> Table:
         table.add_row(
             str(cut.index),
             cut.after,
-            "nothing" if last else _tensors(cut.tensors),
+            "nothing" if last else tensors_in_words(cut.tensors),
             f"{cut.nbytes:,}",
             f"{cut.nbytes / first:.3f}",
             f"{cut.macs / max(seen.macs, 1):.1%}",
             _exact(cut.exact),
         )
     return table
+
+
+def _arms_table(measured: Measured) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("arm", "cut after"):
+        table.add_column(name, overflow="fold")
+    for name in ("bytes", "top-1", "cosine", "max error", "device ms", "edge ms"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict", overflow="fold")
+    for row in rows_of(measured):
+        table.add_row(
+            row.arm.label, row.after, f"{row.payload_bytes:,.0f}", f"{row.top1:.3f}", f"{row.cosine:.5f}",
+            f"{row.max_error:.4f}", f"{row.device_ms:.3f}", f"{row.edge_ms:.3f}", f"{row.verdict}: {row.why}",
+            style=None if row.verdict == "stays" else "dim",
+        )  # fmt: skip
+    return table
+
+
+@contextmanager
+def _steps() -> Iterator[OnStep]:
+    """Tell steps on standard error: a bar on a terminal, else a line a step."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Redrawn by the steps alone: a thread that draws meanwhile would be timed too.
+    bar = Progress(
+        *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def told(name: str, done: int, total: int | None) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+            if not console.is_terminal:
+                console.print(f"{name} ...", highlight=False)
+        bar.update(tasks[name], completed=done, total=total)
+        bar.refresh()
+
+    with bar:
+        yield told
 
 
 def _operators_table(seen: Survey) -> Table:
@@ -176,7 +221,8 @@ def _operators_table(seen: Survey) -> Table:
     return table
 
 
-def _remarks(seen: Survey) -> list[str]:
+def remarks_of(seen: Survey) -> list[str]:
+    """Return what is odd about a network, a sentence each."""
     said = []
     if seen.macs and abs(seen.macs_by_torch / seen.macs - 1.0) > 0.01:
         said.append(
@@ -197,9 +243,6 @@ def _exact(checks: dict[int, bool]) -> str:
     return f"NOT with batch {', '.join(wrong)}" if wrong else "yes"
 
 
-def _tensors(specs: tuple[TensorSpec, ...]) -> str:
+def tensors_in_words(specs: tuple[TensorSpec, ...]) -> str:
+    """Return shapes and dtypes."""
     return ", ".join(f"{'x'.join(map(str, spec.shape)) or 'scalar'} {spec.dtype}" for spec in specs)
-
-
-def _spec(spec: TensorSpec) -> dict[str, Any]:
-    return {"shape": list(spec.shape), "dtype": spec.dtype, "bytes": spec.nbytes}

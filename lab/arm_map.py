@@ -15,11 +15,18 @@ import numpy as np
 from bus.errors import ConfigurationError
 from lab.network_table import NetworkTable, load_table
 from partition.arm_costs import ArmCosts, Ranges
-from partition.best_map import BestMap, MiddleGain, best_map, in_words, log_axis, middle_gain, stretches
+from partition.best_map import (
+    BestMap,
+    MiddleGain,
+    best_map,
+    ends_of,
+    in_words,
+    log_axis,
+    middle_gain,
+    stretches,
+)
 from partition.dominance import DEFAULT_TOLERANCE, Point, Pruned, surviving
 
-# What a device does that never cuts: stays alone, or sends the picture.
-ENDS = ("end/none", "0/uint8", "0/jpeg", "0/webp")
 _RATES, _SPEEDUPS = 181, 121  # points of the map
 
 
@@ -41,11 +48,6 @@ def costs_of_table(table: NetworkTable, slowness: float = 1.0) -> ArmCosts:
         edge_s=np.where(offload, table.edge_ms, 0.0) * stretch,
         offload=offload,
     )
-
-
-def ends_of(costs: ArmCosts) -> tuple[int, ...]:
-    """Return the indices of the arms that cut nowhere, of those that there are."""
-    return tuple(index for index, label in enumerate(costs.labels) if label in ENDS)
 
 
 def report(costs: ArmCosts, pruned: Pruned, found: BestMap, gain: MiddleGain) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
@@ -23,14 +23,19 @@ _LABEL_SHARE = 0.02  # of the map, from which on an arm's name is written into i
 
 
 def draw(
-    found: BestMap, labels: Sequence[str], path: Path, *, title: str, gain: MiddleGain | None = None
+    found: BestMap,
+    labels: Sequence[str],
+    path: Path | BinaryIO,
+    *,
+    title: str,
+    gain: MiddleGain | None = None,
 ) -> None:
     """Write the map as SVG, the same bytes for the same map.
 
     Args:
         found: the map, at least two rates and two speed-ups.
         labels: of the arms.
-        path: file to write.
+        path: file to write, open or not.
         title: above the map.
         gain: outlines where an arm in the middle beats the best of the ends.
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from partition.arms import Arm
+from partition.bundle import encode
+from partition.codecs.base import Encoded
 from partition.images import Frame, MovingCrops, Size, image_files, read_images
 from partition.partitioned import PartitionedModel, build
-from partition.results import Logits
+from partition.results import Kept, Logits
 from partition.zoo import NAMES, load_model
 
 # Coprime to the frames a photograph lasts: the frames see all photographs, all along their paths.
@@ -85,24 +87,38 @@ def measure(
     for frame in frames:
         whole = model.run_head(frame, model.device_only).logits
         assert whole is not None
+        kept: dict[int, Kept] = {}
         for arm, row in rows.items():
-            row.append(_against(whole, model, frame, arm))
+            row.append(_against(whole, model, frame, arm, kept))
     return tuple(_summary(arm, row) for arm, row in rows.items())
 
 
-def _against(whole: Logits, model: PartitionedModel, frame: Frame, arm: Arm) -> tuple[float, ...]:
+def _against(
+    whole: Logits, model: PartitionedModel, frame: Frame, arm: Arm, kept: dict[int, Kept]
+) -> tuple[float, ...]:
     """Return what `Agreement` has means of; an arm that gives no answer at all agrees in nothing."""
     payload_bytes = 0
     try:
-        head = model.run_head(frame, arm)
-        assert head.payload is not None
-        payload_bytes = head.payload_bytes
-        logits = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits
+        sent = _sent(model, frame, arm, kept)
+        payload_bytes = sent.payload_bytes
+        logits = model.run_tail(arm.cut, arm.codec, sent.dtype, sent.shape, sent.payload).logits
     except (LocalProtocolError, RemoteProtocolError):
         return payload_bytes, 0.0, 0.0, np.inf
     cosine = float(logits @ whole / (np.linalg.norm(logits) * np.linalg.norm(whole)))
     same = float(logits.argmax() == whole.argmax())
     return payload_bytes, same, cosine, float(np.abs(logits - whole).max())
+
+
+def _sent(model: PartitionedModel, frame: Frame, arm: Arm, kept: dict[int, Kept]) -> Encoded:
+    """Return what an arm sends of a frame; the arms of a cut share its head, which `kept` holds."""
+    codec = model.codecs[arm.codec]
+    if codec.encodes_frames:
+        return codec.encode(frame)
+    if arm.cut not in kept:
+        head = model.run_head(frame, arm)
+        assert isinstance(head.kept, Kept)
+        kept[arm.cut] = head.kept
+    return encode(codec, kept[arm.cut].crossing)
 
 
 def banned(rows: Iterable[Agreement], min_agreement: float) -> tuple[Arm, ...]:
@@ -180,12 +196,24 @@ def report(model: PartitionedModel, rows: Sequence[Agreement]) -> str:
     return json.dumps(found, indent=2)
 
 
-def _frames(options: argparse.Namespace, size: tuple[int, int]) -> Iterator[Frame]:
-    """Yield the frames that were asked for; an image that cannot be read is named, and skipped."""
-    if options.images is None:
-        yield from built_in_frames(options.frames or _FRAMES, size, options.seed)
+def frames_of(
+    images: Path | None, size: tuple[int, int], *, count: int | None = None, seed: int = 0
+) -> Iterator[Frame]:
+    """Yield frames to measure with; an image that cannot be read is named on standard error, and skipped.
+
+    Args:
+        images: a folder; None for the built-in photographs.
+        size: (height, width).
+        count: at most so many; None for all images of the folder, or 64.
+        seed: of the built-in ones.
+
+    Raises:
+        ConfigurationError: no such folder, or no image in it that can be read.
+    """
+    if images is None:
+        yield from built_in_frames(count or _FRAMES, size, seed)
         return
-    for path, frame in read_images(image_files(options.images)[: options.frames], size):
+    for path, frame in read_images(image_files(images)[:count], size):
         if frame is None:
             sys.stderr.write(f"skipped, no image that can be read: {path}\n")
         else:
@@ -207,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         network = load_model(options.model, weights=options.weights, seed=options.weights_seed)
         model = build(network, codecs=options.codecs.split(",") if options.codecs else None)
-        rows = measure(model, _frames(options, model.input_size))
+        frames = frames_of(options.images, model.input_size, count=options.frames, seed=options.seed)
+        rows = measure(model, frames)
     except ConfigurationError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     text = report(model, rows) if options.json else table(model, rows)

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from bus.errors import ConfigurationError
 from partition.arm_costs import ArmCosts, Vector
 
+# What a device does that never cuts: stays alone, or sends the picture.
+ENDS = ("end/none", "0/uint8", "0/jpeg", "0/webp")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BestMap:
@@ -72,6 +75,11 @@ class Stretch:
     arm: int
     low: float
     high: float
+
+
+def ends_of(costs: ArmCosts) -> tuple[int, ...]:
+    """Return the indices of the arms that cut nowhere, of those that there are."""
+    return tuple(index for index, label in enumerate(costs.labels) if label in ENDS)
 
 
 def log_axis(low: float, high: float, count: int) -> Vector:

@@ -18,7 +18,6 @@ from torch import Tensor, fx, nn
 
 from partition.arms import NO_CODEC, Arm
 from partition.bundle import decode, encode
-from partition.codecs import resolve
 from partition.images import Frame, MovingCrops
 from partition.machine import Watch, this_machine
 from partition.partitioned import PartitionedModel
@@ -114,7 +113,7 @@ class _Rounds:
         return seen
 
     def _play_codec(self, arm: Arm, frame: Frame, crossing: tuple[Tensor, ...], number: int) -> None:
-        codec = resolve(arm.codec)
+        codec = self._model.codecs[arm.codec]
         started = time.perf_counter()
         encoded = codec.encode(frame) if codec.encodes_frames else encode(codec, crossing)
         self.encode[number, arm.index] = _ms_since(started)
@@ -182,7 +181,7 @@ class _Rounds:
     def _arm(self, arm: Arm, context: list[float]) -> ArmTimes:
         head = self.segments[:, : arm.cut].sum(axis=1)
         tail = self.segments[:, arm.cut :].sum(axis=1)
-        if arm.codec != NO_CODEC and resolve(arm.codec).encodes_frames:
+        if arm.codec != NO_CODEC and self._model.codecs[arm.codec].encodes_frames:
             tail = tail + self.normalise  # the frame crosses as it is
         else:
             head = head + self.normalise

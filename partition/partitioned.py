@@ -121,6 +121,11 @@ class PartitionedModel:
         labels = ", ".join(arm.label for arm in self.arms)
         raise ConfigurationError(f"{self.name} has no arm {label!r}: choose from {labels}")
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Index of each cut among all places of the graph, as `partition.survey` counts them."""
+        return self._places
+
     def piece(self, start: int, stop: int) -> nn.Module:
         """Return the network from cut `start` to cut `stop`; it takes and gives tensors on `device`."""
         return self._graph.piece(self._places[start], self._places[stop])

@@ -225,7 +225,7 @@ def _no_gradients(module: nn.Module) -> Iterator[None]:
     """Let no parameter ask for a gradient: torch's counter fails on one handed straight to a submodule."""
     asking = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in asking:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)  # torch's stub names it otherwise than torch
     try:
         yield
     finally:

@@ -62,6 +62,23 @@ class Network:
     exits_of: str | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """Any network.
+
+    Attributes:
+        module: in eval mode.
+        example: what to call it with.
+        weights_label: as that of a `Network`.
+        network: the same as a network of frames; None if it takes anything but one frame.
+    """
+
+    module: nn.Module
+    example: Example
+    weights_label: str
+    network: Network | None
+
+
 def load_model(
     name: str, *, weights: Path | None = None, seed: int = 0, exits: Path | None = None
 ) -> Network:
@@ -125,8 +142,8 @@ def _load(name: str, weights: Path | None, seed: int) -> Network:
 
 def open_any(
     name: str, *, weights: Path | None = None, seed: int = 0, example: Example | None = None
-) -> tuple[nn.Module, Example, str]:
-    """Return any network, whatever it takes: the module, what to call it with, where its weights are from.
+) -> Opened:
+    """Return any network, whatever it takes.
 
     Args:
         name: as for `load_model`.
@@ -140,11 +157,15 @@ def open_any(
     source = parse(name)
     if source.kind == "name":
         network = load_model(name, weights=weights, seed=seed)
-        return network.module, example or of_shape(network.input_shape), network.weights_label
-    module, own = open_module(source, seed)
-    label = _label(source, module, weights, seed)
-    frame = of_shape((1, 3, *(source.size or INPUT_SHAPE[2:])))
-    return module, example or own or frame, label
+        example = example or of_shape(network.input_shape)
+    else:
+        module, own = open_module(source, seed)
+        label = _label(source, module, weights, seed)
+        example = example or own or of_shape((1, 3, *(source.size or INPUT_SHAPE[2:])))
+        network = Network(module, source.text, INPUT_SHAPE, label, _exits_of(module, source.text))
+    shape = _of_frame(example)
+    framed = None if shape is None else replace(network, input_shape=shape)
+    return Opened(network.module, example, network.weights_label, framed)
 
 
 def _load_foreign(source: Source, weights: Path | None, seed: int) -> Network:
@@ -172,6 +193,14 @@ def _frame_shape(source: Source, example: Example | None) -> tuple[int, int, int
             )
         return (1, 3, *shapes[0][2:])
     return INPUT_SHAPE if source.size is None else (1, 3, *source.size)
+
+
+def _of_frame(example: Example) -> tuple[int, int, int, int] | None:
+    """Return the shape if the network is called with one frame, as devices call theirs."""
+    if len(example.tensors) != 1 or example.tensors[0].dtype != torch.float32:
+        return None
+    shape = tuple(example.tensors[0].shape)
+    return (1, 3, *shape[2:]) if len(shape) == 4 and shape[:2] == (1, 3) else None
 
 
 def _exits_of(module: nn.Module, name: str) -> tuple[Exit, ...] | None:

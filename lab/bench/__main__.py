@@ -27,6 +27,7 @@ BENCHES = {
     "codecs": "lab.bench.codecs",
     "idle": "lab.bench.idle",
     "simulating": "lab.bench.simulating",
+    "reporting": "lab.bench.reporting",
 }
 
 

@@ -62,8 +62,8 @@ def graphs(*, rounds: int) -> Iterator[Row]:
     found = {}
     for text, inputs in NETWORKS:
         with contextlib.suppress(ConfigurationError):  # a library that is not installed
-            module, example, _ = open_any(text, example=parse(inputs))
-            found[_short(text)] = measure(module, example, rounds=rounds)
+            opened = open_any(text, example=parse(inputs))
+            found[_short(text)] = measure(opened.module, opened.example, rounds=rounds)
     worst = max(found, key=lambda name: found[name].worst)
     label = f"{len(found)} networks: head + tail / the network itself, worst cut of all ({worst})"
     yield Row(label, found[worst].worst, "ratio", GRAPH_TIME_LIMIT)
@@ -72,8 +72,8 @@ def graphs(*, rounds: int) -> Iterator[Row]:
     heaviest = max(each.weights for each in found.values())
     label = f"{len(found)} networks: weights of all cuts / the network, most"
     yield Row(label, heaviest, "ratio", GRAPH_MEMORY_LIMIT)
-    module, example, _ = open_any(LARGE, example=parse(["12x1x32", "8x1x32"]))
-    large = measure(module, example, rounds=0)
+    opened = open_any(LARGE, example=parse(["12x1x32", "8x1x32"]))
+    large = measure(opened.module, opened.example, rounds=0)
     yield Row(f"tracing and finding the cuts of {large.nodes} nodes", large.traced_s, "s", TRACING_LIMIT_S)
 
 

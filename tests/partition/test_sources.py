@@ -60,8 +60,9 @@ def test_a_model_that_cannot_be_opened_is_one_sentence(text: str, sentence: str)
 
 
 def test_arguments_and_seed_reach_the_callable() -> None:
-    first, example, label = open_any(f'{HERE}:with_width({{"width": 5}})', seed=3)
-    again, _, _ = open_any(f"{HERE}:Skips(5)@32x48", seed=3)
+    opened = open_any(f'{HERE}:with_width({{"width": 5}})', seed=3)
+    first, example, label = opened.module, opened.example, opened.weights_label
+    again = open_any(f"{HERE}:Skips(5)@32x48", seed=3).module
     assert isinstance(first, Skips)
     assert first.down.out_channels == 5
     assert torch.equal(first.down.weight, again.get_parameter("down.weight"))
@@ -85,7 +86,8 @@ def _archive(path: Path) -> Path:
 def test_an_archive_brings_network_weights_and_example(tmp_path: Path) -> None:
     path = _archive(tmp_path / "net.pt2")
     before = dict(os.environ)
-    module, example, label = open_any(str(path))
+    opened = open_any(str(path))
+    module, example, label = opened.module, opened.example, opened.weights_label
     found = survey(module, example, batches=(1,))
     assert found.exact
     assert len(found.cuts) >= 4

@@ -26,7 +26,7 @@ class Slices(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = self.first(x)[:, 4:]
-        return self.last(where_it_lies(half).relu())
+        return self.last(where_it_lies(half).relu())  # type: ignore[no-any-return]
 
 
 def test_the_place_that_is_not_exact_is_found_and_only_it() -> None:
@@ -62,7 +62,7 @@ class OwnParameter(nn.Module):
         self.query, self.layer = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.layer(self.query).transpose(0, 1)
+        return x @ self.layer(self.query).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 def test_torch_s_counter_counts_a_parameter_handed_to_a_submodule() -> None:
@@ -81,7 +81,7 @@ class TwoOfThree(nn.Module):
 
     def forward(self, x: Tensor, unread: Tensor, y: Tensor) -> Tensor:
         assert unread.shape == x.shape
-        return self.layer(x) + y
+        return self.layer(x) + y  # type: ignore[no-any-return]
 
 
 def test_an_input_that_is_never_read_does_not_stop_the_cuts() -> None:
