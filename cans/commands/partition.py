@@ -1,5 +1,7 @@
 """`cans partition`."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -59,7 +61,8 @@ def partition(
     from cans.partition_view import PartitionSettings, as_json, look, show  # noqa: PLC0415 - see cans/commands/__init__.py
 
     settings = PartitionSettings(model, inputs, example, weights, weights_seed, batches)
-    found = look(settings, progress=not for_programs)
+    with redirect_stdout(sys.stderr):  # a library may print as it is imported; the JSON is all there is here
+        found = look(settings, progress=not for_programs)
     if for_programs:
         click.echo(as_json(settings, found))
     else:

@@ -67,7 +67,7 @@ def attempt(entry: Entry, limit_s: float) -> Outcome:
             seconds=limit_s,
         )
     seconds = time.perf_counter() - started
-    if done.returncode in {0, 1} and done.stdout.lstrip().startswith("{"):
+    if done.returncode in {0, 1} and done.stdout.startswith("{"):
         return outcome_of(entry, msgspec.json.decode(done.stdout), seconds)
     return Outcome(
         id=entry.id,
