@@ -1,6 +1,8 @@
 """`cans partition`."""
 
 import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -132,7 +134,8 @@ def partition(
     settings = PartitionSettings(
         model, inputs, example, weights, weights_seed, batches, measure=measure, wanted=wanted, html=html
     )
-    found = look(settings, progress=not for_programs)
+    with redirect_stdout(sys.stderr):  # a library may print as it is imported; the JSON is all there is here
+        found = look(settings, progress=not for_programs)
     if for_programs:
         click.echo(as_json(settings, found))
     else:

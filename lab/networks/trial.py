@@ -52,7 +52,18 @@ def attempt(entry: Entry, limit_s: float) -> Outcome:
     if entry.version is None:
         return Outcome(id=entry.id, version=None, ending="not installed")
     inputs = [part for text in entry.inputs for part in ("--input", text)]
-    command = [sys.executable, "-W", "ignore", "-m", "cans", "partition", entry.model, *inputs, "--json"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "cans",
+        "partition",
+        entry.model,
+        *inputs,
+        "--json",
+        "--no-measure",
+    ]
     started = time.perf_counter()
     try:
         done = subprocess.run(  # noqa: S603 - our own table
@@ -67,7 +78,7 @@ def attempt(entry: Entry, limit_s: float) -> Outcome:
             seconds=limit_s,
         )
     seconds = time.perf_counter() - started
-    if done.returncode in {0, 1} and done.stdout.lstrip().startswith("{"):
+    if done.returncode in {0, 1} and done.stdout.startswith("{"):
         return outcome_of(entry, msgspec.json.decode(done.stdout), seconds)
     return Outcome(
         id=entry.id,

@@ -48,6 +48,13 @@ def test_json_is_what_its_schema_says(arguments: tuple[str, ...]) -> None:
     assert said["exact"]
 
 
+def test_what_a_library_prints_is_not_in_the_json() -> None:
+    code, out, err = _run(f"{HERE}:Talks", "--input", "1x4", "--json", "--batches", "1")
+    assert code == 0
+    assert json.loads(out)["exact"]
+    assert "newer version" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -185,3 +185,11 @@ class Chooses(nn.Module):
         scale = y.abs().mean()
         halves = y.to(torch.bfloat16)
         return self.last(halves.float() * scale + self.table[strongest].unsqueeze(1))  # type: ignore[no-any-return,index]
+
+
+class Talks(nn.Linear):
+    """Prints as it is made, as some libraries do as they are imported."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        print("there is a newer version of this library")  # noqa: T201 - that is what it is for
