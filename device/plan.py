@@ -21,6 +21,23 @@ class PlanArm:
     codec: str
 
 
+@dataclass(frozen=True, slots=True)
+class PlanExit:
+    """An early exit that may answer.
+
+    Attributes:
+        cut: the first cut that lies at it or behind it.
+        context: row of a run that ends at it, shape (d,), zero outside the device's own columns.
+        sure: it answers where it is sure; else only where the deadline leaves nothing better.
+        answered: share of all frames that it is sure of, as calibrated.
+    """
+
+    cut: int
+    context: tuple[float, ...]
+    sure: bool = True
+    answered: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The arms and their contexts.
@@ -38,6 +55,7 @@ class Plan:
         link_measured: whether statistics hold no link, so that every column means the same to all devices.
         numbers: of the arms as the model counts them; None where the plan holds all of the model's.
         whole_asks: what `asks` was before arms were taken out; empty where none were.
+        exits: those that may answer, by number.
     """
 
     model: str
@@ -51,6 +69,7 @@ class Plan:
     link_measured: bool = False
     numbers: tuple[int, ...] | None = None
     whole_asks: str = ""
+    exits: tuple[PlanExit, ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape

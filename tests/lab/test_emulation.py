@@ -41,10 +41,10 @@ class _Machine:
         arms = (PlanArm(0, "jpeg"), PlanArm(0, "uint8"), PlanArm(1, "none"))
         self.plan = Plan(MODEL, MODEL, arms, np.zeros((3, 2)), (True, False), 2)
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         return Head(b"x", "uint8", frame.shape, self.head_ms, self.encode_ms, kept=f"kept {arm}")
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         assert kept == "kept 0"
         return LocalAnswer(3, 0.5, self.head_ms)
 
