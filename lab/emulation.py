@@ -137,9 +137,15 @@ class StretchedCompute:
         """As `Compute.run_head`, in the emulated device's time."""
         started = time.monotonic()
         head = self._inner.run_head(frame, arm, until)
-        expected_ms = self._head_ms(arm) if head.exit is None else self._profile.exit_ms[head.exit]
+        profile = self._profile
+        # Where an exit has answered, nothing was encoded.
+        expected_ms, expected_encode_ms = (
+            (self._head_ms(arm), profile.encode_ms[arm])
+            if head.exit is None
+            else (profile.exit_ms[head.exit], 0.0)
+        )
         head_ms = max(head.head_ms, expected_ms * self._slowness)
-        encode_ms = max(head.encode_ms, self._profile.encode_ms[arm] * self._slowness)
+        encode_ms = max(head.encode_ms, expected_encode_ms * self._slowness)
         self._wait_until(started + (head_ms + encode_ms) / 1e3)
         return replace(head, head_ms=head_ms, encode_ms=encode_ms, kept=(arm, head.kept))
 
