@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bandits.arrays import Dump, Mask, Matrix, Vector, require_mask
+from bandits.arrays import Dump, Mask, Matrix, Vector, require_finite, require_mask
 from bandits.conditions import Conditions
 from bandits.factor import Factor
 from bandits.member import Member
 from bandits.offsets import ArmOffsets
-from bandits.policy import Contexts, Cost, LinkCheck
+from bandits.policy import Contexts, Cost, Exits, LinkCheck
 from bandits.probing import ProbeSchedule
 from bandits.safety import Safety
 from bandits.settings import Settings
@@ -37,6 +37,7 @@ class FedLinUCBDW:
     Attributes:
         member: the federation half; `join`, uploads, acknowledgements and broadcasts go there.
         forced: whether the latest `select` was a forced offload.
+        exits: as `HeedsExits.exits`; their runs enter the choice, the costs of an arm are those without them.
 
     Args:
         device_columns: d booleans, the context columns of what runs on the device (front and encode);
@@ -65,6 +66,7 @@ class FedLinUCBDW:
         self.name = name
         self.settings = settings
         self.forced = False
+        self.exits: Exits | None = None
         self.member = Member(
             d,
             regularisation=settings.regularisation,
@@ -158,13 +160,21 @@ class FedLinUCBDW:
         self._expected_s = known + between_s
         own_s = self.beta_s * width
         optimism_s = own_s + self.settings.link_optimism * spread_s
-        arm, self.forced = self._choose(self._expected_s - optimism_s)
+        arm, self.forced = self._choose(self._with_exits(self._expected_s - optimism_s))
         alone = self._alone_arm()
         if alone is not None and self._offloading[arm]:
             upper_s = float(self._expected_s[arm] + own_s[arm] + spread_s[arm])
             if self._look_due(arm, alone) or not self._is_safe(upper_s, alone):
                 arm, self.forced = alone, False
         return arm
+
+    def _with_exits(self, score: Vector) -> Vector:
+        """Return the lower bounds (K,) of arms that early exits may cut short: each run's, by its odds."""
+        if self.exits is None:
+            return score
+        conditions, early = self._conditions, self.exits.early
+        mean, width = self._current_factor().predict(early if conditions is None else conditions.seen(early))
+        return self.exits.stay * score + mean - self.beta_s * width
 
     def _look_due(self, arm: int, alone: int) -> bool:
         """Whether what is believed of the device-only arm is to be seen once before `arm` is played."""
@@ -208,6 +218,24 @@ class FedLinUCBDW:
             self._note_probe(self._probes, arm, cost)
         if self._safety is not None:
             self._note_debt(self._safety, cost)
+        X, y = self._learn(x, cost)
+        # What was never answered says nothing of an arm, beside the estimates that have taken it.
+        if self._offsets is not None and not (self._conditions is not None and cost.censored):
+            self._offsets.observe(arm, X.sum(axis=0), float(y.sum()))
+
+    def exited(self, context: Vector, device_s: float) -> None:
+        """As `HeedsExits.exited`: a row of the device's own columns, like those of the warm start.
+
+        Raises:
+            ValueError: a context that is no (d,) of finite numbers, or has what is not the device's own.
+        """
+        x = require_finite(context, self._device_columns.shape, "context")
+        if x[self._rest_columns].any():
+            raise ValueError("an early exit uses neither link nor edge, and this context does")
+        self._learn(x, Cost(device_s, device_s))
+
+    def _learn(self, x: Vector, cost: Cost) -> tuple[Matrix, Vector]:
+        """Add what a frame with context x (d,) cost; return the rows (m, d) and costs (m,) added."""
         factor = self._current_factor()
         X, y = self._rows_of(x, cost) if self._conditions is None else self._conditions.rows(x, cost, factor)
         self.member.observe(X, y)
@@ -216,9 +244,7 @@ class FedLinUCBDW:
         self._own_rows += X.shape[0]
         if self.settings.view == "fresh":
             factor.append(X, y)
-        # What was never answered says nothing of an arm, beside the estimates that have taken it.
-        if self._offsets is not None and not (self._conditions is not None and cost.censored):
-            self._offsets.observe(arm, X.sum(axis=0), float(y.sum()))
+        return X, y
 
     @property
     def heeds_link_checks(self) -> bool:

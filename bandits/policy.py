@@ -90,6 +90,36 @@ class HeedsLinkChecks(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Exits:
+    """What early exits on the way of each arm make of it.
+
+    Attributes:
+        stay: shape (K,), how likely none of them answers, so that the arm is played as its context says.
+        early: shape (K, d), the contexts of the runs that end at one, each times how likely it does.
+    """
+
+    stay: Vector
+    early: Matrix
+
+
+@runtime_checkable
+class HeedsExits(Protocol):
+    """A policy that knows that an early exit may answer on the way of an arm, and learns where one did."""
+
+    exits: Exits | None
+    """Of the `select` that follows; None where there are none."""
+
+    def exited(self, context: Vector, device_s: float) -> None:
+        """Learn from a frame that an early exit answered; comes in place of `update`.
+
+        Args:
+            context: shape (d,), of the run to the exit; zero outside the device's own columns.
+            device_s: what the run took, seconds.
+        """
+        ...
+
+
 class Policy(Protocol):
     """Chooses an arm for each frame and learns from what it cost."""
 

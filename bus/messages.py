@@ -293,7 +293,8 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
         policy: which policy chose. seq: frame number.
         arm: index; cut, codec: what it stands for.
         answered_by: device (its own choice), edge, or fallback (finished locally after all).
-        reason: why a fallback was needed, or which early exit answered; else empty.
+        reason: why a fallback was needed, or which early exit answered ("exit 0", sure; "deadline exit 0",
+            because time was short); else empty.
         sent_bytes: payload on the wire, 0 if nothing was sent.
         head_ms, encode_ms, link_ms, queue_ms, decode_ms, tail_ms, fallback_ms: stages; link is what is
             left of the round trip after the edge worker's own stages.

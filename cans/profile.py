@@ -27,6 +27,7 @@ class ProfileSettings:
     weights: Path | None = None
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    exits: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse a file that cannot be written before some seconds are spent."""
@@ -44,7 +45,9 @@ def measure(settings: ProfileSettings) -> tuple[Profile, str]:
     Raises:
         ConfigurationError: no such model, codec or file.
     """
-    network = load_model(settings.model, weights=settings.weights, seed=settings.weights_seed)
+    network = load_model(
+        settings.model, weights=settings.weights, seed=settings.weights_seed, exits=settings.exits
+    )
     model = build(network, codecs=settings.codecs, threads=settings.threads)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Redrawn by the rounds alone: a thread that draws meanwhile would be timed too.

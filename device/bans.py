@@ -44,13 +44,13 @@ class BanningCompute:
         said = [f"banned {some(labels)}: {reason}" for reason, labels in grouped(self.plan.banned).items()]
         self.label = "; ".join([inner.label, *alone, *said])
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         """As `Compute.run_head`; `arm` counts those that are left."""
-        return self._inner.run_head(frame, self.plan.number(arm))
+        return self._inner.run_head(frame, self.plan.number(arm), until)
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         """As `Compute.finish`."""
-        return self._inner.finish(kept)
+        return self._inner.finish(kept, exit_index)
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:
         """As `Compute.run_exits`."""

@@ -22,11 +22,16 @@ class CaptureNext:
 
 @dataclass(frozen=True, slots=True)
 class RunHead:
-    """Run the head of an arm on a frame; answer with `HeadFinished` or `ComputeFailed`."""
+    """Run the head of an arm on a frame; answer with `HeadFinished` or `ComputeFailed`.
+
+    Attributes:
+        until: number of the exit that answers at the latest, sure or not; None is the arm's own end.
+    """
 
     turn: int
     frame: object = field(repr=False)
     arm: int
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,15 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunFallback:
-    """Finish a turn locally from what its head kept; answer with `FallbackFinished` or `ComputeFailed`."""
+    """Finish a turn locally from what its head kept; answer with `FallbackFinished` or `ComputeFailed`.
+
+    Attributes:
+        exit: number of the exit to answer at, sure or not; None is the network's end.
+    """
 
     turn: int
     kept: object = field(compare=False, repr=False)
+    exit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ long it takes, and set `emulated`. `PartitionedCompute` is the real one.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bus.messages import Columns
 from device.agreements import agreements
 from device.events import ExitRow, Head
-from device.plan import Plan, PlanArm
+from device.plan import Plan, PlanArm, PlanExit
 from device.settings import DeviceSettings
 from partition.bottleneck import load as load_bottleneck
 from partition.bottleneck import require_used
@@ -62,12 +62,12 @@ class Compute(Protocol):
         """Network and weights, for people."""
         ...
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
-        """Run the device side of one arm on a frame (height, width, 3)."""
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
+        """Run the device side of one arm on a frame (height, width, 3), as `RunHead` says."""
         ...
 
-    def finish(self, kept: object) -> LocalAnswer:
-        """Finish from what a head kept."""
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
+        """Finish from what a head kept, at an exit or at the end."""
         ...
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:
@@ -99,11 +99,15 @@ class PartitionedCompute:
                 fixed=model.schema.fixed(model.contexts),
             ),
             agreement=agreement,
+            exits=tuple(
+                PlanExit(cut, tuple(model.exit_context(number).tolist()), sure, answered)
+                for number, (cut, sure, answered) in enumerate(model.trained_exits)
+            ),
         )
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         """As `Compute.run_head`."""
-        result = self._model.run_head(frame, self._model.arms[arm], early=True)
+        result = self._model.run_head(frame, self._model.arms[arm], early=True, until=until)
         answer = result.answer
         return Head(
             payload=b"" if result.payload is None else result.payload,
@@ -114,11 +118,14 @@ class PartitionedCompute:
             kept=result.kept,
             top=None if answer is None else (answer.top1, answer.confidence),
             exit=result.exit_index,
+            forced=result.forced,
         )
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         """As `Compute.finish`."""
-        answer = self._model.finish(kept)  # type: ignore[arg-type] # opaque since `run_head` gave it
+        found: Any = kept  # opaque since `run_head` gave it
+        model = self._model
+        answer = model.finish(found) if exit_index is None else model.finish_at(found, exit_index)
         return LocalAnswer(answer.top1, answer.confidence, answer.tail_ms)
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:

@@ -25,6 +25,7 @@ class Head:
         kept: whatever the compute needs to finish locally; opaque here.
         top: best class and its confidence, for the device-only arm and where an exit was sure.
         exit: number of the early exit that answered; None where none did.
+        forced: it answered for the deadline's sake, without being sure.
     """
 
     payload: Payload = field(repr=False)
@@ -35,6 +36,7 @@ class Head:
     kept: object = field(default=None, compare=False, repr=False)
     top: tuple[int, float] | None = None
     exit: int | None = None
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class HeadFinished:
 
 @dataclass(frozen=True, slots=True)
 class FallbackFinished:
-    """The turn was finished locally."""
+    """The turn was finished locally, at the network's end or at the exit that `RunFallback` named."""
 
     turn: int
     top: int

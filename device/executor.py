@@ -241,7 +241,9 @@ class Executor:
         loop = asyncio.get_running_loop()
         frame: Frame = command.frame  # type: ignore[assignment] # opaque to the session
         try:
-            head = await loop.run_in_executor(self._threads[0], self._compute.run_head, frame, command.arm)
+            head = await loop.run_in_executor(
+                self._threads[0], self._compute.run_head, frame, command.arm, command.until
+            )
         except Exception as error:  # noqa: BLE001 - as above; the frame is rejected with the reason
             self._log.exception("head_failed", arm=command.arm)
             self._post(ev.ComputeFailed(command.turn, f"{type(error).__name__}: {error}"))
@@ -251,7 +253,9 @@ class Executor:
     async def _run_fallback(self, command: do.RunFallback) -> None:
         loop = asyncio.get_running_loop()
         try:
-            answer = await loop.run_in_executor(self._threads[0], self._compute.finish, command.kept)
+            answer = await loop.run_in_executor(
+                self._threads[0], self._compute.finish, command.kept, command.exit
+            )
         except Exception as error:  # noqa: BLE001 - as above
             self._log.exception("fallback_failed")
             self._post(ev.ComputeFailed(command.turn, f"{type(error).__name__}: {error}"))

@@ -18,6 +18,8 @@ def metrics_of(turns: Turns, uploads: Uploads | None, saver: Saver) -> dict[str,
         "link_checks": turns.link_checks.done,
         "link_check_ms": 1000.0 * turns.link_checks.latest_s,
         "payload_bytes": sum(tally.payload_bytes for tally in tallies),
+        "exits_sure": sum(tally.exits_sure for tally in tallies),
+        "exits_forced": sum(tally.exits_forced for tally in tallies),
         "snapshots_failing": saver.failing,
     }
     for by in ("device", "edge", "fallback"):

@@ -26,6 +26,23 @@ class PlanArm:
         return f"{self.cut}/{self.codec}"
 
 
+@dataclass(frozen=True, slots=True)
+class PlanExit:
+    """An early exit that may answer.
+
+    Attributes:
+        cut: the first cut that lies at it or behind it.
+        context: row of a run that ends at it, shape (d,), zero outside the device's own columns.
+        sure: it answers where it is sure; else only where the deadline leaves nothing better.
+        answered: share of all frames that it is sure of, as calibrated.
+    """
+
+    cut: int
+    context: tuple[float, ...]
+    sure: bool = True
+    answered: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """The arms and their contexts.
@@ -46,6 +63,7 @@ class Plan:
         agreement: of each arm, the share of frames with the uncut network's best class; empty where nobody
             has measured it.
         banned: of the arms that were taken out, label to reason.
+        exits: those that may answer, by number.
     """
 
     model: str
@@ -61,6 +79,7 @@ class Plan:
     whole_asks: str = ""
     agreement: tuple[float, ...] = ()
     banned: Mapping[str, str] = field(default_factory=dict)
+    exits: tuple[PlanExit, ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape

@@ -29,6 +29,21 @@ def run_warm_start(compute: Compute, rows: int, seed: int) -> tuple[ExitRow, ...
     return tuple(found)
 
 
+def time_exits(compute: Compute, seed: int) -> tuple[float, ...]:
+    """Return seconds to each exit that may answer, and to the end; empty if none may.
+
+    The greater of two runs each, after one that does not count: a deadline is held by what is not hoped for.
+    """
+    if not compute.plan.exits:
+        return ()
+    film = MovingCrops(seed, compute.input_size)
+    found = []
+    for exit_index in range(compute.exit_count):
+        runs = [compute.run_exits(film.frame(turn), exit_index).latency_s for turn in range(3)]
+        found.append(max(runs[1:]))
+    return tuple(found)
+
+
 def profile_heads(compute: Compute, seed: int) -> tuple[float, ...]:
     """Return seconds of head and encode for each arm, the lesser of two runs each."""
     film = MovingCrops(seed, compute.input_size)

@@ -35,7 +35,7 @@ from device.frames import FrameSource, open_source
 from device.known import read_known
 from device.model_watch import next_compute
 from device.policies import build_policy, require_names
-from device.preparation import profile_heads
+from device.preparation import profile_heads, time_exits
 from device.session import DeviceSession
 from device.settings import DeviceSettings, DeviceSummary
 from device.storage import open_state, state_path
@@ -284,10 +284,10 @@ async def _prepare(
         open_state, path, settings.id, settings.type, emulated=compute.emulated
     )
     names = require_names(settings.policy, settings.compare)
+    loop = asyncio.get_running_loop()
     known = await asyncio.to_thread(read_known, settings, compute)
     front_s = known.front_s
     if "ans" in names and not front_s:
-        loop = asyncio.get_running_loop()
         front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
     policies = tuple(
         build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
@@ -296,6 +296,7 @@ async def _prepare(
     limits = settings.limits
     if len(plan.arms) == 1:
         limits = replace(limits, wait_edge_s=0.0)  # it will ask nobody
+    exit_s = await loop.run_in_executor(thread, time_exits, compute, settings.seed)
     session = DeviceSession(
         identity,
         plan,
@@ -305,6 +306,7 @@ async def _prepare(
         frames=settings.frames,
         warm_start=settings.warm_start,
         restored=restored,
+        exit_s=exit_s,
     )
     _log.info("prepared", device=settings.id, network=compute.label, arms=len(plan.arms), boot=identity.boot)
     return session, path, known.rows

@@ -15,7 +15,7 @@ snapshots atomically and durably before posting `SnapshotSaved`; wake it with `D
 A handover to another session drains later: it captures nothing more, and every frame it has is played.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, assert_never
 
 import numpy as np
@@ -29,6 +29,7 @@ from bus.messages import UploadRefusal
 from device import events as e
 from device.commands import Answer, CaptureNext, Command, Note, RunWarmStart, Stop
 from device.edges import Edges
+from device.finishing import Finishing
 from device.limits import Limits
 from device.metrics import metrics_of
 from device.plan import Identity, Plan
@@ -55,6 +56,8 @@ class DeviceSession:
         frames: stop after so many; None for as long as the source lasts.
         warm_start: rows of early-exit experience before the first frame, once in the life of an install.
         restored: what `dump` returned at the last start.
+        exit_s: seconds to each exit that may answer, and to the end; none answers for a deadline's sake where
+            they are not known.
 
     Raises:
         ConfigurationError: `restored` was made with other settings.
@@ -71,6 +74,7 @@ class DeviceSession:
         frames: int | None = None,
         warm_start: int = 0,
         restored: dict[str, Any] | None = None,
+        exit_s: Sequence[float] = (),
     ) -> None:
         self.identity = identity
         self.limits = limits
@@ -92,7 +96,7 @@ class DeviceSession:
         self._flush_until = 0.0
         self.edges = Edges(plan.model, plan.asks, draw)
         self.saver = Saver(lambda: encode_state(self.dump()), limits.save_every_s)
-        self.turns = Turns(identity, plan, policies, self.edges, limits)
+        self.turns = Turns(identity, plan, policies, self.edges, limits, Finishing(plan, exit_s))
         main = policies[0]
         self.uploads: Uploads | None = None
         if isinstance(main, FedLinUCBDW):

@@ -21,6 +21,8 @@ class Tally:
         total_ms: capture to answer, one number an answer, in order; the latest `LATENCIES_KEPT`, the oldest
             go first, so that a device that runs for months does not grow.
         deadlines_met: answers within the deadline.
+        exits_sure: answers of exits that were sure.
+        exits_forced: answers of exits that were not, for the deadline's sake.
     """
 
     sent: int = 0
@@ -30,6 +32,8 @@ class Tally:
     payload_bytes: int = 0
     total_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     deadlines_met: int = 0
+    exits_sure: int = 0
+    exits_forced: int = 0
 
     @property
     def answers(self) -> int:

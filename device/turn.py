@@ -17,7 +17,10 @@ Stage = Literal["head", "waiting", "fallback"]
 
 @dataclass(slots=True)
 class Turn:
-    """One turn in play. `captured_at` of a frame's later turns is their own beginning."""
+    """One turn in play. `captured_at` of a frame's later turns is their own beginning.
+
+    Its fallback ends at exit `until`, or at the network's end where that is None.
+    """
 
     id: int
     seq: int
@@ -36,6 +39,7 @@ class Turn:
     sent_bytes: int = 0
     reason: str = ""
     refused: bool = False
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

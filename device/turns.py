@@ -5,6 +5,8 @@
     head or waiting --(no edge, rejection, link, deadline)--> fallback --> answered by fallback
     any --(compute failed)----------------------------------> rejected
 
+What the device finishes by itself ends at the network's end, or, where the deadline comes before that, at the
+deepest exit in time (`finishing.py`).
 One turn at a time. A frame has one turn for each policy, in an order that changes with the frame number so
 that each contestant plays right after each other equally often (`rotation.py`). One frame may wait behind
 the one in play; a newer one takes its place and the older is rejected as `dropped`.
@@ -14,12 +16,16 @@ This file must never let one policy see what another's turn cost.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bandits.policy import Cost, Policy
+import numpy as np
+
+from bandits.policy import Cost, HeedsExits, Policy
 from bus.messages import AnsweredBy, InferenceReply, Rejection
 from bus.statistics import DEFAULT_BOUNDS
 from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
 from device.edges import Edges
 from device.events import ExitRow, FallbackFinished, Head
+from device.exit_odds import ExitOdds
+from device.finishing import Finishing
 from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
 from device.link_checks import LinkChecks
@@ -51,7 +57,13 @@ class Turns:
     """
 
     def __init__(
-        self, identity: Identity, plan: Plan, policies: tuple[Policy, ...], edges: Edges, limits: Limits
+        self,
+        identity: Identity,
+        plan: Plan,
+        policies: tuple[Policy, ...],
+        edges: Edges,
+        limits: Limits,
+        finishing: Finishing,
     ) -> None:
         self._identity = identity
         self._plan = plan
@@ -61,6 +73,8 @@ class Turns:
         self._edges = edges
         self._limits = limits
         self._patience = Patience(limits.patience)
+        self._finishing = finishing
+        self._exit_odds = ExitOdds(plan)
         self._last_turn = 0
         self._turn: Turn | None = None
         self._frame: _Frame | None = None
@@ -126,11 +140,13 @@ class Turns:
         if turn is None:
             return []
         turn.head, turn.head_ended_at = head, now
-        if head.top is not None and head.exit is not None:
-            turn.reason = f"exit {head.exit}"
-            return self._answer(turn, "device", *head.top, now=now)
+        self._exit_odds.asked(turn.arm, head.exit, sure=not head.forced)
         if head.top is not None:
-            self._patience.played(head.head_ms / 1000.0)
+            self._finishing.played(head.head_ms / 1000.0, head.exit)
+            if head.exit is None:
+                self._patience.played(head.head_ms / 1000.0)
+            else:
+                turn.reason = f"deadline exit {head.exit}" if head.forced else f"exit {head.exit}"
             return self._answer(turn, "device", *head.top, now=now)
         edge = self._edges.choose(now) if self.link_up else None
         turn.give_up_at = min(
@@ -217,7 +233,10 @@ class Turns:
         if turn is None:
             return []
         assert turn.head is not None
-        self._patience.played((turn.head.head_ms + event.fallback_ms) / 1000.0)
+        if turn.until is None:
+            whole_s = (turn.head.head_ms + event.fallback_ms) / 1000.0
+            self._patience.played(whole_s)
+            self._finishing.played(whole_s)
         vain_ms = (turn.fell_back_at - turn.head_ended_at) * 1000.0
         stages = RemoteStages(vain_ms=vain_ms, fallback_ms=event.fallback_ms)
         return self._answer(turn, "fallback", event.top, event.confidence, now=now, stages=stages)
@@ -271,7 +290,7 @@ class Turns:
         name = frame.to_play.pop(0)
         if name in self._heeding:
             self._heeding[name].key_frame = frame.key_frame
-        arm = self._policies[name].select(self._plan.contexts)
+        arm = self._select(self._policies[name])
         if arm != self._plan.device_arm and not (self.link_up and self._edges.any_ready(now)):
             # The policy keeps its contexts and learns from the arm that was played instead.
             arm = self._plan.device_arm
@@ -279,12 +298,26 @@ class Turns:
         self._last_turn += 1
         self._turn = Turn(self._last_turn, frame.seq, name, arm, frame.captured_at, now)
         self._turn.capture_ms = frame.capture_ms
-        return [RunHead(self._turn.id, frame.frame, arm)]
+        alone = arm == self._plan.device_arm
+        until = self._finishing.before(self._left_s(self._turn, now)) if alone else None
+        return [RunHead(self._turn.id, frame.frame, arm, until)]
+
+    def _select(self, policy: Policy) -> int:
+        if self._plan.exits and isinstance(policy, HeedsExits):
+            policy.exits = self._exit_odds.of()
+        return policy.select(self._plan.contexts)
 
     def _fall_back(self, turn: Turn, reason: str, now: float) -> list[Command]:
         assert turn.head is not None
         turn.stage, turn.reason, turn.fell_back_at = "fallback", reason[:64], now
-        return [RunFallback(turn.id, turn.head.kept)]
+        left_s, head_s = self._left_s(turn, now), turn.head.head_ms / 1000.0
+        turn.until = self._finishing.behind(turn.arm, left_s, head_s)
+        if turn.until is not None:
+            turn.reason = f"deadline exit {turn.until}"
+        return [RunFallback(turn.id, turn.head.kept, turn.until)]
+
+    def _left_s(self, turn: Turn, now: float) -> float:
+        return turn.captured_at + self._limits.deadline_ms / 1000.0 - now
 
     def _answer(
         self,
@@ -303,17 +336,25 @@ class Turns:
         # One frame of minutes (a stalled disk, a debugger) must not have the whole upload refused.
         spent_s = min(now - turn.began_at, DEFAULT_BOUNDS.cost_s)
         cost = _cost_of(turn, by, spent_s, min(device_s, spent_s), stages or NO_STAGES)
-        if turn.head.exit is None:
-            # What an exit answered never reached the arm's cut: its cost is none of that arm's.
-            self._policies[turn.policy].update(turn.arm, cost)
         tally = self.tallies[turn.policy]
+        self._learn(turn, turn.head, cost)
         tally.answered[by] += 1
+        tally.exits_sure += turn.head.exit is not None and not turn.head.forced
+        tally.exits_forced += turn.head.forced or turn.until is not None
         tally.total_ms.append(total_ms)
         tally.deadlines_met += total_ms <= self._limits.deadline_ms
         answer = Answer(turn.seq, turn.policy, top, confidence, by, total_ms)
         feedback = feedback_of(turn, self._identity, self._plan, answer, stages or NO_STAGES, self._limits)
         check = 0 if by == "edge" else self.link_checks.begin(now)
         return [answer, PublishFeedback(feedback, check), *self._end_turn(now)]
+
+    def _learn(self, turn: Turn, head: Head, cost: Cost) -> None:
+        """Teach the turn's policy; what an exit answered never reached the arm's cut, and is none of its."""
+        policy = self._policies[turn.policy]
+        if head.exit is None:
+            policy.update(turn.arm, cost)
+        elif isinstance(policy, HeedsExits):
+            policy.exited(np.array(self._plan.exits[head.exit].context), head.head_ms / 1000.0)
 
     def _end_turn(self, now: float) -> list[Command]:
         """Go on with the frame's next policy, the frame that waits, or nothing."""

@@ -107,6 +107,11 @@ class StretchedCompute:
             raise ConfigurationError(
                 f"the profile is of model {profile.model}, the device runs {inner.plan.model}: {_MAKE_IT}"
             )
+        if inner.plan.exits and len(profile.exit_ms) != inner.exit_count:
+            raise ConfigurationError(
+                f"the profile has times of {len(profile.exit_ms)} exits, the device has {inner.exit_count}: "
+                "give cans profile the same --exits"
+            )
         self._inner = inner
         self._profile = profile
         self._slowness = slowness
@@ -128,23 +133,34 @@ class StretchedCompute:
         """As `Compute.input_size`."""
         return self._inner.input_size
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         """As `Compute.run_head`, in the emulated device's time."""
         started = time.monotonic()
-        head = self._inner.run_head(frame, arm)
-        expected_ms = self._profile.head_ms[arm] if head.exit is None else self._profile.exit_ms[head.exit]
+        head = self._inner.run_head(frame, arm, until)
+        profile = self._profile
+        # Where an exit has answered, nothing was encoded.
+        expected_ms, expected_encode_ms = (
+            (self._head_ms(arm), profile.encode_ms[arm])
+            if head.exit is None
+            else (profile.exit_ms[head.exit], 0.0)
+        )
         head_ms = max(head.head_ms, expected_ms * self._slowness)
-        encode_ms = max(head.encode_ms, self._profile.encode_ms[arm] * self._slowness)
+        encode_ms = max(head.encode_ms, expected_encode_ms * self._slowness)
         self._wait_until(started + (head_ms + encode_ms) / 1e3)
         return replace(head, head_ms=head_ms, encode_ms=encode_ms, kept=(arm, head.kept))
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         """As `Compute.finish`, in the emulated device's time."""
         started = time.monotonic()
         assert isinstance(kept, tuple)
         arm, inner_kept = kept
-        answer = self._inner.finish(inner_kept)
-        fallback_ms = max(answer.fallback_ms, self._profile.finish_ms[arm] * self._slowness)
+        answer = self._inner.finish(inner_kept, exit_index)
+        profile = self._profile
+        if exit_index is None:
+            expected_ms = profile.finish_ms[arm]
+        else:
+            expected_ms = profile.exit_ms[exit_index] - profile.head_ms[arm]
+        fallback_ms = max(answer.fallback_ms, expected_ms * self._slowness)
         self._wait_until(started + fallback_ms / 1e3)
         return replace(answer, fallback_ms=fallback_ms)
 
@@ -155,6 +171,16 @@ class StretchedCompute:
         latency_s = max(row.latency_s, self._profile.exit_ms[exit_index] * self._slowness / 1e3)
         self._wait_until(started + latency_s)
         return replace(row, latency_s=latency_s)
+
+    def _head_ms(self, arm: int) -> float:
+        """Return what a head takes, with the exits on its way that were asked in vain."""
+        plan, profile = self._inner.plan, self._profile
+        asked = sum(each.sure and each.cut <= plan.arms[arm].cut for each in plan.exits)
+        if not asked:
+            return profile.head_ms[arm]
+        # The network's end as an exit has every head on its way; each is taken to cost as much as another.
+        heads_ms = max(0.0, profile.exit_ms[-1] - profile.head_ms[plan.device_arm])
+        return profile.head_ms[arm] + heads_ms * asked / len(plan.exits)
 
     def _wait_until(self, when: float) -> None:
         rest = when - time.monotonic()

@@ -6,6 +6,7 @@ knows of deadlines, topics or policies.
 
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -92,6 +93,7 @@ class PartitionedModel:
                 )
             self._stages = exits.stages(self._graph, network.exits or (), self._answer)
             self.exit_count = len(self._stages)
+            self._trained = () if network.exits_of is None else network.exits or ()
             bits = payload_bits(self._graph, self._places, self.arms, self.codecs, self.input_size)
         elements = self.cuts[0].elements
         self._preprocessing = preprocessing_work(elements)
@@ -130,13 +132,16 @@ class PartitionedModel:
         """Return the network from cut `start` to cut `stop`; it takes and gives tensors on `device`."""
         return self._graph.piece(self._places[start], self._places[stop])
 
-    def run_head(self, frame: Frame, arm: Arm, *, early: bool = False) -> HeadResult:
+    def run_head(
+        self, frame: Frame, arm: Arm, *, early: bool = False, until: int | None = None
+    ) -> HeadResult:
         """Run the device side of one frame: preprocess, head, encode.
 
         Args:
             frame: uint8 (height, width, 3) of `input_size`, RGB; leave it alone until the payload is sent.
             arm: one of `arms`.
             early: let a trained exit on the way answer, if it is sure; then nothing is encoded.
+            until: number of the exit that answers at the latest, sure or not; only for the device-only arm.
 
         Raises:
             LocalProtocolError: frame of another shape or dtype, or an activation that is not finite.
@@ -147,22 +152,26 @@ class PartitionedModel:
         if arm.codec == NO_CODEC or not self.codecs[arm.codec].encodes_frames:
             with self._torch():
                 crossing: tuple[Tensor, ...] = (normalise(frame).to(self.device),)
-                place = 0
-                for index in self._early(arm) if early else ():
+                place, passed = 0, None
+                for index in self._early(arm, until) if early else ():
                     stage = self._stages[index]
                     crossing, place = self._segments.run(place, stage.stop, *crossing), stage.stop
-                    answer = self._sure(stage, crossing[0])
-                    if answer is not None:
+                    answer = _ask(stage, crossing[0])
+                    sure = answer.confidence >= stage.threshold  # NaN reaches none
+                    if sure or index == until:
                         head_ms = (time.perf_counter() - started) * 1e3
                         # Nothing waits for anybody, so nothing is kept to finish from.
                         shape = answer.logits.shape
-                        return HeadResult(None, "float32", shape, head_ms, 0.0, None, answer, index)
+                        return HeadResult(
+                            None, "float32", shape, head_ms, 0.0, None, answer, index, forced=not sure
+                        )
+                    passed = (index, answer)
                 if arm.codec == NO_CODEC:
                     logits = self._finish(place, crossing)
                     head_ms = (time.perf_counter() - started) * 1e3
                     return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
                 gave = self._segments.run(place, self._places[arm.cut], *crossing)
-            kept = Kept(arm.cut, gave[: len(self.cuts[arm.cut].tensors)])
+            kept = Kept(arm.cut, gave[: len(self.cuts[arm.cut].tensors)], passed)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
         codec = self.codecs[arm.codec]
@@ -174,11 +183,25 @@ class PartitionedModel:
         """Run the tail from what `run_head` kept: the local fallback, without loss."""
         started = time.perf_counter()
         with self._torch():
-            if isinstance(kept, Kept):
-                logits = self._finish(self._places[kept.cut], kept.crossing)
-            else:
-                logits = self._finish(0, (normalise(kept).to(self.device),))
+            logits = self._finish(*self._resumed(kept))
         return answer_of(logits, (time.perf_counter() - started) * 1e3)
+
+    def finish_at(self, kept: Kept | Frame, exit_index: int) -> Answer:
+        """Answer at an exit, sure or not, from what `run_head` kept; at once where it was asked on the way.
+
+        Raises:
+            LocalProtocolError: no such exit, or it lies before what was kept.
+        """
+        started = time.perf_counter()
+        if isinstance(kept, Kept) and kept.passed is not None and kept.passed[0] == exit_index:
+            return kept.passed[1]
+        with self._torch():
+            place, crossing = self._resumed(kept)
+            if not 0 <= exit_index < self.exit_count - 1 or self._stages[exit_index].stop < place:
+                raise LocalProtocolError(f"{self.name} cannot answer at exit {exit_index} from here")
+            stage = self._stages[exit_index]
+            found = _ask(stage, self._segments.run(place, stage.stop, *crossing)[0])
+        return answer_of(found.logits, (time.perf_counter() - started) * 1e3)
 
     def run_tail(
         self, cut: int, codec: str, dtype: str, shape: tuple[int, ...], payload: Payload
@@ -269,17 +292,25 @@ class PartitionedModel:
         """Return which of the tensors that the piece from cut `start` to the end gives is the answer."""
         return self._graph.made(self._places[start], self._places[-1]).index(self._answer)
 
-    def _early(self, arm: Arm) -> list[int]:
-        """Return the exits that may answer on the way to an arm's cut."""
-        last = self._places[arm.cut]
-        return [i for i, stage in enumerate(self._stages) if stage.threshold <= 1.0 and stage.stop <= last]
+    @property
+    def trained_exits(self) -> tuple[tuple[int, bool, float], ...]:
+        """The exits of a file, which may answer: the first cut at or behind one, if ever sure, how often."""
+        return tuple(
+            (bisect_left(self._places, stage.stop), stage.threshold <= 1.0, each.answered)
+            for each, stage in zip(self._trained, self._stages, strict=False)
+        )
 
-    @staticmethod
-    def _sure(stage: exits.Stage, x: Tensor) -> Answer | None:
-        """Return an exit's answer if its confidence reaches its threshold; NaN reaches none."""
-        assert stage.head is not None
-        answer = answer_of(stage.head(x).cpu().numpy()[0])
-        return answer if answer.confidence >= stage.threshold else None
+    def _early(self, arm: Arm, until: int | None) -> list[int]:
+        """Return the exits that may answer on the way to an arm's cut, or to the exit that will."""
+        last = self._places[arm.cut]
+        able = [i for i, stage in enumerate(self._stages) if stage.threshold <= 1.0 and stage.stop <= last]
+        return able if until is None else [*(i for i in able if i < until), until]
+
+    def _resumed(self, kept: Kept | Frame) -> tuple[int, tuple[Tensor, ...]]:
+        """Return the place that a head came to, and what crosses there; a frame is the input itself."""
+        if isinstance(kept, Kept):
+            return self._places[kept.cut], kept.crossing
+        return 0, (normalise(kept).to(self.device),)
 
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
@@ -365,6 +396,12 @@ def build(
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
     tried = backends.make(backend, threads=threads, device=device)
     return PartitionedModel(network, chosen, tuple(bottlenecks), threads, torch.device(device), tried)
+
+
+def _ask(stage: exits.Stage, x: Tensor) -> Answer:
+    """Return an exit's answer, sure or not."""
+    assert stage.head is not None
+    return answer_of(stage.head(x).cpu().numpy()[0])
 
 
 def _answering(graph: Graph) -> int:

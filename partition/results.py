@@ -30,10 +30,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What crosses a cut, kept so that the device can finish by itself. Opaque to its holder."""
+    """What crosses a cut, kept so that the device can finish by itself. Opaque to its holder.
+
+    Attributes:
+        cut: index of the cut.
+        crossing: what crosses there.
+        passed: number and answer of the deepest exit on the way that was asked and not sure.
+    """
 
     cut: int
     crossing: tuple[Tensor, ...]
+    passed: tuple[int, Answer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class HeadResult:
         kept: for `PartitionedModel.finish`; None where nothing is left to do.
         answer: for the device-only arm, and where an exit was sure; else None.
         exit_index: of the exit that answered; None where none did.
+        forced: it answered because it was told to, without being sure.
     """
 
     payload: Payload | None
@@ -59,6 +67,7 @@ class HeadResult:
     kept: Kept | npt.NDArray[np.uint8] | None
     answer: Answer | None
     exit_index: int | None = None
+    forced: bool = False
 
     @property
     def logits(self) -> Logits | None:

@@ -18,6 +18,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--weights", type=_FILE, help="Weights of the network; seeded ones when not given.")
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file.")
 @click.option("--codecs", help="Codecs, comma separated; all when not given.")
+@click.option("--exits", type=_FILE, help="File of `cans train exits`: times those exits.")
 @click.option("--json", "for_programs", is_flag=True, help="Print what is written, for programs.")
 def profile(
     *,
@@ -28,6 +29,7 @@ def profile(
     weights: Path | None,
     weights_seed: int,
     codecs: str | None,
+    exits: Path | None,
     for_programs: bool,
 ) -> None:
     """Measure what each part of a network takes this machine.
@@ -54,7 +56,7 @@ def profile(
     from cans.profile import ProfileSettings, measure, tables_of  # noqa: PLC0415
 
     chosen = tuple(codecs.split(",")) if codecs else None
-    settings = ProfileSettings(model, out, repeats, threads, weights, weights_seed, chosen)
+    settings = ProfileSettings(model, out, repeats, threads, weights, weights_seed, chosen, exits)
     profile, payload = measure(settings)
     if for_programs:
         click.echo(payload, nl=False)

@@ -31,11 +31,11 @@ class _Machine:
     label = "three arms"
     plan = PLAN
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         del frame
         return LOCAL_HEAD if arm == 2 else Head(b"x", "uint8", (1,), 1.0, 1.0, kept=arm)
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         assert isinstance(kept, int)
         return LocalAnswer(kept, 0.5, 1.0)
 

@@ -35,10 +35,10 @@ class _Unused:
     def __init__(self, *, emulated: bool = False) -> None:
         self.emulated = emulated
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         raise AssertionError
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         raise AssertionError
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:

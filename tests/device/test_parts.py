@@ -387,13 +387,13 @@ class Counting:
         self.exits: list[int] = []
         self.heads: list[int] = []
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         assert frame.shape == (8, 8, 3)
         self.heads.append(arm)
         first = self.heads.count(arm) == 1
         return replace(LOCAL_HEAD, head_ms=100.0 if first else 10.0 * (arm + 1), encode_ms=5.0)
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         raise AssertionError(kept)
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRow:

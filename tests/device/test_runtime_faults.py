@@ -38,12 +38,12 @@ class Scripted:
         if what in self.failing:
             raise MemoryError(what)
 
-    def run_head(self, frame: Frame, arm: int) -> e.Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> e.Head:
         self._run("head")
         assert frame.dtype == np.uint8
         return LOCAL_HEAD if arm == PLAN.device_arm else self.head
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         self._run("fallback")
         assert kept == "kept"
         return LocalAnswer(3, 0.5, 1.0)

@@ -65,22 +65,6 @@ def test_a_frame_played_on_the_device_is_answered_at_once() -> None:
     made.check()
 
 
-def test_an_exit_that_is_sure_answers_and_teaches_nothing_about_the_arm() -> None:
-    """Nothing was sent, so what was chosen has not been tried; the policy must not think it was so quick."""
-    made = begun("linucb")
-    (run,) = made.handle(e.FrameCaptured("f0"), 1.0)
-    assert isinstance(run, c.RunHead)
-    before = made.turns._policies["linucb"].dump()
-    head = replace(LOCAL_HEAD, head_ms=10.0, exit=1)
-    answer, feedback, _ = made.handle(e.HeadFinished(1, head), 1.0625)
-    assert answer == c.Answer(0, "linucb", 4, 0.5, "device", 62.5)
-    assert isinstance(feedback, c.PublishFeedback)
-    assert (feedback.feedback.answered_by, feedback.feedback.reason) == ("device", "exit 1")
-    assert feedback.feedback.sent_bytes == 0
-    assert repr(made.turns._policies["linucb"].dump()) == repr(before)
-    made.check()
-
-
 def test_a_request_names_its_frame_and_the_time_left() -> None:
     _, send = waiting("edge_only_jpeg")
     assert send.edge == "edge-1"

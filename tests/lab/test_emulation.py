@@ -1,5 +1,6 @@
 """A slower device, emulated: target times are kept, and nothing becomes faster than it is."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from bus.errors import ConfigurationError
 from device.compute import Frame, LocalAnswer
 from device.events import ExitRow, Head
-from device.plan import Plan, PlanArm
+from device.plan import Plan, PlanArm, PlanExit
 from lab.choose_types import Place, costs_ms
 from lab.emulation import MachineProfile, StretchedCompute, load_profile
 from tests.support.profiles import profile_of
@@ -41,10 +42,10 @@ class _Machine:
         arms = (PlanArm(0, "jpeg"), PlanArm(0, "uint8"), PlanArm(1, "none"))
         self.plan = Plan(MODEL, MODEL, arms, np.zeros((3, 2)), (True, False), 2)
 
-    def run_head(self, frame: Frame, arm: int) -> Head:
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         return Head(b"x", "uint8", frame.shape, self.head_ms, self.encode_ms, kept=f"kept {arm}")
 
-    def finish(self, kept: object) -> LocalAnswer:
+    def finish(self, kept: object, exit_index: int | None = None) -> LocalAnswer:
         assert kept == "kept 0"
         return LocalAnswer(3, 0.5, self.head_ms)
 
@@ -65,6 +66,37 @@ def test_each_stage_takes_the_profile_times_the_slowness() -> None:
     assert emulated.compute.finish(head.kept).fallback_ms == 80.0
     assert emulated.compute.run_exits(FRAME, 1).latency_s == 0.08
     assert emulated.slept == pytest.approx([0.004, 0.08, 0.08], abs=0.004)
+
+
+class _Exiting(_Machine):
+    """It has one exit, before its last cut, that is sure or not."""
+
+    def __init__(self, sure: bool) -> None:
+        super().__init__()
+        self.plan = replace(self.plan, exits=(PlanExit(1, (0.5, 0.0)),))
+        self.sure = sure
+
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
+        head = super().run_head(frame, arm)
+        ends = (self.sure or until == 0) and arm == 2
+        return replace(head, exit=0 if ends else None, forced=ends and not self.sure)
+
+
+def test_exits_take_the_profile_times_the_slowness() -> None:
+    profile = replace(PROFILE, exit_ms=(5.0, 22.0), encode_ms=(1.0, 0.5, 0.25))
+    sure, unsure = (
+        StretchedCompute(_Exiting(each), profile, 4.0, lambda seconds: None) for each in (True, False)
+    )
+    # 20 ms of network, and 2 ms of the head that was asked in vain.
+    assert unsure.run_head(FRAME, 2).head_ms == 88.0
+    assert unsure.run_head(FRAME, 0).head_ms == 0.0  # sends the frame: no exit is on its way
+    for head in (sure.run_head(FRAME, 2), unsure.run_head(FRAME, 2, 0)):
+        assert (head.exit, head.head_ms, head.encode_ms) == (0, 20.0, 0.0)
+    kept = unsure.run_head(FRAME, 0).kept
+    assert unsure.finish(kept, 0).fallback_ms == 20.0
+    assert unsure.finish(kept).fallback_ms == 80.0
+    with pytest.raises(ConfigurationError, match="give cans profile the same --exits"):
+        StretchedCompute(_Exiting(sure=True), replace(PROFILE, exit_ms=(1.0, 2.0, 3.0)), 4.0)
 
 
 def test_a_machine_slower_than_the_target_is_reported_as_it_is() -> None:

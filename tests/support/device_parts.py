@@ -1,5 +1,6 @@
 """A small plan, and sessions over it, for tests of the device."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def session(
     restored: dict[str, Any] | None = None,
     plan: Plan = PLAN,
     learner: Settings | None = None,
+    exit_s: Sequence[float] = (),
 ) -> DeviceSession:
     identity = Identity("cam-1", "pi4", INSTALL, boot)
     policies = tuple(build_policy(name, plan, learner or Settings(), boot=boot) for name in names)
@@ -53,6 +55,7 @@ def session(
         frames=frames,
         warm_start=warm_start,
         restored=restored,
+        exit_s=exit_s,
     )
 
 

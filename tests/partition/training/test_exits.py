@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from bus.errors import ConfigurationError
+from bus.errors import ConfigurationError, LocalProtocolError
 from partition.exit_heads import NEVER, ExitHead, TrainedExits, dump, read
 from partition.partitioned import PartitionedModel, build
 from partition.results import Kept, answer_of
@@ -178,3 +178,38 @@ def test_an_exit_answers_where_it_is_sure_and_else_changes_nothing(
             assert np.array_equal(sure.answer.logits, always.run_exits(frame, 0).answer.logits)
         later = model(NEVER, 0.0).run_head(frame, arm, early=True)
         assert later.exit_index == (1 if arm.cut >= 2 else None)
+
+
+def test_an_exit_answers_for_the_deadlines_sake_from_a_head_or_from_what_one_kept(
+    trained: tuple[ExitsTraining, Path],
+) -> None:
+    found = read(trained[1])
+    frame = small_images().held_out[0]
+    exits = tuple(
+        Exit(rule.after, head, threshold, 0.25)
+        for rule, head, threshold in zip(found.info.rules, found.heads, (1.0, NEVER), strict=True)
+    )
+    model = build(replace(small_network(), exits=exits, exits_of=found.info.network))
+    assert model.trained_exits == ((1, True, 0.25), (2, False, 0.25))
+    expected = [model.run_exits(frame, number).answer.logits for number in range(2)]
+    for until in range(2):
+        result = model.run_head(frame, model.device_only, early=True, until=until)
+        assert (result.exit_index, result.forced) == (until, True)
+        assert result.answer is not None
+        assert np.array_equal(result.answer.logits, expected[until])
+    for label, able in (("0/uint8", (0, 1)), ("1/float32", (0, 1)), ("2/float32", (1,))):
+        kept = model.run_head(frame, model.arm(label), early=True).kept
+        assert kept is not None
+        for number in able:
+            assert np.array_equal(model.finish_at(kept, number).logits, expected[number])
+    passed = model.run_head(frame, model.arm("2/float32"), early=True).kept
+    assert isinstance(passed, Kept)
+    assert passed.passed is not None
+    assert passed.passed[0] == 0
+    assert model.finish_at(passed, 0) is passed.passed[1]  # known already
+    with pytest.raises(LocalProtocolError, match="cannot answer at exit 0 from here"):
+        model.finish_at(replace(passed, passed=None), 0)
+    with pytest.raises(LocalProtocolError, match="cannot answer at exit 2"):
+        model.finish_at(passed, 2)  # the network's own end
+    plain = small_model()
+    assert plain.trained_exits == ()

@@ -1,0 +1,271 @@
+"""`python -m lab.exits_show OUT`: what early exits are worth in the whole system, run on this machine.
+
+Broker, emulated link, aggregator, edge worker and one device as processes of their own, the device slowed
+down by an emulator. The same frames are played with and without `--exits`, in turns, each time by a system
+that knows nothing yet. What it takes is made first and kept in OUT: a network, frames, exits, profiles.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from bus.address import BrokerAddress
+from bus.connection import Delivery, Endpoint
+from bus.errors import ConfigurationError
+from bus.messages import Feedback
+from bus.mqtt import open_connection
+from bus.topics import FEEDBACK, Topics
+from bus.wire import decode
+from device.frames import FolderFrames
+from lab.event_loop import new_event_loop
+from lab.links import parse_link
+from partition.partitioned import build
+from partition.zoo import load_model
+
+MODEL, AFTER = "mobilenet_v2", "features.4,features.14"
+# Of each photograph; 105 crops calibrate, as many measure, and others are played.
+_CROPS_LEARNT, _CROPS_HELD_OUT, _CROPS_PLAYED = 12, 14, 20
+_START_S, _END_S = 120.0, 10.0
+# For the last feedback, which is published as the device stops.
+_LATE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one device has played, a number a frame: latency, class, and whether an exit answered."""
+
+    total_ms: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+    top: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    at_exit: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    arms: tuple[str, ...]
+
+
+def prepare(out: Path) -> None:
+    """Make what is not there yet; some minutes."""
+    from partition.training.photographs import write_crops  # noqa: PLC0415 - torch's training side
+
+    weights = out / "weights.pth"
+    if not weights.exists():
+        crops = ("--epochs", "0", "--crops", str(_CROPS_LEARNT))
+        asyncio.run(_to_the_end("partition.training.photographs", str(out), *crops))
+    if not (out / "frames").exists():
+        write_crops(out / "calibrate", _CROPS_HELD_OUT, 100, held_out=False)
+        write_crops(out / "shown", _CROPS_PLAYED, 200, held_out=False)
+        _shuffle(out / "shown", out / "frames")
+    network = (MODEL, "--weights", str(weights))
+    exits, plain, timed = out / "exits.safetensors", out / "plain.json", out / "profile.json"
+    if not exits.exists():
+        images = ("--images", str(out / "train"), "--held-out", str(out / "calibrate"))
+        wanted = ("--after", AFTER, "--agreement", "0.99", "--out", str(exits))
+        asyncio.run(_to_the_end("cans", "train", "exits", *network, *images, *wanted))
+    if not timed.exists():
+        asyncio.run(_to_the_end("cans", "profile", *network, "--out", str(plain)))
+        asyncio.run(_to_the_end("cans", "profile", *network, "--exits", str(exits), "--out", str(timed)))
+        # Both systems are to be held to one and the same measurement of the arms.
+        both = json.loads(timed.read_text()) | {"exits": json.loads(plain.read_text())["exits"]}
+        plain.write_text(json.dumps(both))
+
+
+def _shuffle(source: Path, to: Path) -> None:
+    """Mix the photographs: frames of one kind in a row would be another scene."""
+    to.mkdir()
+    paths = sorted(source.glob("*/*.png"))
+    for place, number in enumerate(np.random.default_rng(0).permutation(len(paths))):
+        paths[number].rename(to / f"{place:04}.png")
+
+
+def uncut(out: Path, frames: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Return the whole network's class of each frame."""
+    model = build(load_model(MODEL, weights=out / "weights.pth"))
+    height, width = model.input_size
+    source = FolderFrames(out / "frames", (height, width), cycle=True)
+    found = []
+    for _ in range(frames):
+        frame = source.next_frame()
+        assert frame is not None
+        answer = model.run_head(frame, model.device_only).answer
+        assert answer is not None
+        found.append(answer.top1)
+    return np.array(found)
+
+
+async def play(options: argparse.Namespace, *, exits: bool, number: int) -> Run:
+    """Play all frames once by a system of its own."""
+    out: Path = options.out
+    topics = Topics(f"cans/exits-{number}-{'with' if exits else 'without'}")
+    async with contextlib.AsyncExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cans-exits-")))
+
+        async def start(*arguments: str) -> asyncio.subprocess.Process:
+            return await stack.enter_async_context(_running(arguments))
+
+        broker = await start("cans", "broker", "--port", "0", "--state-dir", str(work / "broker"))
+        port = await _port_said(broker)
+        links = await start("lab.links", "--target", f"127.0.0.1:{port}", "--link", f"cam={options.link}")
+        link_port = json.loads(await _line(links))["cam"]
+        heard: list[Feedback] = []
+        endpoint = Endpoint("exits-show", subscriptions=((topics.filter(FEEDBACK), FEEDBACK.qos),))
+        ear = await stack.enter_async_context(open_connection(BrokerAddress(port=port), endpoint))
+
+        async def listen() -> None:
+            async for event in ear.events():
+                if isinstance(event, Delivery):
+                    heard.append(decode(FEEDBACK, event.payload, Feedback))
+                    event.ack()
+
+        listening = asyncio.create_task(listen(), name="ear")
+        stack.callback(listening.cancel)
+        network = ("--model", MODEL, "--weights", str(out / "weights.pth"))
+        fixed = ("--broker", f"mqtt://127.0.0.1:{port}", "--prefix", topics.prefix)
+        await start("cans", "aggregator", "--state-dir", str(work / "aggregator"), *fixed)
+        await start("cans", "edge", *network, *fixed)
+        device = await start(
+            *("cans", "device", "--broker", f"mqtt://127.0.0.1:{link_port}", "--prefix", topics.prefix),
+            *network,
+            *("--source", str(out / "frames"), "--frames", str(options.frames)),
+            *("--deadline-ms", "5000", "--wait-edge-s", str(_START_S), "--slowness", str(options.slowness)),
+            *("--emulate", str(out / ("profile.json" if exits else "plain.json"))),
+            *(("--exits", str(out / "exits.safetensors")) if exits else ()),
+        )
+        if await device.wait() != 0:
+            raise ConfigurationError("the device failed: its last lines are above")
+        await asyncio.sleep(_LATE_S)
+    found = sorted(heard, key=lambda each: each.seq)
+    if [each.seq for each in found] != list(range(options.frames)):
+        raise ConfigurationError(f"feedback of {len(found)} of {options.frames} frames came: try again")
+    return Run(
+        np.array([each.total_ms for each in found]),
+        np.array([each.top for each in found]),
+        np.array(["exit" in each.reason for each in found]),
+        tuple("exit" if "exit" in each.reason else f"{each.cut}/{each.codec}" for each in found),
+    )
+
+
+async def _to_the_end(*arguments: str) -> None:
+    async with _running(arguments, said=None) as process:
+        if await process.wait() != 0:
+            raise ConfigurationError(f"python -m {' '.join(arguments[:3])} failed: its last lines are above")
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    arguments: Sequence[str], said: int | None = asyncio.subprocess.PIPE
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `python -m ARGUMENTS` for as long as the block; its warnings go where this process's do."""
+    quiet = ("--log-level", "warning") if arguments[0] == "cans" and arguments[1] in _ROLES else ()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *arguments, *quiet),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=said,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(_END_S):
+                await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+_ROLES = ("device", "edge", "aggregator")
+
+
+async def _line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(_END_S):
+        return (await process.stdout.readline()).decode()
+
+
+async def _port_said(broker: asyncio.subprocess.Process) -> int:
+    """Return the port that the broker says it listens on."""
+    while line := await _line(broker):
+        address = line.partition("mqtt://")[2].split()
+        if address:
+            return int(address[0].rstrip("/,;.").rpartition(":")[2])
+    raise ConfigurationError("the broker did not start: its last lines are above")
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and half of its 95 % interval (Student's t over runs)."""
+    mean = float(np.mean(values))
+    return mean, float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def tell(name: str, runs: Sequence[Run], answers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> str:
+    """Return a row of the table: the second half of each run, once the first has taught."""
+    half = len(answers) // 2
+    mean, margin = interval([float(run.total_ms[half:].mean()) for run in runs])
+    p50, p95 = (
+        np.mean([np.percentile(run.total_ms[half:], share) for run in runs]) for share in (50.0, 95.0)
+    )
+    at_exit = np.mean([run.at_exit[half:].mean() for run in runs])
+    agreement = np.mean([(run.top == answers).mean() for run in runs])
+    counted = [arm for run in runs for arm in run.arms[half:]]
+    usual = max(set(counted), key=counted.count)
+    return (
+        f"| {name} | {mean:.1f} ± {margin:.1f} | {p50:.1f} | {p95:.1f} | {at_exit:.1%} | {agreement:.4f} "
+        f"| {usual}, {counted.count(usual) / len(counted):.0%} |"
+    )
+
+
+async def show(options: argparse.Namespace) -> None:
+    """Play everything and print the table."""
+    answers = uncut(options.out, options.frames)
+    found: dict[bool, list[Run]] = {True: [], False: []}
+    for number in range(options.runs):
+        # In turns, and who begins changes: what else the machine does meets both.
+        for exits in (number % 2 == 0, number % 2 == 1):
+            found[exits].append(await play(options, exits=exits, number=number))
+            print(f"run {number + 1}, exits {exits}: {found[exits][-1].total_ms.mean():.1f} ms", flush=True)
+    half = options.frames // 2
+    means = {exits: [float(run.total_ms[half:].mean()) for run in runs] for exits, runs in found.items()}
+    gains = [1.0 - after / before for after, before in zip(means[True], means[False], strict=True)]
+    gain, margin = interval(gains)
+    print(f"\nemulated: device {options.slowness:g}x slower, link {options.link} (Mbit/s, Mbit/s, ms)\n")
+    print("| exits | mean ms | p50 | p95 | answered at exits | agreement | most often |")
+    print("|---|--:|--:|--:|--:|--:|---|")
+    print(tell("none", found[False], answers))
+    print(tell("0.99", found[True], answers))
+    print(f"\nsaved {gain:.1%} ± {margin:.1%} of the mean, {options.runs} pairs of runs")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare, play, print."""
+    parser = argparse.ArgumentParser(prog="python -m lab.exits_show", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder for what is made on the way, and kept")
+    parser.add_argument("--frames", type=int, default=300, help="of each run; the second half counts (300)")
+    parser.add_argument("--runs", type=int, default=3, help="pairs of runs (3)")
+    parser.add_argument("--slowness", type=float, default=2.5, help="of the emulated device (2.5)")
+    parser.add_argument("--link", default="4,8,10", help="Mbit/s up, down, ms of delay (4,8,10)")
+    options = parser.parse_args(arguments)
+    if options.frames < 2 or options.runs < 2:
+        parser.error("give 2 --frames and 2 --runs at least")
+    parse_link(f"cam={options.link}")
+    try:
+        prepare(options.out)
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(show(options))
+    except ConfigurationError as error:
+        print(f"exits_show: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
