@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -130,8 +131,10 @@ async def play(options: argparse.Namespace, *, exits: bool, number: int) -> Run:
         stack.callback(listening.cancel)
         network = ("--model", MODEL, "--weights", str(out / "weights.pth"))
         fixed = ("--broker", f"mqtt://127.0.0.1:{port}", "--prefix", topics.prefix)
-        await start("cans", "aggregator", "--state-dir", str(work / "aggregator"), *fixed)
-        await start("cans", "edge", *network, *fixed)
+        others = (
+            await start("cans", "aggregator", "--state-dir", str(work / "aggregator"), *fixed),
+            await start("cans", "edge", "--model", f"{MODEL}={out / 'weights.pth'}", *fixed),
+        )
         device = await start(
             *("cans", "device", "--broker", f"mqtt://127.0.0.1:{link_port}", "--prefix", topics.prefix),
             *network,
@@ -140,8 +143,8 @@ async def play(options: argparse.Namespace, *, exits: bool, number: int) -> Run:
             *("--emulate", str(out / ("profile.json" if exits else "plain.json"))),
             *(("--exits", str(out / "exits.safetensors")) if exits else ()),
         )
-        if await device.wait() != 0:
-            raise ConfigurationError("the device failed: its last lines are above")
+        if await device.wait() != 0 or any(each.returncode is not None for each in others):
+            raise ConfigurationError("a process failed: its last lines are above")
         await asyncio.sleep(_LATE_S)
     found = sorted(heard, key=lambda each: each.seq)
     if [each.seq for each in found] != list(range(options.frames)):
@@ -258,10 +261,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.frames < 2 or options.runs < 2:
         parser.error("give 2 --frames and 2 --runs at least")
     parse_link(f"cam={options.link}")
+    # Told to end by whatever means, it takes its processes along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         prepare(options.out)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(show(options))
+    except KeyboardInterrupt:
+        return 130
     except ConfigurationError as error:
         print(f"exits_show: {error}", file=sys.stderr)
         return 2
