@@ -1,13 +1,15 @@
 """Which networks can be cut: `python -m lab.models_table` tries `lab/networks` and writes docs/models.md.
 
 Needs the libraries that the table names, none of which this project depends on; what is missing is said so.
-Takes about ten seconds a network.
+Takes about ten seconds a network, on a quiet machine. What has ended is kept in --json FILE at once; --resume
+takes it from there, so a trial may be stopped at any time. What was not tried is said to be so.
 """
 
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -23,6 +25,7 @@ _ENDINGS = {
     "failed": "FAILED",
     "too slow": "no answer",
     "not installed": "not installed",
+    "not tried": "not tried",
 }
 _HEAD = (
     "network",
@@ -42,7 +45,7 @@ _HEAD = (
 
 def page(rows: Sequence[tuple[Entry, Outcome]]) -> str:
     """Return the page."""
-    tried = [(entry, outcome) for entry, outcome in rows if outcome.ending != "not installed"]
+    tried = [(entry, outcome) for entry, outcome in rows if outcome.seconds]
     exact = [(entry, outcome) for entry, outcome in tried if outcome.ending == "cut"]
     refused = [outcome for _, outcome in tried if outcome.ending == "refused"]
     other = len(tried) - len(exact) - len(refused)
@@ -82,7 +85,7 @@ def _table(rows: Sequence[tuple[Entry, Outcome]]) -> str:
 def _cells(entry: Entry, outcome: Outcome) -> tuple[str, ...]:
     library = f"{entry.library} {outcome.version or ''}".rstrip()
     start = (entry.id, library, entry.family, _ENDINGS[outcome.ending])
-    seconds = f"{outcome.seconds:.0f}" if outcome.ending != "not installed" else ""
+    seconds = f"{outcome.seconds:.0f}" if outcome.seconds else ""
     if not outcome.traced:
         return (*start, *("" for _ in _HEAD[len(start) : -1]), seconds)
     ratio = f"{outcome.macs / outcome.macs_by_torch:.3f}" if outcome.macs_by_torch else "none counted"
@@ -109,25 +112,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="*", default=[], help="ids; the page is not written")
+    parser.add_argument("--only", nargs="*", default=[], help="ids of the networks to try now")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for one network")
     parser.add_argument("--jobs", type=int, default=1, help="networks at a time")
-    parser.add_argument("--json", type=Path, help="all outcomes, for programs")
+    parser.add_argument("--json", type=Path, default=Path("out/models.json"), help="keeps all outcomes")
+    parser.add_argument("--resume", action="store_true", help="take what --json holds as tried")
     parser.add_argument("--out", type=Path, default=PAGE, help="page to write")
     asked = parser.parse_args(arguments)
-    chosen = [entry for entry in entries() if not asked.only or entry.id in asked.only]
+    known = _kept(asked.json) if asked.resume else {}
+    wanted = [each for each in entries() if not asked.only or each.id in asked.only]
+    chosen = [each for each in wanted if each.id not in known]
+    writing = Lock()
 
-    def tried(entry: Entry) -> Outcome:
+    def tried(entry: Entry) -> None:
         outcome = attempt(entry, asked.limit)
-        print(f"{outcome.seconds:6.1f} s  {entry.id}: {_ENDINGS[outcome.ending]} {outcome.said}", flush=True)
-        return outcome
+        ending = f"{outcome.seconds:6.1f} s  {entry.id}: {_ENDINGS[outcome.ending]} {outcome.said}"
+        print(" ".join(ending.split()), flush=True)
+        with writing:
+            known[entry.id] = outcome
+            asked.json.parent.mkdir(parents=True, exist_ok=True)
+            asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(list(known.values())), indent=1))
 
     with ThreadPoolExecutor(asked.jobs) as pool:
-        outcomes = list(pool.map(tried, chosen))
-    if asked.json is not None:
-        asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=1))
-    if not asked.only:
-        asked.out.write_text(page(list(zip(chosen, outcomes, strict=True))), encoding="utf-8")
+        try:
+            list(pool.map(tried, chosen))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=True, cancel_futures=True)
+            print("stopped: --resume goes on from here", flush=True)
+    never = {each.id: Outcome(id=each.id, version=None, ending="not tried") for each in entries()}
+    rows = [(each, known.get(each.id, never[each.id])) for each in entries()]
+    asked.out.write_text(page(rows), encoding="utf-8")
+
+
+def _kept(path: Path) -> dict[str, Outcome]:
+    """Return what an earlier trial has kept, by id."""
+    if not path.is_file():
+        return {}
+    return {each.id: each for each in msgspec.json.decode(path.read_bytes(), type=list[Outcome])}
 
 
 if __name__ == "__main__":

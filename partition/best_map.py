@@ -13,8 +13,9 @@ import numpy.typing as npt
 from bus.errors import ConfigurationError
 from partition.arm_costs import ArmCosts, Vector
 
-# What a device does that never cuts: stays alone, or sends the picture.
-ENDS = ("end/none", "0/uint8", "0/jpeg", "0/webp")
+# What a device does that never cuts: stays alone, or sends the input, however that is written.
+_NOTHING_SENT = "end/none"
+_INPUT_SENT = "0/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,11 @@ class Stretch:
 
 def ends_of(costs: ArmCosts) -> tuple[int, ...]:
     """Return the indices of the arms that cut nowhere, of those that there are."""
-    return tuple(index for index, label in enumerate(costs.labels) if label in ENDS)
+    return tuple(
+        index
+        for index, label in enumerate(costs.labels)
+        if label == _NOTHING_SENT or label.startswith(_INPUT_SENT)
+    )
 
 
 def log_axis(low: float, high: float, count: int) -> Vector:

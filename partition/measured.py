@@ -103,7 +103,7 @@ class Measured:
         allowed: index of the arm in each row of `costs`; those of `pruned`, `map` and `spans` are such rows.
         pruned: which of them can be best.
         map: who is best where.
-        gain: what the arms in the middle gain over `best_map.ENDS`; None without any.
+        gain: what the arms in the middle gain over `best_map.ends_of`; None without any.
         spans: speed-ups, and who is best along all rates.
     """
 

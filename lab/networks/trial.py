@@ -9,7 +9,7 @@ import msgspec
 
 from lab.networks.entries import Entry
 
-Ending = Literal["cut", "refused", "not installed", "not exact", "failed", "too slow"]
+Ending = Literal["cut", "refused", "not installed", "not exact", "failed", "too slow", "not tried"]
 # The last lines of a traceback say what happened.
 _LINES_KEPT = 12
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from edge import events as ev
 from edge.library import Library
+from edge.settings import EdgeSettings
 from edge.tails import PartitionedTails
 from partition import model_folder
 from partition.model_entries import add, load
@@ -64,3 +66,27 @@ def test_a_folder_that_vanishes_takes_no_model_with_it(tmp_path: Path) -> None:
     assert hash_ in tails.models
     (tmp_path / "away").rename(folder)
     assert here.look() == []
+
+
+def test_more_models_than_are_loaded_at_once_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.library.MOST_MODELS", 1)
+    here, tails = library(tmp_path)
+    first, second = (add(tmp_path, TINY, seed=seed).hash for seed in (0, 1))
+    assert [change.model for change in here.look()] == [min(first, second)]
+    assert here.look() == []
+    assert here.look() == []  # said once, not with every look
+    assert len(tails.models) == 1
+
+
+def test_an_entry_that_goes_while_it_is_looked_at_is_no_more_than_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, _ = library(tmp_path)
+    monkeypatch.setattr("edge.library.hashes", lambda _folder: ["0123456789abcdef"])
+    assert here.look() == []
+
+
+def test_times_between_looks_and_of_grace_must_make_sense() -> None:
+    for wrong in ({"poll_s": 0.0}, {"grace_s": -1.0}):
+        with pytest.raises(ConfigurationError, match="between looks and of grace"):
+            EdgeSettings(id="edge-1", broker=BrokerAddress(), version="1", **wrong)  # type: ignore[arg-type]

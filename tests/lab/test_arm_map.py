@@ -27,7 +27,7 @@ def test_costs_are_those_of_the_table_stretched() -> None:
         device_s + 0.01 + TABLE.payload_bytes[jpeg] / 1e6 + TABLE.edge_ms[jpeg] / 500.0
     )
     assert costs.offload.tolist() == [label != "end/none" for label in TABLE.arms]
-    assert [costs.labels[end] for end in ends_of(costs)] == ["0/uint8", "0/jpeg", "end/none"]
+    assert [costs.labels[end] for end in ends_of(costs)] == ["0/float32", "0/uint8", "0/jpeg", "end/none"]
 
 
 @pytest.mark.parametrize("slowness", ["0", "nan", "inf", "-1"])
@@ -46,7 +46,7 @@ def test_the_report_accounts_for_every_arm(capsys: pytest.CaptureFixture[str], t
     rows = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     assert sorted(rows) == sorted(TABLE.arms)
     assert "0/jpeg: best from " in out
-    assert "beats the best of 0/uint8, 0/jpeg, end/none" in out
+    assert "beats the best of 0/float32, 0/uint8, 0/jpeg, end/none" in out
     words = "".join(ET.parse(path).getroot().itertext())
     assert "0/jpeg" in words
     assert "link, Mbit/s" in words
