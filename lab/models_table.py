@@ -27,6 +27,7 @@ _ENDINGS = {
     "not installed": "not installed",
     "not tried": "not tried",
 }
+_NOT_TRIED = {"not installed", "not tried"}
 _HEAD = (
     "network",
     "library",
@@ -45,7 +46,7 @@ _HEAD = (
 
 def page(rows: Sequence[tuple[Entry, Outcome]]) -> str:
     """Return the page."""
-    tried = [(entry, outcome) for entry, outcome in rows if outcome.seconds]
+    tried = [(entry, outcome) for entry, outcome in rows if outcome.ending not in _NOT_TRIED]
     exact = [(entry, outcome) for entry, outcome in tried if outcome.ending == "cut"]
     refused = [outcome for _, outcome in tried if outcome.ending == "refused"]
     other = len(tried) - len(exact) - len(refused)
@@ -85,7 +86,7 @@ def _table(rows: Sequence[tuple[Entry, Outcome]]) -> str:
 def _cells(entry: Entry, outcome: Outcome) -> tuple[str, ...]:
     library = f"{entry.library} {outcome.version or ''}".rstrip()
     start = (entry.id, library, entry.family, _ENDINGS[outcome.ending])
-    seconds = f"{outcome.seconds:.0f}" if outcome.seconds else ""
+    seconds = f"{outcome.seconds:.0f}" if outcome.ending not in _NOT_TRIED else ""
     if not outcome.traced:
         return (*start, *("" for _ in _HEAD[len(start) : -1]), seconds)
     ratio = f"{outcome.macs / outcome.macs_by_torch:.3f}" if outcome.macs_by_torch else "none counted"

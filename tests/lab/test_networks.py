@@ -98,7 +98,9 @@ def test_the_page_counts_what_was_tried() -> None:
     )
     refused = Outcome(id="other", version="1", ending="refused", said="it\nbranches")
     absent = Outcome(id="third", version=None, ending="not installed")
-    rows = [(msgspec.structs.replace(LINEAR, id=each.id), each) for each in (done, refused, absent)]
+    never = Outcome(id="fourth", version=None, ending="not tried")
+    outcomes = (done, refused, absent, never)
+    rows = [(msgspec.structs.replace(LINEAR, id=each.id), each) for each in outcomes]
     page = models_table.page(rows)
     assert "of 2 networks of 1 families from 1 libraries, 1 are cut" in page
     assert "| linear | torch 2.0 | perceptron | exact | symbolic | 3 | 1 | 1 | 2 | 3.0 | 2.000 | 2 |" in page
