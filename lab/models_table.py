@@ -66,7 +66,8 @@ def page(rows: Sequence[tuple[Entry, Outcome]]) -> str:
         "Exact: head, then a copy of what crosses, then tail give the bits of the whole network, with batch "
         "1 and 8 unless a note says otherwise. Places: where it can be cut; useful: those that can be best "
         "for some link, because no earlier one sends less; a text of some tokens is so small that none is. "
-        "Tensors: the most that cross at a useful place. MACs are held against `torch.utils.flop_counter`. "
+        "Tensors: the most that cross at a useful place. MACs are held against `torch.utils.flop_counter`, "
+        "which counts no LSTM of a processor. "
         "Seconds are of the whole command, imports and checks included."
     )
     parts = ["# Networks that can be cut", asks, in_short, legend, _table(rows)]

@@ -252,7 +252,8 @@ def _why_not(module: nn.Module, error: Exception) -> str:
     """Return one sentence for a failed export."""
     text = str(error)
     name, place = _name(module), _place(error)
-    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__ or "control flow" in text:
+    kind = type(error).__name__
+    if "data-dependent" in text or "DataDependent" in kind or "control flow" in text:
         return (
             f"{name} decides by the content of a tensor{place}: such a branch cannot be cut; compute both "
             "sides and torch.where, or wrap the part before it as a network of its own"

@@ -1,10 +1,12 @@
 """The check of all places finds the one that is not exact, and only it."""
 
+import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from bus.errors import ConfigurationError
 from partition.cuts import useful
-from partition.example import of_shape, parse
+from partition.example import Example, of_shape, parse
 from partition.frontiers import MOST_TENSORS
 from partition.graph import Graph
 from partition.survey import check, survey
@@ -104,3 +106,16 @@ def test_a_call_may_have_more_inputs_than_a_cut_has_tensors() -> None:
     found = survey(Sum().eval(), parse(["1x4"] * (MOST_TENSORS + 2)))
     assert found.exact
     assert max(len(cut.tensors) for cut in found.cuts[1:]) <= MOST_TENSORS
+
+
+class AsksWhetherItIsTraced(nn.Module):
+    """Computes otherwise while it is exported; with ones, which the example may hold, nobody sees it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x**2 if torch.compiler.is_exporting() or not x.shape[0] else x.relu()
+
+
+def test_a_network_of_which_nothing_could_be_checked_is_refused() -> None:
+    example = Example((torch.ones(1, 4),))
+    with pytest.raises(ConfigurationError, match="computes other numbers once traced"):
+        survey(AsksWhetherItIsTraced().eval(), example)
