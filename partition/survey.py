@@ -111,7 +111,7 @@ def survey(
             exact[at][batch] = same
             if on_progress is not None:
                 on_progress(turn * len(graph.frontiers) + at + 1, total)
-    if len(refused) == len(batches):
+    if batches and len(refused) == len(batches):
         raise ConfigurationError(refused[batches[0]])  # nothing was checked: that is no network cut exactly
     return Survey(
         how=graph.how,
