@@ -511,3 +511,8 @@ def test_statistics_without_the_link_have_a_schema_of_their_own() -> None:
 def test_an_empty_source_is_a_sentence() -> None:
     with pytest.raises(ConfigurationError, match="--source is empty"):
         DeviceSettings(id="cam-1", type="pi4", broker=BrokerAddress(), source="")
+
+
+def test_exits_beside_a_policy_that_times_whole_heads_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="leave out --exits or ans"):
+        settings_of(exits=tmp_path / "exits.safetensors", policy="ans")
