@@ -63,9 +63,8 @@ def _load(settings: DeviceSettings, playing: Compute) -> Compute:
         raise ConfigurationError(
             f"the model {settings.model} does not run here: {type(error).__name__}: {error}"
         ) from None
-    reasons(
-        compute.plan, labels=settings.ban
-    )  # a label that the new model lacks is told while there is an old one
+    # A label that the new model lacks is told while there is an old one.
+    reasons(compute.plan, labels=settings.ban)
     if compute.input_size != playing.input_size:
         raise ConfigurationError(
             f"{compute.label} takes frames of {compute.input_size}, not {playing.input_size}: "

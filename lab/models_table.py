@@ -68,7 +68,8 @@ def page(rows: Sequence[tuple[Entry, Outcome]]) -> str:
         "for some link, because no earlier one sends less; a text of some tokens is so small that none is. "
         "Tensors: the most that cross at a useful place. MACs are held against `torch.utils.flop_counter`, "
         "which counts no LSTM of a processor. "
-        "Seconds are of the whole command, imports and checks included."
+        "Seconds are of the whole command, imports and checks included. With `--resume` a page holds several "
+        "runs, perhaps of several versions of this code."
     )
     parts = ["# Networks that can be cut", asks, in_short, legend, _table(rows)]
     notes = _notes(rows)
