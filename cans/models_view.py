@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from bus.errors import ConfigurationError
-from partition import model_folder
+from partition.models import folder as model_folder
 
 _MIB = 1024 * 1024
 
@@ -45,7 +45,7 @@ def show_one(folder: Path, word: str, *, check: bool) -> None:
     """
     entry = model_folder.read(folder, model_folder.resolve(folder, word))
     if check:
-        from partition.model_entries import load  # noqa: PLC0415 - torch, which takes a second
+        from partition.models.entries import load  # noqa: PLC0415 - torch, which takes a second
 
         load(folder, entry.hash)
     said = msgspec.to_builtins(entry.manifest) | {"names": entry.names, "bytes": entry.bytes}
@@ -58,7 +58,7 @@ def add_one(folder: Path, source: str, *, weights: Path | None, seed: int, name:
     Raises:
         ConfigurationError: it cannot be opened, cut or written, or the name will not do.
     """
-    from partition.model_entries import add  # noqa: PLC0415 - torch, which takes a second
+    from partition.models.entries import add  # noqa: PLC0415 - torch, which takes a second
 
     if name is not None:
         model_folder.require_alias(name)  # before seconds are spent

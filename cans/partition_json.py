@@ -7,7 +7,7 @@ import msgspec
 
 from cans.partition_rows import ArmRow, rows_of, seeded
 from cans.partition_view import Found, PartitionSettings
-from partition.graph import TensorSpec
+from partition.graphs.graph import TensorSpec
 from partition.measured import Measured
 
 VERSION = 2

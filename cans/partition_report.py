@@ -16,8 +16,8 @@ from cans.partition_rows import codecs_of, percent, rows_of, sentences_of, spans
 from cans.partition_view import HOW, Found, PartitionSettings, remarks_of, tensors_in_words
 from cans.versions import versions
 from lab.arm_map_figure import draw
+from partition.graphs.survey import CutFound, Survey
 from partition.measured import Measured
-from partition.survey import CutFound, Survey
 
 _TEMPLATE = "partition_report.html.jinja"
 _VERSIONS = ("cans", "python", "torch", "numpy")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from partition.arms import NO_CODEC, Arm
-from partition.dominance import Kept, Point, Proof
 from partition.measured import Measured
+from partition.pruning.dominance import Kept, Point, Proof
 
 # Arms that agree less are named, whatever was asked for.
 _CLOSE = 0.99

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from bus.errors import ConfigurationError
 from cans.partition_rows import rows_of, sentences_of
-from partition.example import Example, parse, read
-from partition.graph import TensorSpec
+from partition.graphs.example import Example, parse, read
+from partition.graphs.graph import TensorSpec
+from partition.graphs.survey import CutFound, Survey, survey
 from partition.measured import Measured, OnStep, Wanted, why_no_frames
 from partition.measured import look as measure
-from partition.survey import CutFound, Survey, survey
-from partition.zoo import open_any
+from partition.networks.zoo import open_any
 
 _OPERATORS_SHOWN = 8
 HOW = {

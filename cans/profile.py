@@ -8,10 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bus.errors import ConfigurationError
-from partition.calibration import calibrate
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.profile_file import Profile, as_json
-from partition.zoo import load_model
+from partition.profiles.calibration import calibrate
+from partition.profiles.profile_file import Profile, as_json
 
 _KINDS_SHOWN = 12
 

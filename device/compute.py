@@ -17,10 +17,10 @@ from device.plan import Plan, PlanArm, PlanExit
 from device.settings import DeviceSettings
 from partition.bottleneck import load as load_bottleneck
 from partition.bottleneck import require_used
-from partition.model_entries import load
-from partition.model_folder import resolve
+from partition.models.entries import load
+from partition.models.folder import resolve
+from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
-from partition.zoo import load_model
 
 Frame = npt.NDArray[np.uint8]
 

@@ -15,8 +15,8 @@ from device.events import ExitRow
 from device.plan import Plan
 from device.policy_names import NEUROSURGEON
 from device.settings import DeviceSettings
-from partition.machine import this_machine
-from partition.profile_file import load_profile
+from partition.profiles.machine import this_machine
+from partition.profiles.profile_file import load_profile
 
 _log = structlog.get_logger("device")
 

@@ -12,7 +12,7 @@ from bus.errors import ConfigurationError
 from device.ban_reasons import reasons
 from device.compute import Compute, load_compute
 from device.settings import DeviceSettings
-from partition.model_folder import resolve
+from partition.models.folder import resolve
 
 _log = structlog.get_logger("device")
 

@@ -15,7 +15,7 @@ from bus.errors import ConfigurationError
 from edge import events as ev
 from edge.settings import MOST_MODELS
 from edge.tails import PartitionedTails
-from partition.model_folder import hashes
+from partition.models.folder import hashes
 from partition.partitioned import PartitionedModel
 
 Load = Callable[[str], PartitionedModel]

@@ -32,7 +32,7 @@ from edge.receiving import receive
 from edge.session import EdgeSession
 from edge.settings import EdgeSettings
 from edge.tails import Tails, load_tails
-from partition.model_entries import load as load_entry
+from partition.models.entries import load as load_entry
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
 OnEvent = Callable[[ev.Event], None]

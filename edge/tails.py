@@ -16,9 +16,9 @@ from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.bottleneck import load, require_used
+from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
 from partition.results import answer_of
-from partition.zoo import load_model
 
 
 class Tails(Protocol):

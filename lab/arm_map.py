@@ -14,8 +14,8 @@ import numpy as np
 
 from bus.errors import ConfigurationError
 from lab.network_table import NetworkTable, load_table
-from partition.arm_costs import ArmCosts, Ranges
-from partition.best_map import (
+from partition.pruning.arm_costs import ArmCosts, Ranges
+from partition.pruning.best_map import (
     BestMap,
     MiddleGain,
     best_map,
@@ -25,7 +25,7 @@ from partition.best_map import (
     middle_gain,
     stretches,
 )
-from partition.dominance import DEFAULT_TOLERANCE, Point, Pruned, surviving
+from partition.pruning.dominance import DEFAULT_TOLERANCE, Point, Pruned, surviving
 
 _RATES, _SPEEDUPS = 181, 121  # points of the map
 

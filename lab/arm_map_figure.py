@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bus.errors import ConfigurationError
-from partition.best_map import BestMap, MiddleGain
+from partition.pruning.best_map import BestMap, MiddleGain
 
 # Okabe and Ito's colours, told apart by everybody, light enough for dark labels; the largest areas get them.
 _COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#7FA8FF", "#DDCC77")

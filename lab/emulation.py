@@ -16,7 +16,7 @@ from bus.errors import ConfigurationError
 from device.compute import Compute, Frame, LocalAnswer
 from device.events import ExitRow, Head
 from device.plan import Plan
-from partition.profile_file import Profile, read_profile
+from partition.profiles.profile_file import Profile, read_profile
 
 _MAKE_IT = "make it with cans profile --out FILE"
 
@@ -57,9 +57,9 @@ def load_profile(path: Path) -> MachineProfile:
 
 def measure(model_name: str = "mobilenet_v2", *, seed: int = 0, repeats: int = 20) -> MachineProfile:
     """Measure this machine; takes a few seconds and wants them undisturbed."""
-    from partition.calibration import calibrate  # noqa: PLC0415 - torch, only where something is measured
+    from partition.networks.zoo import load_model  # noqa: PLC0415
     from partition.partitioned import build  # noqa: PLC0415
-    from partition.zoo import load_model  # noqa: PLC0415
+    from partition.profiles.calibration import calibrate  # noqa: PLC0415 - torch, only where something is measured
 
     return _targets_of(calibrate(build(load_model(model_name, seed=seed)), repeats=repeats))
 

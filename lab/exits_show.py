@@ -31,8 +31,8 @@ from bus.wire import decode
 from device.frames import FolderFrames
 from lab.event_loop import new_event_loop
 from lab.links import parse_link
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.zoo import load_model
 
 MODEL, AFTER = "mobilenet_v2", "features.4,features.14"
 # Of each photograph; half of those held out calibrate, half measure, and others are played.

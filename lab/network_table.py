@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bus.errors import ConfigurationError
-from partition.profile_file import Profile, decode_profile
+from partition.profiles.profile_file import Profile, decode_profile
 
 TABLES = Path(__file__).parent / "tables"
 

@@ -17,9 +17,9 @@ from partition.arms import Arm
 from partition.bundle import encode
 from partition.codecs.base import Encoded
 from partition.images import Frame, MovingCrops, Size, image_files, read_images
+from partition.networks.zoo import NAMES, load_model
 from partition.partitioned import PartitionedModel, build
 from partition.results import Kept, Logits
-from partition.zoo import NAMES, load_model
 
 # Coprime to the frames a photograph lasts: the frames see all photographs, all along their paths.
 _STRIDE = 13

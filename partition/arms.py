@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bus.errors import ConfigurationError
 from partition.codecs import Codec, resolve
-from partition.graph import TensorSpec
+from partition.graphs.graph import TensorSpec
 
 NO_CODEC = "none"
 

@@ -31,8 +31,8 @@ from bus.tensors import Payload, element_count
 from partition.arms import Cut
 from partition.bottleneck_pair import Form, Pair
 from partition.codecs.base import Encoded, Limits
-from partition.counting import WorkCounter
-from partition.work import Work
+from partition.graphs.counting import WorkCounter
+from partition.graphs.work import Work
 
 FORMAT = "cans-bottleneck 1"
 HASH_DIGITS = 8

@@ -18,7 +18,7 @@ from bus.errors import RemoteProtocolError
 from bus.tensors import DTYPES, Payload
 from partition.codecs import Codec, resolve
 from partition.codecs.base import ALIGNMENT_BYTES, Encoded
-from partition.graph import TensorSpec
+from partition.graphs.graph import TensorSpec
 
 _EXACT = resolve("exact-zstd1")
 # numpy has no bfloat16: its bits cross.

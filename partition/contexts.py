@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from partition.work import WORK_COLUMNS, Work
+from partition.graphs.work import WORK_COLUMNS, Work
 
 Row = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

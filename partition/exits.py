@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
 from partition.backends.segments import Segments
-from partition.counting import WorkCounter
-from partition.exit_heads import NEVER
-from partition.graph import Graph
-from partition.work import Work, no_work
-from partition.zoo import Exit
+from partition.graphs.counting import WorkCounter
+from partition.graphs.graph import Graph
+from partition.graphs.work import Work, no_work
+from partition.networks.exit_heads import NEVER
+from partition.networks.zoo import Exit
 
 
 @dataclass(frozen=True, slots=True)

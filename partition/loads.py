@@ -11,10 +11,10 @@ from partition.bottleneck import BottleneckCodec
 from partition.bundle import encode
 from partition.codecs.base import Codec
 from partition.contexts import Load
-from partition.graph import Graph
+from partition.graphs.graph import Graph
+from partition.graphs.work import OTHER_ELEMENTS, OTHER_OPS, Work, no_work
 from partition.images import FRAMES_PER_PHOTOGRAPH, PHOTOGRAPHS, MovingCrops, Size
 from partition.preprocessing import OPERATIONS, normalise
-from partition.work import OTHER_ELEMENTS, OTHER_OPS, Work, no_work
 
 SIZING_SEED = 1992
 

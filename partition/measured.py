@@ -12,9 +12,18 @@ import numpy as np
 
 from bus.errors import ConfigurationError
 from partition.agreement import Agreement, banned, frames_of, measure
-from partition.arm_costs import ArmCosts, Ranges
 from partition.arms import Arm, choose_codecs
-from partition.best_map import (
+from partition.bottleneck import load as load_bottleneck
+from partition.bottleneck import require_used
+from partition.codecs import CODECS
+from partition.images import Frame, image_files
+from partition.networks.zoo import Network
+from partition.partitioned import PartitionedModel, build
+from partition.profiles.calibration import calibrate
+from partition.profiles.costs import costs_of_profile
+from partition.profiles.profile_file import Profile
+from partition.pruning.arm_costs import ArmCosts, Ranges
+from partition.pruning.best_map import (
     BestMap,
     MiddleGain,
     Stretch,
@@ -24,16 +33,7 @@ from partition.best_map import (
     middle_gain,
     stretches,
 )
-from partition.bottleneck import load as load_bottleneck
-from partition.bottleneck import require_used
-from partition.calibration import calibrate
-from partition.codecs import CODECS
-from partition.dominance import Kept, Proof, Pruned, surviving
-from partition.images import Frame, image_files
-from partition.partitioned import PartitionedModel, build
-from partition.profile_costs import costs_of_profile
-from partition.profile_file import Profile
-from partition.zoo import Network
+from partition.pruning.dominance import Kept, Proof, Pruned, surviving
 
 # Told what is being done, how much of it is, and how much there is; None if nobody knows.
 OnStep = Callable[[str, int, int | None], None]
@@ -93,7 +93,7 @@ class Measured:
     Attributes:
         wanted: with what.
         model: hash of the network.
-        cuts: places of `partition.survey` that became cuts, by index of the cut.
+        cuts: places of `partition.graphs.survey` that became cuts, by index of the cut.
         names: of the cuts.
         arms: all, in order.
         agreements: of all arms but the last, which is the uncut network.

@@ -28,15 +28,15 @@ from partition.bundle import crosses, decode, encode
 from partition.codecs import CODECS
 from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
-from partition.cuts import useful
-from partition.example import of_shape
-from partition.graph import Frontier, Graph
-from partition.identity import model_hash
+from partition.graphs.cuts import useful
+from partition.graphs.example import of_shape
+from partition.graphs.graph import Frontier, Graph
+from partition.graphs.work import macs
 from partition.loads import load_of, payload_bits, preprocessing_work
+from partition.networks.identity import model_hash
+from partition.networks.zoo import Network
 from partition.preprocessing import normalise
 from partition.results import Answer, ExitRun, HeadResult, Kept, Logits, TailResult, answer_of
-from partition.work import macs
-from partition.zoo import Network
 
 Frame = npt.NDArray[np.uint8]
 
@@ -125,7 +125,7 @@ class PartitionedModel:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Index of each cut among all places of the graph, as `partition.survey` counts them."""
+        """Index of each cut among all places of the graph, as `partition.graphs.survey` counts them."""
         return self._places
 
     def piece(self, start: int, stop: int) -> nn.Module:
@@ -373,7 +373,7 @@ def build(
     """Return the network ready to be cut.
 
     Args:
-        network: of `partition.zoo.load_model`; it is moved to `device`, its weights are not copied.
+        network: of `partition.networks.zoo.load_model`; it is moved to `device`, its weights are not copied.
         codecs: names, as `partition.codecs.resolve` takes; None is `CODECS`. Devices and edge must be
             given the same, or their schemas differ.
         bottlenecks: of `partition.bottleneck.load`, each an arm at its own cut; the same for both sides too.

@@ -26,8 +26,8 @@ PURE = [
     "device.session",
     "edge.session",
     "aggregator.session",
-    "partition.dominance",
-    "partition.best_map",
+    "partition.pruning.dominance",
+    "partition.pruning.best_map",
     "cans.__main__",
 ]
 

@@ -255,7 +255,7 @@ def device(
 
 def _where(models_dir: Path | None, model: str | None) -> tuple[Path | None, str]:
     """Return the folder, unless the model is named by a source of its own, and the model's name."""
-    from partition.zoo import NAMES as BUILT_IN  # noqa: PLC0415 - torch, which --help does without
+    from partition.networks.zoo import NAMES as BUILT_IN  # noqa: PLC0415 - torch, which --help does without
 
     if models_dir is None:
         return None, model or BUILT_IN[0]

@@ -85,7 +85,7 @@ def add(*, source: str, models_dir: Path, weights: Path | None, weights_seed: in
 @models_dir_option(home=True)
 def use(*, name: str, model: str, models_dir: Path) -> None:
     """Let a name stand for a model from now on: devices that play the name go over to it."""
-    from partition.model_folder import use as point  # noqa: PLC0415
+    from partition.models.folder import use as point  # noqa: PLC0415
 
     click.echo(f"{name} is {point(models_dir, name, model)}")
 
@@ -98,7 +98,7 @@ def remove(*, model: str, models_dir: Path) -> None:
 
     Edge workers that serve it stop to announce it at once, and answer what still comes for a minute.
     """
-    from partition.model_folder import remove as take  # noqa: PLC0415
+    from partition.models.folder import remove as take  # noqa: PLC0415
 
     hash_, names = take(models_dir, model)
     click.echo(" and ".join((f"removed {hash_}", *(f"the name {name}" for name in names))))

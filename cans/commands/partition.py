@@ -119,8 +119,8 @@ def partition(
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from cans.partition_json import as_json  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.partition_view import PartitionSettings, look, show  # noqa: PLC0415
-    from partition.arm_costs import Ranges  # noqa: PLC0415
     from partition.measured import Wanted  # noqa: PLC0415
+    from partition.pruning.arm_costs import Ranges  # noqa: PLC0415
 
     wanted = Wanted(
         codecs=tuple(codecs.split(",")) if codecs else None,

@@ -12,7 +12,7 @@ import click
 from cans.settings import Command
 
 if TYPE_CHECKING:
-    from partition.exit_heads import Info
+    from partition.networks.exit_heads import Info
     from partition.training.checkpoint import Progress, Training
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -85,10 +85,10 @@ def bottleneck(
       cans train bottleneck resnet18 --cut 2 --images photos --ratio 64 --resume
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     _require_folder(out)
+    from partition.networks.zoo import load_model  # noqa: PLC0415 - as above
     from partition.partitioned import build  # noqa: PLC0415 - see cans/commands/__init__.py
     from partition.training.bottleneck import BottleneckTraining, Recipe  # noqa: PLC0415 - as above
     from partition.training.data import read_images  # noqa: PLC0415 - as above
-    from partition.zoo import load_model  # noqa: PLC0415 - as above
 
     built = build(load_model(model, weights=weights, seed=weights_seed), threads=threads)
     found = read_images(images, _size(built.input_size), held_out=held_out, limit=limit, seed=seed)
@@ -149,10 +149,10 @@ def exits(
       cans train exits resnet18 --after 2 --images photos --agreement 0.95
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     _require_folder(out)
+    from partition.networks.zoo import load_model  # noqa: PLC0415 - as above
     from partition.partitioned import build  # noqa: PLC0415 - see cans/commands/__init__.py
     from partition.training.data import read_images  # noqa: PLC0415 - as above
     from partition.training.exits import ExitsTraining, Recipe  # noqa: PLC0415 - as above
-    from partition.zoo import load_model  # noqa: PLC0415 - as above
 
     built = build(load_model(model, weights=weights, seed=weights_seed), threads=threads)
     found = read_images(images, _size(built.input_size), held_out=held_out, limit=limit, seed=seed)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from lab.bench.rows import Row
 from partition.backends import NAMES
-from partition.backends.measuring import all_backends, measure
+from partition.networks.zoo import NAMES as NETWORKS
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.zoo import NAMES as NETWORKS
-from partition.zoo import load_model
+from partition.profiles.backends import all_backends, measure
 
 LIMIT = 1.0
 # Not the same function: what it gains does not count as the best.

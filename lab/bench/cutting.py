@@ -12,11 +12,11 @@ from functools import partial
 from bus.errors import ConfigurationError, LocalProtocolError
 from lab.bench.rows import Row, alternate
 from partition.arms import Arm
-from partition.cut_times import measure
-from partition.example import parse
+from partition.graphs.cut_times import measure
+from partition.graphs.example import parse
 from partition.images import MovingCrops
+from partition.networks.zoo import NAMES, load_model, open_any
 from partition.partitioned import PartitionedModel, build
-from partition.zoo import NAMES, load_model, open_any
 
 TIME_LIMIT = 1.05
 MEMORY_LIMIT = 1.1

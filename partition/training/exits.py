@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from bus.errors import ConfigurationError
 from partition.arms import Cut
-from partition.exit_heads import ExitHead, Info, Rule, TrainedExits, dump
 from partition.images import Frame
+from partition.networks.exit_heads import ExitHead, Info, Rule, TrainedExits, dump
 from partition.partitioned import PartitionedModel
 from partition.preprocessing import normalise
 from partition.training.checkpoint import State, batch_of, write_atomically

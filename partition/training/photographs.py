@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from partition.images import photograph, read_image
+from partition.networks.zoo import load_model
 from partition.preprocessing import normalise
-from partition.zoo import load_model
 
 SUBJECTS = (
     "astronaut.png",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bus.errors import ConfigurationError
-from partition.exit_heads import NEVER
+from partition.networks.exit_heads import NEVER
 
 Numbers = npt.NDArray[np.float64]
 _TEMPERATURES = np.geomspace(0.05, 20.0, 121)

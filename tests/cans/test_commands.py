@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from cans.__main__ import Commands, main
 from cans.version import __version__
 from device.policy_names import NAMES as POLICIES
-from partition.profile_file import read_profile
+from partition.profiles.profile_file import read_profile
 
 NAMES = [
     "demo",

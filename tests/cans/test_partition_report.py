@@ -20,12 +20,12 @@ from cans.partition_json import as_json
 from cans.partition_report import page, write
 from cans.partition_rows import codecs_of, percent, rows_of, spans_of
 from cans.partition_view import Found, PartitionSettings, look
-from partition.arm_costs import Ranges
 from partition.bottleneck import Info, digest, dump
 from partition.bottleneck_pair import Form, Pair
 from partition.measured import Measured, Wanted
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.zoo import load_model
+from partition.pruning.arm_costs import Ranges
 from tests.support.browser import chromium
 
 TINY = "tests.support.tiny_network:make"

@@ -17,7 +17,7 @@ from device.settings import DeviceSettings
 from edge.settings import EdgeSettings, ModelChoice
 from edge.tails import load_tails
 from partition.bottleneck import load
-from partition.exit_heads import dump, read
+from partition.networks.exit_heads import dump, read
 from tests.support.small_training import write_images
 
 MODEL = "tests.support.tiny_network:make"

@@ -9,8 +9,8 @@ from bus.errors import ConfigurationError
 from device.agreements import BUILT_IN_FRAMES, MOST_IMAGES, agreements
 from partition.agreement import built_in_frames, measure
 from partition.images import MovingCrops
+from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
-from partition.zoo import load_model
 
 TINY = "tests.support.tiny_network:make"
 HARSH = "topk1-float16"

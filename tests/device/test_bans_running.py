@@ -25,11 +25,11 @@ from device.settings import DeviceSettings, DeviceSummary
 from edge.runtime import run_edge
 from edge.settings import EdgeSettings, ModelChoice
 from lab.emulation import StretchedCompute, load_profile
-from partition.calibration import calibrate
-from partition.model_entries import add
-from partition.model_folder import use
+from partition.models.entries import add
+from partition.models.folder import use
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.zoo import load_model
+from partition.profiles.calibration import calibrate
 from tests.support.broker import mosquitto
 
 TINY = "tests.support.tiny_network:make"

@@ -16,10 +16,10 @@ from device.events import ExitRow, Head
 from device.known import Known, read_known
 from device.runtime import run_device
 from device.settings import DeviceSettings
-from partition.calibration import calibrate
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.profile_file import Profile
-from partition.zoo import load_model
+from partition.profiles.calibration import calibrate
+from partition.profiles.profile_file import Profile
 from tests.support.device_parts import PLAN
 from tests.support.profiles import profile_of
 

@@ -15,8 +15,8 @@ from bus.errors import ConfigurationError
 from device.compute import load_compute
 from device.model_watch import next_compute
 from device.settings import DeviceSettings
-from partition.model_entries import add
-from partition.model_folder import use
+from partition.models.entries import add
+from partition.models.folder import use
 
 TINY = "tests.support.tiny_network:make"
 

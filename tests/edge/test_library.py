@@ -11,8 +11,8 @@ from edge import events as ev
 from edge.library import Library
 from edge.settings import EdgeSettings
 from edge.tails import PartitionedTails
-from partition import model_folder
-from partition.model_entries import add, load
+from partition.models import folder as model_folder
+from partition.models.entries import add, load
 
 TINY = "tests.support.tiny_network:make"
 

@@ -25,8 +25,8 @@ from edge.runtime import run_edge
 from edge.served import Arms
 from edge.settings import EdgeSettings, ModelChoice
 from edge.tails import load_tails
+from partition.networks.zoo import load_model
 from partition.partitioned import build
-from partition.zoo import load_model
 from tests.support.broker import mosquitto
 
 MODEL = "00112233445566aa"

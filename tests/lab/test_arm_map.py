@@ -10,8 +10,8 @@ from bus.errors import ConfigurationError
 from lab.arm_map import costs_of_table, main
 from lab.arm_map_figure import draw
 from lab.network_table import load_table
-from partition.arm_costs import ArmCosts
-from partition.best_map import best_map, ends_of, middle_gain
+from partition.pruning.arm_costs import ArmCosts
+from partition.pruning.best_map import best_map, ends_of, middle_gain
 
 TABLE = load_table("mobilenet_v2")
 

@@ -11,7 +11,8 @@ from lab import models_table
 from lab.networks import build
 from lab.networks.entries import Entry, entries
 from lab.networks.trial import Outcome, attempt
-from partition import example, sources
+from partition.graphs import example
+from partition.networks import sources
 
 LINEAR = Entry(
     id="linear",

@@ -1,8 +1,8 @@
 import pytest
 
 from partition.images import Frame, MovingCrops
+from partition.networks.zoo import NAMES, Network, load_model
 from partition.partitioned import PartitionedModel, build
-from partition.zoo import NAMES, Network, load_model
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ import torch
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from partition.bundle import encode
-from partition.calibration import calibrate
 from partition.codecs import CODECS
-from partition.example import of_shape
-from partition.graph import Graph
+from partition.graphs.example import of_shape
+from partition.graphs.graph import Graph
 from partition.images import Frame, MovingCrops
+from partition.networks.zoo import NAMES, Network, load_model
 from partition.partitioned import PartitionedModel, build
 from partition.preprocessing import normalise
-from partition.zoo import NAMES, Network, load_model
+from partition.profiles.calibration import calibrate
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from partition.machine import this_machine
-from partition.profile_file import (
+from partition.profiles.machine import this_machine
+from partition.profiles.profile_file import (
     ArmTimes,
     Conditions,
     ExitTimes,

@@ -8,9 +8,9 @@ from PIL import Image
 from torch import nn
 
 from partition.images import MovingCrops
+from partition.networks.zoo import Network
 from partition.partitioned import PartitionedModel, build
 from partition.training.data import Images
-from partition.zoo import Network
 
 SIZE = (32, 32)
 

@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 
 from bus.errors import ConfigurationError, LocalProtocolError
-from partition.exit_heads import NEVER, ExitHead, TrainedExits, dump, read
+from partition.networks.exit_heads import NEVER, ExitHead, TrainedExits, dump, read
+from partition.networks.zoo import Exit, load_model
 from partition.partitioned import PartitionedModel, build
 from partition.results import Kept, answer_of
 from partition.training.checkpoint import run
 from partition.training.exits import ExitsTraining, Recipe
-from partition.zoo import Exit, load_model
 from tests.support.small_training import small_images, small_model, small_network
 
 RECIPE = Recipe(after=("1", "2"), agreement=0.75, steps=80, batch=8, rate=1e-2)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.errors import ConfigurationError
-from partition.exit_heads import NEVER
+from partition.networks.exit_heads import NEVER
 from partition.training.thresholds import images_needed, temperature_of, threshold_of
 
 

@@ -1,0 +1,1 @@
+"""How any network becomes a graph with places to cut: traced, counted, cut into pieces."""
