@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -20,25 +21,35 @@ from torch import Tensor, nn
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.tensors import Payload
 from partition import backends, exits
-from partition.arms import NO_CODEC, Arm, Cut, choose_codecs, list_arms
+from partition.arms import NO_CODEC, Arm, choose_codecs, list_arms
 from partition.backends.base import Backend
 from partition.backends.segments import Segments
 from partition.bottleneck import BottleneckCodec, bound
-from partition.bundle import crosses, decode, encode
+from partition.bundle import decode, encode
 from partition.codecs import CODECS
 from partition.codecs.base import Codec
 from partition.contexts import Row, front_row, make
-from partition.graphs.cuts import useful
 from partition.graphs.example import of_shape
-from partition.graphs.graph import Frontier, Graph
-from partition.graphs.work import macs
+from partition.graphs.graph import Graph
 from partition.loads import load_of, payload_bits, preprocessing_work
 from partition.networks.identity import model_hash
-from partition.networks.zoo import Network
+from partition.networks.zoo import Exit, Network
+from partition.offered import answering, cuts_of, offered
 from partition.preprocessing import normalise
 from partition.results import Answer, ExitRun, HeadResult, Kept, Logits, TailResult, answer_of
 
 Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """How far a head came: the place, what crosses there, the exit asked last; final if that one answers."""
+
+    place: int
+    crossing: tuple[Tensor, ...]
+    last: tuple[int, Answer] | None = None
+    sure: bool = False
+    final: bool = False
 
 
 class PartitionedModel:
@@ -77,23 +88,18 @@ class PartitionedModel:
             self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
             self._segments = Segments(self._graph.piece, tried)
             frontiers = self._graph.frontiers
-            self._answer = _answering(self._graph)
+            self._answer = answering(self._graph)
             self.hash = model_hash(network, self._graph)
-            self._places = _offered(self._graph, self._answer)
-            self.cuts = _cuts([frontiers[place] for place in self._places])
+            self._places = offered(self._graph, self._answer)
+            self.cuts = cuts_of([frontiers[place] for place in self._places])
             trained = bound(bottlenecks, self.cuts, self.hash)
             self.codecs: Mapping[str, Codec] = {
                 codec.name: codec for codec in (*codecs, *chain(*trained.values()))
             }
             self.arms = list_arms(len(self.cuts), codecs, trained)
-            if network.exits_of not in {None, self.hash}:
-                raise ConfigurationError(
-                    f"the exits were trained for model {network.exits_of}, and this is {self.hash}: give the "
-                    "weights they were trained with, or train others"
-                )
+            self._trained = _trained_exits(network, self.hash)
             self._stages = exits.stages(self._graph, network.exits or (), self._answer)
             self.exit_count = len(self._stages)
-            self._trained = () if network.exits_of is None else network.exits or ()
             bits = payload_bits(self._graph, self._places, self.arms, self.codecs, self.input_size)
         elements = self.cuts[0].elements
         self._preprocessing = preprocessing_work(elements)
@@ -151,27 +157,11 @@ class PartitionedModel:
         kept: Kept | Frame = frame
         if arm.codec == NO_CODEC or not self.codecs[arm.codec].encodes_frames:
             with self._torch():
-                crossing: tuple[Tensor, ...] = (normalise(frame).to(self.device),)
-                place, passed = 0, None
-                for index in self._early(arm, until) if early else ():
-                    stage = self._stages[index]
-                    crossing, place = self._segments.run(place, stage.stop, *crossing), stage.stop
-                    answer = _ask(stage, crossing[0])
-                    sure = answer.confidence >= stage.threshold  # NaN reaches none
-                    if sure or index == until:
-                        head_ms = (time.perf_counter() - started) * 1e3
-                        # Nothing waits for anybody, so nothing is kept to finish from.
-                        shape = answer.logits.shape
-                        return HeadResult(
-                            None, "float32", shape, head_ms, 0.0, None, answer, index, forced=not sure
-                        )
-                    passed = (index, answer)
-                if arm.codec == NO_CODEC:
-                    logits = self._finish(place, crossing)
-                    head_ms = (time.perf_counter() - started) * 1e3
-                    return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
-                gave = self._segments.run(place, self._places[arm.cut], *crossing)
-            kept = Kept(arm.cut, gave[: len(self.cuts[arm.cut].tensors)], passed)
+                passed = self._pass_exits(frame, arm, until) if early else _Passed(0, self._input(frame))
+                if passed.final or arm.codec == NO_CODEC:
+                    return self._answered(passed, started)
+                gave = self._segments.run(passed.place, self._places[arm.cut], *passed.crossing)
+            kept = Kept(arm.cut, gave[: len(self.cuts[arm.cut].tensors)], passed.last)
         ran = time.perf_counter()
         head_ms = (ran - started) * 1e3
         codec = self.codecs[arm.codec]
@@ -272,7 +262,7 @@ class PartitionedModel:
         draw = np.random.default_rng(0)
         frames = draw.integers(0, 256, size=(2, *self.input_size, 3), dtype=np.uint8)
         with self._torch():
-            inputs = [(normalise(frame).to(self.device),) for frame in frames]
+            inputs = [self._input(frame) for frame in frames]
             self._segments.choose(pairs, end, inputs)
 
     def warm_up(self, *, tails: bool = True) -> None:
@@ -300,6 +290,37 @@ class PartitionedModel:
             for each, stage in zip(self._trained, self._stages, strict=False)
         )
 
+    def _pass_exits(self, frame: Frame, arm: Arm, until: int | None) -> _Passed:
+        """Run to the first exit that answers, or past all that an arm meets; NaN is never sure."""
+        passed = _Passed(0, self._input(frame))
+        for index in self._early(arm, until):
+            stage = self._stages[index]
+            crossing = self._segments.run(passed.place, stage.stop, *passed.crossing)
+            answer = _ask(stage, crossing[0])
+            sure = answer.confidence >= stage.threshold
+            passed = _Passed(stage.stop, crossing, (index, answer), sure=sure, final=sure or index == until)
+            if passed.final:
+                break
+        return passed
+
+    def _answered(self, passed: _Passed, started: float) -> HeadResult:
+        """Return the answer of the exit that gave one, else of the network's own end."""
+        if passed.final:
+            assert passed.last is not None
+            index, answer = passed.last
+            head_ms = (time.perf_counter() - started) * 1e3
+            # Nothing waits for anybody, so nothing is kept to finish from.
+            shape = answer.logits.shape
+            return HeadResult(
+                None, "float32", shape, head_ms, 0.0, None, answer, index, forced=not passed.sure
+            )
+        logits = self._finish(passed.place, passed.crossing)
+        head_ms = (time.perf_counter() - started) * 1e3
+        return HeadResult(None, "float32", logits.shape, head_ms, 0.0, None, answer_of(logits))
+
+    def _input(self, frame: Frame) -> tuple[Tensor, ...]:
+        return (normalise(frame).to(self.device),)
+
     def _early(self, arm: Arm, until: int | None) -> list[int]:
         """Return the exits that may answer on the way to an arm's cut, or to the exit that will."""
         last = self._places[arm.cut]
@@ -310,7 +331,7 @@ class PartitionedModel:
         """Return the place that a head came to, and what crosses there; a frame is the input itself."""
         if isinstance(kept, Kept):
             return self._places[kept.cut], kept.crossing
-        return 0, (normalise(kept).to(self.device),)
+        return 0, self._input(kept)
 
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
@@ -404,33 +425,13 @@ def _ask(stage: exits.Stage, x: Tensor) -> Answer:
     return answer_of(stage.head(x).cpu().numpy()[0])
 
 
-def _answering(graph: Graph) -> int:
-    """Return which flat output is the answer: of rows of classes, else of all floats, the one made last."""
-    floats = [at for at, spec in graph.returned if spec.dtype.startswith(("float", "bfloat"))]
-    rows = [at for at, spec in graph.returned if at in floats and len(spec.shape) == 2 and spec.shape[0] == 1]
-    if not floats:
+def _trained_exits(network: Network, model: str) -> Sequence[Exit]:
+    """Return the exits that may answer: those of a file, if it was made for this model."""
+    if network.exits_of is None:
+        return ()
+    if network.exits_of != model:
         raise ConfigurationError(
-            f"{type(graph.module).__name__} returns no floating-point tensor: it gives no answer to compare"
+            f"the exits were trained for model {network.exits_of}, and this is {model}: give the weights "
+            "they were trained with, or train others"
         )
-    return graph.latest(rows or floats)
-
-
-def _offered(graph: Graph, answer: int) -> tuple[int, ...]:
-    """Return the frontiers that become cuts: useful, of tensors that codecs write, before the answer."""
-    last = len(graph.frontiers) - 1
-    able = [
-        at
-        for at, place in enumerate(graph.frontiers)
-        if at in {0, last} or (all(map(crosses, place.tensors)) and answer in graph.made(at, last))
-    ]
-    places = [graph.frontiers[at] for at in able]
-    chosen = useful([place.nbytes for place in places], [macs(place.work) for place in places])
-    return tuple(able[at] for at in chosen)
-
-
-def _cuts(frontiers: Sequence[Frontier]) -> tuple[Cut, ...]:
-    last = len(frontiers) - 1
-    names = {0: "input", last: "end"}
-    return tuple(
-        Cut(i, names.get(i) or (f.modules or f.nodes)[0], f.tensors) for i, f in enumerate(frontiers)
-    )
+    return network.exits or ()
