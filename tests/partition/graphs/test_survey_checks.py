@@ -1,5 +1,7 @@
 """The check of all places finds the one that is not exact, and only it."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -119,3 +121,24 @@ def test_a_network_of_which_nothing_could_be_checked_is_refused() -> None:
     example = Example((torch.ones(1, 4),))
     with pytest.raises(ConfigurationError, match="computes other numbers once traced"):
         survey(AsksWhetherItIsTraced().eval(), example)
+
+
+class ReshapesAnExpandedTensor(nn.Module):
+    """A view of one frame, a copy of several: torch.export writes an operation more for a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.first(x)[:, None].expand(-1, 3, -1)
+        return self.last(wide.reshape(len(x) * 3, 8).relu())  # type: ignore[no-any-return]
+
+
+def test_a_batch_that_is_traced_otherwise_is_checked_and_said() -> None:
+    found = survey(ReshapesAnExpandedTensor().eval(), of_shape((1, 4)))
+    assert found.how == "export"
+    assert found.exact
+    assert re.fullmatch(
+        r"with batch 8 torch traces other operations: \d+ places instead of \d+, all exact", found.refused[8]
+    )
