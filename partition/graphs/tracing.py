@@ -185,6 +185,7 @@ def from_program(functional: nn.Module, out_spec: pytree.TreeSpec | None) -> Tra
         if guard or (node.op in {"placeholder", "get_attr"} and not node.users and _no_tensor(node)):
             graph.erase_node(node)
     _drop_write_backs(graph)
+    _drop_copies(graph)
     outputs = list(graph.nodes)[-1]
     flat = outputs.args[0]
     outputs.args = (tuple(flat) if isinstance(flat, list | tuple) else (flat,),)
@@ -198,6 +199,17 @@ def _drop_write_backs(graph: fx.Graph) -> None:
         if node.target is torch.ops.aten.copy_.default and node.args[0].op in {"placeholder", "get_attr"}:
             node.replace_all_uses_with(node.args[1])
             graph.erase_node(node)
+
+
+def _drop_copies(graph: fx.Graph) -> None:
+    """Take out copies that change no layout, left where dropout was: nothing writes into either tensor."""
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten.clone.default and not node.kwargs:
+            copied = node.args[0]
+            before, after = copied.meta.get("val"), node.meta.get("val")
+            if isinstance(before, Tensor) and isinstance(after, Tensor) and before.stride() == after.stride():
+                node.replace_all_uses_with(copied)
+                graph.erase_node(node)
 
 
 def _no_tensor(node: fx.Node) -> bool:

@@ -1,12 +1,14 @@
-"""Tracing is a matter of its own thread, however many networks a process holds."""
+"""Tracing is a matter of its own thread; what export leaves and nobody needs is no operation."""
 
 import threading
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from partition.graphs.example import of_shape
+from partition.graphs.example import of_shape, parse
 from partition.graphs.graph import Graph
+from partition.graphs.tracing import trace
 from tests.support.tiny_network import make
 
 
@@ -53,3 +55,20 @@ def test_two_networks_traced_at_once_are_as_if_traced_alone() -> None:
     for thread in threads:
         thread.join(60.0)
     assert texts == [alone] * 20
+
+
+def test_a_copy_left_by_dropout_is_no_operation_and_one_that_changes_the_layout_is() -> None:
+    class Copies(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, other: Tensor) -> Tensor:
+            dropped = functional.dropout(self.first(x).relu(), training=self.training)
+            laid_out = self.last(dropped).t().clone(memory_format=torch.contiguous_format)
+            return laid_out + len(other)
+
+    traced = trace(Copies().eval(), parse(["3x4", "2x2"]))
+    copies = [node for node in traced.graph.nodes if node.target is torch.ops.aten.clone.default]
+    assert traced.how == "export"
+    assert [dict(node.kwargs) for node in copies] == [{"memory_format": torch.contiguous_format}]
