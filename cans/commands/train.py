@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from partition.partitioned import PartitionedModel
     from partition.training.checkpoint import Progress, Training
     from partition.training.data import Images
+    from partition.training.labels import Classes
 
 T = TypeVar("T")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -142,6 +143,12 @@ def bottleneck(given: Given, *, cut: int, ratio: float, bits: str) -> None:
 @click.argument("model")
 @click.option("--after", required=True, help="Cuts, by name or number, comma separated, in order.")
 @click.option("--agreement", type=float, default=0.99, help="Share of the network's answers that must stay.")
+@click.option(
+    "--labels",
+    metavar="FILE",
+    help="Learn labels, not the network's answers: images lie in DIR/CLASS/, and the file says which output "
+    'each CLASS is, as JSON {"cat": 281} or "cat 281" a line. The word folders: CLASS is the number itself.',
+)
 @_training(
     steps=400,
     batch=32,
@@ -149,20 +156,24 @@ def bottleneck(given: Given, *, cut: int, ratio: float, bits: str) -> None:
     out="exits.safetensors",
     held_out="Folder of others: half calibrate, half measure.",
 )
-def exits(given: Given, *, after: str, agreement: float) -> None:
+def exits(given: Given, *, after: str, agreement: float, labels: str | None) -> None:
     """Train early exits at cuts of any network, and choose when each may answer.
 
     MODEL is mobilenet_v2, resnet18 or module:callable. An exit answers where its confidence reaches a
-    threshold; the thresholds keep, of all frames, --agreement of the whole network's answers.
+    threshold; the thresholds keep, of all frames, --agreement of the whole network's answers. That holds with
+    --labels too: exits that know better than the network then answer less often.
 
     \b
     Examples:
       cans train exits mobilenet_v2 --after features.6,features.14 --images photos
       cans train exits resnet18 --after 2 --images photos --agreement 0.95
+      cans train exits resnet18 --after 2 --images photos --labels classes.json
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     _require_folder(given.out)
     from partition.training.exits import ExitsTraining, Recipe  # noqa: PLC0415 - as below
+    from partition.training.labels import read_classes  # noqa: PLC0415 - as below
 
+    classes = None if labels is None else read_classes(labels)
     recipe = Recipe(
         tuple(after.split(",")),
         agreement=agreement,
@@ -170,7 +181,7 @@ def exits(given: Given, *, after: str, agreement: float) -> None:
         batch=given.batch,
         seed=given.seed,
     )
-    info = _run(ExitsTraining(*_opened(given), recipe), given)
+    info = _run(ExitsTraining(*_opened(given, classes), recipe), given)
     _show_rules(info)
     click.echo(f"{given.out}: {len(info.rules)} exits of {info.model}, model {info.network}")
 
@@ -183,15 +194,9 @@ def _show_rules(info: "Info") -> None:
     table = Table(
         title=f"alone on this device, {info.held_out} held-out images, wanted agreement {info.target}"
     )
-    for column in (
-        "exit after",
-        "sure from",
-        "answers",
-        "of these right",
-        "of all right",
-        "ms to it",
-        "mean ms",
-    ):
+    labelled = info.whole_accuracy is not None
+    columns = ["exit after", "sure from", "answers", "of these right", "of all right", "ms to it", "mean ms"]
+    for column in columns + ["accuracy", "accuracy together"] * labelled:
         table.add_column(column, justify="left" if column == "exit after" else "right")
     for rule in info.rules:
         table.add_row(
@@ -202,9 +207,15 @@ def _show_rules(info: "Info") -> None:
             f"{rule.kept:.3f}",
             f"{rule.trunk_ms + rule.head_ms:.1f}",
             f"{rule.latency_ms:.1f}",
+            *_shares(rule.accuracy, rule.accuracy_together),
         )
-    table.add_row("none", "", "0.000", "", "1.000", "", f"{info.whole_ms:.1f}")
+    whole = _shares(info.whole_accuracy, info.whole_accuracy)
+    table.add_row("none", "", "0.000", "", "1.000", "", f"{info.whole_ms:.1f}", *whole)
     Console().print(table)
+
+
+def _shares(*found: float | None) -> list[str]:
+    return [f"{share:.3f}" for share in found if share is not None]
 
 
 def _require_folder(out: Path) -> None:
@@ -215,7 +226,7 @@ def _require_folder(out: Path) -> None:
         raise ConfigurationError(f"--out {out} cannot be written: make the folder {out.parent} first")
 
 
-def _opened(given: Given) -> tuple["PartitionedModel", "Images"]:
+def _opened(given: Given, classes: "Classes | None" = None) -> tuple["PartitionedModel", "Images"]:
     """Return the network, cut, and the images, read."""
     from partition.networks.zoo import load_model  # noqa: PLC0415 - see cans/commands/__init__.py
     from partition.partitioned import build  # noqa: PLC0415 - as above
@@ -225,7 +236,12 @@ def _opened(given: Given) -> tuple["PartitionedModel", "Images"]:
     model = build(network, threads=given.threads)
     height, width = model.input_size[:2]
     images = read_images(
-        given.images, (height, width), held_out=given.held_out, limit=given.limit, seed=given.seed
+        given.images,
+        (height, width),
+        held_out=given.held_out,
+        limit=given.limit,
+        seed=given.seed,
+        classes=classes,
     )
     click.echo(f"{len(images.train)} images to learn from, {len(images.held_out)} held out", err=True)
     return model, images

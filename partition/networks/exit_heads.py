@@ -22,7 +22,7 @@ HIDDEN = 128
 NEVER = 2.0
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One exit: where it sits, and when it answers.
 
     Attributes:
@@ -36,6 +36,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kept: share of all held-out images with the uncut network's answer, once the others go on to it.
         trunk_ms, head_ms: medians on the machine that trained: the network up to here, and this head.
         latency_ms: expected of a frame on that machine: to here, and, where this exit is not sure, on.
+        accuracy: share of held-out images whose label it gives, sure or not; None without labels.
+        accuracy_together: the same, once images that it is not sure of go on to the end.
     """
 
     after: str
@@ -49,9 +51,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trunk_ms: float
     head_ms: float
     latency_ms: float
+    accuracy: float | None = None
+    accuracy_together: float | None = None
 
 
-class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file says of its exits.
 
     Attributes:
@@ -62,6 +66,7 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         steps, seed: of the training.
         calibrated, held_out: on how many images thresholds were chosen, and on how many others measured.
         whole_ms: median of the whole network on the machine that trained.
+        whole_accuracy: share of held-out images whose label the whole network gives; None without labels.
     """
 
     network: str
@@ -73,6 +78,7 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibrated: int
     held_out: int
     whole_ms: float
+    whole_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
