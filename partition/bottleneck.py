@@ -12,7 +12,6 @@ them in the low, the second half in the high nibbles.
 import hashlib
 import json
 import math
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
-import zstandard
 from torch import Tensor
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
@@ -31,10 +27,12 @@ from bus.tensors import Payload, element_count
 from partition.arms import Cut
 from partition.bottleneck_pair import Form, Pair
 from partition.codecs.base import Encoded, Limits
+from partition.codecs.packing import Zstd
 from partition.graphs.counting import WorkCounter
 from partition.graphs.work import Work
+from partition.trained_file import Kind
 
-FORMAT = "cans-bottleneck 1"
+FILE = Kind("cans-bottleneck 1", "a bottleneck", "cans train bottleneck")
 HASH_DIGITS = 8
 _LEVEL = 3
 # Bytes that decoding allocates per element at most, in numpy; torch's own are bounded by the form.
@@ -71,20 +69,12 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def digest(cut: str, form: Form, state: dict[str, Tensor]) -> str:
     """Return 8 hexadecimal digits of a SHA-256 over cut, form and weights."""
     said = hashlib.sha256(
-        f"{FORMAT}\n{cut}\n{json.dumps(msgspec.to_builtins(form), sort_keys=True)}\n".encode()
+        f"{FILE.format}\n{cut}\n{json.dumps(msgspec.to_builtins(form), sort_keys=True)}\n".encode()
     )
     for name, tensor in sorted(state.items()):
         said.update(f"{name} {tuple(tensor.shape)}\n".encode())
         said.update(np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4").tobytes())
     return said.hexdigest()[:HASH_DIGITS]
-
-
-class _Contexts(threading.local):
-    """zstandard's contexts must not be shared by threads."""
-
-    def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        self.decompressor = zstandard.ZstdDecompressor()
 
 
 class BottleneckCodec:
@@ -113,13 +103,12 @@ class BottleneckCodec:
         self.limits = Limits(math.inf, "refused", _EXPANSION)
         self._pair = pair.eval().requires_grad_(requires_grad=False)
         self.front_work, self.back_work = _measure(self._pair)
-        self._contexts = _Contexts()
+        self._zstd = Zstd(_LEVEL)
 
     def estimate(self, shape: tuple[int, ...]) -> int:
-        """Return the most bytes that zstd makes of a latent (ZSTD_compressBound)."""
+        """Return the most bytes that zstd makes of a latent."""
         del shape  # it has one
-        size = self.form.packed_bytes
-        return size + (size >> 8) + 64
+        return self._zstd.most(self.form.packed_bytes)
 
     def encode(self, array: npt.NDArray[Any]) -> Encoded:
         """Return the activation's latent, rounded and compressed.
@@ -134,7 +123,7 @@ class BottleneckCodec:
             if not bool(torch.isfinite(z).all()):
                 raise LocalProtocolError("an activation with NaN or infinity cannot be quantised")
             values = (self._pair.rounded(z) + 2 ** (self.form.bits - 1)).to(torch.uint8).numpy().reshape(-1)
-        payload = self._contexts.compressor.compress(_packed(values, self.form.bits).data)
+        payload = self._zstd.compress(_packed(values, self.form.bits).data)
         return Encoded(payload, self.dtype, array.shape)
 
     def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -145,32 +134,17 @@ class BottleneckCodec:
         if shape != self.form.shape:
             raise RemoteProtocolError("tensor", f"codec {self.name} is for {self.form.shape}, not {shape}")
         count = math.prod(self.form.latent)
-        values = _unpacked(self._inflate(memoryview(payload)), count, self.form.bits)
+        packed = self._zstd.inflate(memoryview(payload), self.form.packed_bytes)
+        values = _unpacked(packed, count, self.form.bits)
         with torch.inference_mode():
             q = torch.from_numpy(values).reshape(self.form.latent) - float(2 ** (self.form.bits - 1))
             decoded: npt.NDArray[Any] = self._pair.expand(q).contiguous().numpy()
         return decoded
 
-    def _inflate(self, frame: memoryview) -> bytes:
-        """Return exactly the bytes of a latent; the announced size is checked before any is allocated."""
-        size = self.form.packed_bytes
-        try:
-            if zstandard.get_frame_parameters(frame).content_size != size:
-                raise RemoteProtocolError("tensor", f"the zstd frame does not announce {size} bytes")
-            inflated = self._contexts.decompressor.decompress(
-                frame, max_output_size=size, allow_extra_data=False
-            )
-        except zstandard.ZstdError as error:
-            raise RemoteProtocolError("tensor", f"bad zstd frame: {error}") from None
-        if len(inflated) != size:  # pragma: no cover - zstd checks it; reshaping must not find out
-            raise RemoteProtocolError("tensor", f"the zstd frame holds {len(inflated)} bytes, not {size}")
-        return inflated
-
 
 def dump(pair: Pair, info: Info) -> bytes:
-    """Return a safetensors file with the weights, and `info` as its metadata."""
-    said = {"format": FORMAT, "info": msgspec.json.encode(info).decode()}
-    return safetensors.torch.save({name: t.contiguous() for name, t in pair.state_dict().items()}, said)
+    """Return a file with the weights and `info`."""
+    return FILE.dump(info, pair.state_dict())
 
 
 def read(path: Path) -> tuple[Info, Pair]:
@@ -179,24 +153,13 @@ def read(path: Path) -> tuple[Info, Pair]:
     Raises:
         ConfigurationError: no such file, another format, or damaged.
     """
+    said, state = FILE.read(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no bottleneck file {path}") from None
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigurationError(f"{path} cannot be read as safetensors: {error}") from None
-    if said.get("format") != FORMAT:
-        raise ConfigurationError(
-            f"{path} is no bottleneck of this version: train it with `cans train bottleneck`"
-        )
-    try:
-        info = msgspec.json.decode(said["info"], type=Info)
+        info = msgspec.json.decode(said, type=Info)
         pair = Pair(info.form)
         pair.load_state_dict(state)
         whole = digest(info.cut, info.form, state) == info.hash
-    except (KeyError, ValueError, RuntimeError):
+    except (ValueError, RuntimeError):
         whole = False
     if not whole:
         raise ConfigurationError(f"{path} is damaged: its weights are not those that its hash names")
@@ -274,7 +237,7 @@ def _packed(values: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     return packed
 
 
-def _unpacked(data: bytes, count: int, bits: int) -> npt.NDArray[np.float32]:
+def _unpacked(data: Payload, count: int, bits: int) -> npt.NDArray[np.float32]:
     packed = np.frombuffer(data, dtype=np.uint8)
     if bits == 4:
         packed = np.concatenate([packed & 0x0F, packed >> 4])[:count]

@@ -54,17 +54,15 @@ class Limits:
     expansion: float
 
 
-class Codec(Protocol):
-    """One way to write an array; without state, so any thread may use it.
+class Described(Protocol):
+    """What is said of one way to write numbers; the half that a codec and a number format share.
 
     Attributes:
         name: as in an arm's label.
-        dtype: on the wire; "any" if the codec carries every dtype of `bus.tensors`.
-        encodes_frames: it takes the uint8 frame, before normalisation.
-        encodes_activations: it takes float32 activations.
-        lossless: decoding gives the same bits.
-        encode_work: cost of encoding one element, relative to int8 + zstd; the scale of the context column.
-        decode_work: cost of decoding one element, relative to int8 + zstd.
+        dtype: on the wire; "any" if a codec carries every dtype of `bus.tensors`.
+        lossless: reading gives the same bits.
+        encode_work: cost of writing one element, relative to int8 + zstd; the scale of the context column.
+        decode_work: cost of reading one element, relative to int8 + zstd.
         limits: what it can hold.
     """
 
@@ -73,10 +71,6 @@ class Codec(Protocol):
     @property
     def dtype(self) -> str: ...  # noqa: D102
     @property
-    def encodes_frames(self) -> bool: ...  # noqa: D102
-    @property
-    def encodes_activations(self) -> bool: ...  # noqa: D102
-    @property
     def lossless(self) -> bool: ...  # noqa: D102
     @property
     def encode_work(self) -> float: ...  # noqa: D102
@@ -84,6 +78,20 @@ class Codec(Protocol):
     def decode_work(self) -> float: ...  # noqa: D102
     @property
     def limits(self) -> Limits: ...  # noqa: D102
+
+
+class Codec(Described, Protocol):
+    """One way to write an array; without state, so any thread may use it.
+
+    Attributes:
+        encodes_frames: it takes the uint8 frame, before normalisation.
+        encodes_activations: it takes float32 activations.
+    """
+
+    @property
+    def encodes_frames(self) -> bool: ...  # noqa: D102 - see the class
+    @property
+    def encodes_activations(self) -> bool: ...  # noqa: D102
 
     def estimate(self, shape: tuple[int, ...]) -> int:
         """Return the bytes to expect for an array of that shape, before any is measured.

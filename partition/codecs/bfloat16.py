@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from partition.codecs.base import Limits, empty_aligned
-from partition.codecs.formats import Flat, Shape, Whole, Written, tensor_of
+from partition.codecs.formats import Flat, Shape, Whole, Written, clipped
 
 _LARGEST = float(torch.finfo(torch.bfloat16).max)
 
@@ -28,8 +28,7 @@ class Bfloat16(Whole):
 
     def write(self, array: npt.NDArray[np.float32]) -> Written:
         """Return the array rounded."""
-        # Clipping first: what rounds up past the largest would become an infinity.
-        half = tensor_of(array.reshape(-1)).clamp(-_LARGEST, _LARGEST).bfloat16()
+        half = clipped(array, _LARGEST).bfloat16()
         return Written(b"", (half.view(torch.int16).numpy().view(np.uint16),))
 
     def read(self, _header: memoryview, parts: tuple[Flat, ...], shape: Shape, /) -> npt.NDArray[np.float32]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from partition.codecs.base import Limits
-from partition.codecs.formats import Flat, Shape, Whole, Written, tensor_of
+from partition.codecs.formats import Flat, Shape, Whole, Written, clipped
 
 _LARGEST = float(np.finfo(np.float16).max)
 
@@ -26,8 +26,7 @@ class Float16(Whole):
 
     def write(self, array: npt.NDArray[np.float32]) -> Written:
         """Return the array rounded to half precision."""
-        # Clipping first: an overflow would become an infinity, which the edge refuses.
-        half = tensor_of(array.reshape(-1)).clamp(-_LARGEST, _LARGEST).half()
+        half = clipped(array, _LARGEST).half()
         return Written(b"", (half.numpy(),))
 
     def read(self, _header: memoryview, parts: tuple[Flat, ...], shape: Shape, /) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from partition.codecs.base import Limits
+from partition.codecs.base import Described
 
 Flat = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -45,29 +45,8 @@ class Part:
         return self.items * self.dtype.itemsize
 
 
-class Format(Protocol):
-    """One way to write float32 numbers; without state.
-
-    Attributes:
-        name: as in a codec's name.
-        dtype: on the wire.
-        lossless: reading gives the same bits.
-        encode_work, decode_work: as of `Codec`, without packing.
-        limits: as of `Codec`, without packing.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - see the class
-    @property
-    def dtype(self) -> str: ...  # noqa: D102
-    @property
-    def lossless(self) -> bool: ...  # noqa: D102
-    @property
-    def encode_work(self) -> float: ...  # noqa: D102
-    @property
-    def decode_work(self) -> float: ...  # noqa: D102
-    @property
-    def limits(self) -> Limits: ...  # noqa: D102
+class Format(Described, Protocol):
+    """One way to write float32 numbers, described without the packing that follows; without state."""
 
     def write(self, array: npt.NDArray[np.float32]) -> Written:
         """Return a contiguous array, of at least one element, written.
@@ -124,3 +103,8 @@ class Whole:
 def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
     """Return a contiguous array as a tensor; read-only memory, which torch does not take, is copied."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def clipped(array: npt.NDArray[np.float32], largest: float) -> torch.Tensor:
+    """Return all elements, flat, none beyond +-`largest`: rounded, it would become an infinity."""
+    return tensor_of(array.reshape(-1)).clamp(-largest, largest)

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
+from partition.trained_file import Kind
 
-FORMAT = "cans-exits 1"
+FILE = Kind("cans-exits 1", "exits", "cans train exits")
 # Of the layer between a cut and the classes: a few per cent of what a trunk does there.
 HIDDEN = 128
 # No softmax exceeds 1: with this threshold an exit never answers.
 NEVER = 2.0
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One exit: where it sits, and when it answers.
 
     Attributes:
@@ -37,6 +36,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kept: share of all held-out images with the uncut network's answer, once the others go on to it.
         trunk_ms, head_ms: medians on the machine that trained: the network up to here, and this head.
         latency_ms: expected of a frame on that machine: to here, and, where this exit is not sure, on.
+        accuracy: share of held-out images whose label it gives, sure or not; None without labels.
+        accuracy_together: the same, once images that it is not sure of go on to the end.
     """
 
     after: str
@@ -50,9 +51,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trunk_ms: float
     head_ms: float
     latency_ms: float
+    accuracy: float | None = None
+    accuracy_together: float | None = None
 
 
-class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a file says of its exits.
 
     Attributes:
@@ -63,6 +66,7 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         steps, seed: of the training.
         calibrated, held_out: on how many images thresholds were chosen, and on how many others measured.
         whole_ms: median of the whole network on the machine that trained.
+        whole_accuracy: share of held-out images whose label the whole network gives; None without labels.
     """
 
     network: str
@@ -74,6 +78,7 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibrated: int
     held_out: int
     whole_ms: float
+    whole_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,14 +124,8 @@ class ExitHead(nn.Module):
 
 
 def dump(trained: TrainedExits) -> bytes:
-    """Return a safetensors file with the heads' weights, and what is known of them as its metadata."""
-    tensors = {
-        f"{number}.{name}": tensor.contiguous()
-        for number, head in enumerate(trained.heads)
-        for name, tensor in head.state_dict().items()
-    }
-    said = {"format": FORMAT, "info": msgspec.json.encode(trained.info).decode()}
-    return safetensors.torch.save(tensors, said)
+    """Return a file with the heads' weights and what is known of them."""
+    return FILE.dump(trained.info, nn.ModuleList(trained.heads).state_dict())
 
 
 def read(path: Path) -> TrainedExits:
@@ -135,20 +134,11 @@ def read(path: Path) -> TrainedExits:
     Raises:
         ConfigurationError: no such file, another format, or damaged.
     """
+    said, state = FILE.read(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no file of exits {path}") from None
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigurationError(f"{path} cannot be read as safetensors: {error}") from None
-    if said.get("format") != FORMAT:
-        raise ConfigurationError(f"{path} holds no exits of this version: make it with `cans train exits`")
-    try:
-        info = msgspec.json.decode(said["info"], type=Info)
+        info = msgspec.json.decode(said, type=Info)
         heads = tuple(ExitHead(rule.shape, rule.classes) for rule in info.rules)
         nn.ModuleList(heads).load_state_dict(state)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise ConfigurationError(f"{path} is damaged: {type(error).__name__}") from None
     return TrainedExits(info, tuple(head.eval().requires_grad_(requires_grad=False) for head in heads))

@@ -1,1 +1,1 @@
-"""What is trained without labels: bottlenecks and exits, by distillation to the uncut network."""
+"""Bottlenecks and exits, trained by distillation to the uncut network; exits by labels too."""

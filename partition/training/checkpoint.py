@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ import torch
 from bus.errors import ConfigurationError
 
 State = dict[str, Any]
+InfoT_co = TypeVar("InfoT_co", covariant=True)
 
 
-class Training(Protocol):
+class Training(Protocol[InfoT_co]):
     """Something that is trained step by step.
 
     Attributes:
@@ -48,6 +49,10 @@ class Training(Protocol):
         """Go back to a state."""
         ...
 
+    def save(self, path: Path) -> InfoT_co:
+        """Measure what was trained, write it to a file, and return what the file says of itself."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -65,7 +70,7 @@ class Progress:
 
 
 def run(
-    training: Training,
+    training: Training[object],
     checkpoint: Path,
     *,
     resume: bool = False,
@@ -127,13 +132,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         ) from None
 
 
-def _save(training: Training, path: Path, done: int) -> None:
+def _save(training: Training[object], path: Path, done: int) -> None:
     buffer = io.BytesIO()
     torch.save({"identity": training.identity, "done": done, "state": training.state()}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def _restore(training: Training, path: Path) -> int:
+def _restore(training: Training[object], path: Path) -> int:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
         identity, done, state = str(loaded["identity"]), int(loaded["done"]), loaded["state"]

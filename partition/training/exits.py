@@ -1,8 +1,10 @@
-"""Trains and calibrates early exits without labels: each head learns the uncut network's answer.
+"""Trains and calibrates early exits: each head learns the uncut network's answer, or labels if given.
 
+What a threshold keeps is agreement with the network in either case: labels teach, they do not calibrate.
 Three sets of images, none of which another one sees: to learn from, to calibrate on, and to measure on.
 """
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from partition.networks.exit_heads import ExitHead, Info, Rule, TrainedExits, du
 from partition.partitioned import PartitionedModel
 from partition.preprocessing import normalise
 from partition.training.checkpoint import State, batch_of, write_atomically
-from partition.training.data import Images
+from partition.training.data import Images, Labels
 from partition.training.pieces import Pieces, freeze
 from partition.training.schedule import rate_at
 from partition.training.thresholds import images_needed, temperature_of, threshold_of
@@ -55,11 +57,14 @@ class ExitsTraining:
 
     Args:
         model: whole, on the CPU; its weights stay as they are.
-        images: uint8 frames of its input size; half of those held out calibrate, the others measure.
+        images: uint8 frames of its input size; half of those held out calibrate, the others measure. If they
+            have labels, these are learnt (cross entropy) and not the network's answers (Kullback-Leibler
+            divergence).
         recipe: how to train.
 
     Raises:
-        ConfigurationError: no such cut, not in order, or too few images for the agreement.
+        ConfigurationError: no such cut, not in order, too few images for the agreement, or a label that is
+            none of the network's classes.
     """
 
     def __init__(self, model: PartitionedModel, images: Images, recipe: Recipe) -> None:
@@ -70,6 +75,7 @@ class ExitsTraining:
         threshold_of(np.ones(border), np.ones(border, dtype=np.bool_), recipe.agreement)
         if border == len(images.held_out):
             raise ConfigurationError(f"hold out at least {images_needed(recipe.agreement) + 1} images")
+        _require_classes(images.labels, model)
         self._model, self._recipe, self.steps = model, recipe, recipe.steps
         freeze(model)
         self._pieces = Pieces(model, images.train[0])
@@ -77,6 +83,8 @@ class ExitsTraining:
         *self._taps, self._answers = self._pieces.walk(images.train, stops)
         self._calibration = self._pieces.walk(images.held_out[:border], stops)
         self._test = self._pieces.walk(images.held_out[border:], stops)
+        self._labels = None if images.labels is None else torch.from_numpy(images.labels.train)
+        self._test_labels = None if images.labels is None else images.labels.held_out[border:]
         self._frames = images.held_out[:_TIMED]
         self.heads = self._new_heads(recipe.seed)
         self._optimiser = torch.optim.Adam(self.heads.parameters(), lr=recipe.rate)
@@ -84,21 +92,32 @@ class ExitsTraining:
             f"exits, model {model.hash}, {recipe}, {len(images.train)} images, "
             f"{len(images.held_out)} held out, answers {float(self._answers.double().abs().sum()):.6g}"
         )
+        if images.labels is not None:
+            self.identity += f", labels {_digest(images.labels)}"
 
     def step(self, number: int) -> float:
         """As `Training.step`."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate_at(number, self.steps, self._recipe.rate)
         batch = batch_of(self._recipe.seed, number, len(self._answers), self._recipe.batch)
-        wanted = functional.log_softmax(self._answers[batch], 1)
         loss = torch.zeros(())
         for head, tap in zip(self.heads, self._taps, strict=True):
-            found = functional.log_softmax(head(tap[batch]), 1)
-            loss = loss + functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
+            loss = loss + self._loss(head(tap[batch]), batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         self._optimiser.step()
         return float(loss.detach())
+
+    def _loss(self, logits: Tensor, batch: Tensor) -> Tensor:
+        """Return how far logits (n, classes) are from what the images `batch` (n,) should give."""
+        if self._labels is not None:
+            return functional.cross_entropy(logits, self._labels[batch])
+        return functional.kl_div(
+            functional.log_softmax(logits, 1),
+            functional.log_softmax(self._answers[batch], 1),
+            reduction="batchmean",
+            log_target=True,
+        )
 
     def agreement(self) -> float:
         """Return how often the last exit would give the uncut network's answer, sure or not."""
@@ -137,7 +156,8 @@ class ExitsTraining:
             threshold = threshold_of(_confidence(logits), logits.argmax(1) == answers, self._recipe.agreement)
             logits, answers = _run(head, self._test[number], self._test[-1])
             sure = _confidence(logits) >= threshold
-            agrees = logits.argmax(1) == answers
+            top = logits.argmax(1)
+            agrees = top == answers
             answered = float(sure.mean())
             rules.append(
                 Rule(
@@ -154,6 +174,8 @@ class ExitsTraining:
                     latency_ms=trunk_ms[number]
                     + head_ms[number]
                     + (1 - answered) * (whole_ms - trunk_ms[number]),
+                    accuracy=self._accuracy(top),
+                    accuracy_together=self._accuracy(np.where(sure, top, answers)),
                 )
             )
         info = Info(
@@ -166,8 +188,13 @@ class ExitsTraining:
             calibrated=len(self._calibration[-1]),
             held_out=len(self._test[-1]),
             whole_ms=whole_ms,
+            whole_accuracy=self._accuracy(self._test[-1].argmax(1).numpy()),
         )
         return TrainedExits(info, tuple(each for each in heads if isinstance(each, ExitHead)))
+
+    def _accuracy(self, top: npt.NDArray[np.int64]) -> float | None:
+        """Return the share of answers (n,) to the images that measure which are their labels."""
+        return None if self._test_labels is None else float((top == self._test_labels).mean())
 
     def _new_heads(self, seed: int) -> torch.nn.ModuleList:
         classes = self._answers.shape[1]
@@ -206,6 +233,24 @@ class ExitsTraining:
                 self.heads[place](x)
                 heads[place] = (time.perf_counter() - started) * 1e3
                 started = time.perf_counter()
+
+
+def _require_classes(labels: Labels | None, model: PartitionedModel) -> None:
+    if labels is None:
+        return
+    largest = int(max(labels.train.max(), labels.held_out.max()))
+    if largest >= model.answer_elements:
+        raise ConfigurationError(
+            f"there is a label {largest}, and {model.name} has the classes 0 to {model.answer_elements - 1}: "
+            "name each folder's class as the network counts them"
+        )
+
+
+def _digest(labels: Labels) -> str:
+    said = hashlib.sha256()
+    for each in (labels.train, labels.held_out):
+        said.update(each.astype("<i8").tobytes())
+    return said.hexdigest()[:12]
 
 
 def _run(

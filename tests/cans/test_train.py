@@ -18,7 +18,7 @@ from edge.settings import EdgeSettings, ModelChoice
 from edge.tails import load_tails
 from partition.bottleneck import load
 from partition.networks.exit_heads import dump, read
-from tests.support.small_training import write_images
+from tests.support.small_training import write_classes, write_images
 
 MODEL = "tests.support.tiny_network:make"
 
@@ -57,6 +57,26 @@ def test_exits_are_trained_and_shown_as_a_table(images: Path, tmp_path: Path) ->
     assert rule.after in result.output
     assert f"{rule.latency_ms:.1f}" in result.output
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_exits_learn_labels_and_say_how_often_they_are_right(tmp_path: Path) -> None:
+    write_classes(tmp_path / "images", ("left", "right"), 8)
+    (tmp_path / "labels.json").write_text('{"left": 2, "right": 5}')
+    out = tmp_path / "e.safetensors"
+    steps = ("--images", tmp_path / "images", "--steps", "4", "--agreement", "0.5", "--out", out)
+    labels = ("--labels", tmp_path / "labels.json")
+    result = train("exits", MODEL, "--after", "1", *steps, *labels)
+    assert result.exit_code == 0, result.output
+    info = read(out).info
+    assert info.whole_accuracy is not None
+    assert f"{info.whole_accuracy:.3f}" in result.output
+    (tmp_path / "labels.json").write_text('{"left": 2, "right": 50}')
+    result = train("exits", MODEL, "--after", "1", *steps, *labels)
+    assert result.exit_code == 2
+    assert "has the classes 0 to 9" in result.output
+    result = train("exits", MODEL, "--after", "1", *steps, "--labels", "folders")
+    assert result.exit_code == 2
+    assert "is not named by the number of a class" in result.output
 
 
 def test_ctrl_c_saves_and_resume_goes_on(

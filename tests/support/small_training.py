@@ -1,5 +1,6 @@
 """What training tests share: a network of 32 x 32 images, and images to train on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,14 @@ def write_images(folder: Path, count: int, seed: int = 0) -> None:
     for number in range(count):
         image = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(image).resize((40, 36)).save(folder / f"{number}.png")
+
+
+def write_classes(folder: Path, names: Sequence[str], count: int) -> None:
+    """Write noisy images, `count` a class into FOLDER/NAME/, each class of a colour of its own."""
+    random = np.random.default_rng(5)
+    for place, name in enumerate(names):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            image = random.integers(0, 80, (8, 8, 3), dtype=np.uint8)
+            image[..., place % 3] += 150
+            Image.fromarray(image).resize((40, 36)).save(folder / name / f"{number}.png")

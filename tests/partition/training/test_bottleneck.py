@@ -216,13 +216,13 @@ def test_a_sentence_for_each_file_that_cannot_be_used(
     trained: tuple[BottleneckTraining, Path], tmp_path: Path
 ) -> None:
     path = trained[1]
-    with pytest.raises(ConfigurationError, match="there is no bottleneck file"):
+    with pytest.raises(ConfigurationError, match=r"there is no file .* with a bottleneck"):
         load(tmp_path / "none")
     (tmp_path / "text").write_text("nothing")
     with pytest.raises(ConfigurationError, match="cannot be read as safetensors"):
         load(tmp_path / "text")
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other")
-    with pytest.raises(ConfigurationError, match="is no bottleneck of this version"):
+    with pytest.raises(ConfigurationError, match="does not hold a bottleneck of this version"):
         load(tmp_path / "other")
     data = bytearray(path.read_bytes())
     data[-3] ^= 1

@@ -34,7 +34,7 @@ def leaves(state: object) -> list[torch.Tensor]:
 @pytest.mark.parametrize("make", [a_bottleneck, some_exits])
 @pytest.mark.parametrize("killed_at", [3, 4, 8])
 def test_killed_and_resumed_it_ends_as_if_nothing_had_happened(
-    make: type[Training], killed_at: int, tmp_path: Path
+    make: type[Training[object]], killed_at: int, tmp_path: Path
 ) -> None:
     whole, first, second = make(), make(), make()
     assert run(whole, tmp_path / "whole", every=3)

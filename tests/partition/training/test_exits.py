@@ -100,13 +100,13 @@ def test_load_model_attaches_a_file(trained: tuple[ExitsTraining, Path]) -> None
 def test_a_sentence_for_each_file_that_cannot_be_used(
     trained: tuple[ExitsTraining, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match="there is no file of exits"):
+    with pytest.raises(ConfigurationError, match=r"there is no file .* with exits"):
         read(tmp_path / "none")
     (tmp_path / "text").write_text("nothing")
     with pytest.raises(ConfigurationError, match="cannot be read as safetensors"):
         read(tmp_path / "text")
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other")
-    with pytest.raises(ConfigurationError, match="holds no exits of this version"):
+    with pytest.raises(ConfigurationError, match="does not hold exits of this version"):
         read(tmp_path / "other")
     found = read(trained[1])
     info = msgspec.structs.replace(found.info, rules=found.info.rules[:1])
