@@ -1,12 +1,13 @@
 """A learned bottleneck: a small encoder on the device, its decoder at the edge, bound to one cut.
 
 The encoder turns the activation into a few channels, rounded to `bits` per value on a grid learnt for each
-channel; zstd packs them. The name of the codec holds a hash over weights and cut, so it enters arm labels
-and the schema: device and edge either hold the same pair or have no arm in common.
+channel; zstd packs them with a dictionary, made of the latents of the training. The name of the codec holds a
+hash over weights, dictionary and cut, so it enters arm labels and the schema: device and edge either hold the
+same pair or have no arm in common.
 What it must never do: serve another cut or another network than it was trained for.
 
-Payload: one zstd frame (RFC 8878) of unsigned values, C order, channels first; at 4 bits the first half of
-them in the low, the second half in the high nibbles.
+Payload: one zstd frame (RFC 8878), without the dictionary's number, of unsigned values, C order, channels
+first; at 4 bits the first half of them in the low, the second half in the high nibbles.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+import zstandard
 from torch import Tensor
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
@@ -32,9 +34,13 @@ from partition.graphs.counting import WorkCounter
 from partition.graphs.work import Work
 from partition.trained_file import Kind
 
-FILE = Kind("cans-bottleneck 1", "a bottleneck", "cans train bottleneck")
+FILE = Kind("cans-bottleneck 2", "a bottleneck", "cans train bottleneck")
 HASH_DIGITS = 8
-_LEVEL = 3
+# Of so few bytes even this level takes microseconds.
+_LEVEL = 19
+# A larger one gains less than a per cent.
+_DICTIONARY_BYTES = 4096
+_DICTIONARY = "dictionary"
 # Bytes that decoding allocates per element at most, in numpy; torch's own are bounded by the form.
 _EXPANSION = 16.0
 
@@ -66,19 +72,26 @@ class Info(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payload_bytes: float
 
 
-def digest(cut: str, form: Form, state: dict[str, Tensor]) -> str:
-    """Return 8 hexadecimal digits of a SHA-256 over cut, form and weights."""
+def digest(cut: str, form: Form, state: dict[str, Tensor], dictionary: bytes) -> str:
+    """Return 8 hexadecimal digits of a SHA-256 over cut, form, weights and dictionary."""
     said = hashlib.sha256(
         f"{FILE.format}\n{cut}\n{json.dumps(msgspec.to_builtins(form), sort_keys=True)}\n".encode()
     )
     for name, tensor in sorted(state.items()):
         said.update(f"{name} {tuple(tensor.shape)}\n".encode())
         said.update(np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype="<f4").tobytes())
+    said.update(dictionary)
     return said.hexdigest()[:HASH_DIGITS]
 
 
 class BottleneckCodec:
     """Implements `Codec` at one cut of one network.
+
+    Args:
+        pair: encoder and decoder, trained.
+        cut: the name of the cut.
+        network: the model hash.
+        dictionary: of zstd, for latents; empty for none.
 
     Attributes:
         cut: the name of the cut.
@@ -92,18 +105,18 @@ class BottleneckCodec:
     encodes_activations = True
     lossless = False
 
-    def __init__(self, pair: Pair, *, cut: str, network: str) -> None:
+    def __init__(self, pair: Pair, *, cut: str, network: str, dictionary: bytes = b"") -> None:
         self.form = pair.form
         self.cut = cut
         self.network = network
-        self.name = f"bottleneck-{digest(cut, pair.form, pair.state_dict())}"
+        self.name = f"bottleneck-{digest(cut, pair.form, pair.state_dict(), dictionary)}"
         # Rounding and zstd, whose unit is int8 + zstd of one element; the layers count as work of their own.
         self.encode_work = self.decode_work = pair.form.packed_bytes / math.prod(pair.form.shape)
         # What decoding holds beside its result: the latent as floats, and what the layers make on the way.
         self.limits = Limits(math.inf, "refused", _EXPANSION)
         self._pair = pair.eval().requires_grad_(requires_grad=False)
         self.front_work, self.back_work = _measure(self._pair)
-        self._zstd = Zstd(_LEVEL)
+        self._zstd = Zstd(_LEVEL, dictionary)
 
     def estimate(self, shape: tuple[int, ...]) -> int:
         """Return the most bytes that zstd makes of a latent."""
@@ -122,8 +135,8 @@ class BottleneckCodec:
             z = self._pair.latent(torch.from_numpy(array))
             if not bool(torch.isfinite(z).all()):
                 raise LocalProtocolError("an activation with NaN or infinity cannot be quantised")
-            values = (self._pair.rounded(z) + 2 ** (self.form.bits - 1)).to(torch.uint8).numpy().reshape(-1)
-        payload = self._zstd.compress(_packed(values, self.form.bits).data)
+            packed = _packed(self._pair, z)
+        payload = self._zstd.compress(packed.data)
         return Encoded(payload, self.dtype, array.shape)
 
     def decode(self, payload: Payload, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -142,12 +155,23 @@ class BottleneckCodec:
         return decoded
 
 
-def dump(pair: Pair, info: Info) -> bytes:
-    """Return a file with the weights and `info`."""
-    return FILE.dump(info, pair.state_dict())
+def make_dictionary(pair: Pair, activations: Tensor) -> bytes:
+    """Return what zstd learns from the latents of activations (n, ...); nothing if they are too few."""
+    with torch.no_grad():
+        samples: list[Payload] = [_packed(pair, z[None]).tobytes() for z in pair.latent(activations)]
+    try:
+        return zstandard.train_dictionary(_DICTIONARY_BYTES, samples, level=_LEVEL, dict_id=1).as_bytes()
+    except zstandard.ZstdError:
+        return b""
 
 
-def read(path: Path) -> tuple[Info, Pair]:
+def dump(pair: Pair, info: Info, dictionary: bytes = b"") -> bytes:
+    """Return a file with the weights, the dictionary and `info`."""
+    known = torch.from_numpy(np.frombuffer(dictionary, np.uint8).copy())
+    return FILE.dump(info, {**pair.state_dict(), _DICTIONARY: known})
+
+
+def read(path: Path) -> tuple[Info, Pair, bytes]:
     """Return what `dump` wrote.
 
     Raises:
@@ -157,19 +181,20 @@ def read(path: Path) -> tuple[Info, Pair]:
     try:
         info = msgspec.json.decode(said, type=Info)
         pair = Pair(info.form)
+        dictionary = state.pop(_DICTIONARY).numpy().tobytes()
         pair.load_state_dict(state)
-        whole = digest(info.cut, info.form, state) == info.hash
-    except (ValueError, RuntimeError):
+        whole = digest(info.cut, info.form, state, dictionary) == info.hash
+    except (KeyError, ValueError, RuntimeError):
         whole = False
     if not whole:
         raise ConfigurationError(f"{path} is damaged: its weights are not those that its hash names")
-    return info, pair
+    return info, pair, dictionary
 
 
 def load(path: Path) -> BottleneckCodec:
     """Return the codec of a file; errors as of `read`."""
-    info, pair = read(path)
-    return BottleneckCodec(pair, cut=info.cut, network=info.network)
+    info, pair, dictionary = read(path)
+    return BottleneckCodec(pair, cut=info.cut, network=info.network, dictionary=dictionary)
 
 
 def bound(
@@ -227,9 +252,12 @@ def _measure(pair: Pair) -> tuple[Work, Work]:
     return front.work, back.work
 
 
-def _packed(values: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
-    """Return values of 4 bits two a byte, the first half low, the second high; others as they are."""
-    if bits == 8:
+def _packed(pair: Pair, latent: Tensor) -> npt.NDArray[np.uint8]:
+    """Return a rounded latent: of 4 bits two values a byte, the first half low, the second high."""
+    values: npt.NDArray[np.uint8] = (
+        (pair.rounded(latent) + 2 ** (pair.form.bits - 1)).to(torch.uint8).numpy().reshape(-1)
+    )
+    if pair.form.bits == 8:
         return values
     half = (len(values) + 1) // 2
     packed = values[:half].copy()

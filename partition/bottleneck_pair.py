@@ -41,8 +41,8 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (*self.shape[:-1], self.channels)
 
     @property
-    def plain_bytes(self) -> int:
-        """Bytes of a latent whose values all take `bits`."""
+    def packed_bytes(self) -> int:
+        """Bytes of a latent before zstd."""
         return math.ceil(math.prod(self.latent) * self.bits / 8)
 
 
@@ -77,8 +77,6 @@ class Pair(nn.Module):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
         self.log_step = nn.Parameter(torch.zeros(form.channels))
-        # How often each value of a channel's grid occurs, for the coder; half a time where it never did.
-        self.register_buffer("counts", torch.full((form.channels, 2**form.bits), 0.5))
 
     def latent(self, x: Tensor) -> Tensor:
         """Return the latent in steps of its grid, not rounded, (n, ...)."""
@@ -107,15 +105,6 @@ class Pair(nn.Module):
     def channel(self) -> int:
         """Which dimension of a latent is its channels'."""
         return 1 if len(self.form.shape) == 4 else -1
-
-    def tally(self, x: Tensor) -> None:
-        """Count the values of the latents of activations (n, ...)."""
-        with torch.no_grad():
-            values = self.rounded(self.latent(x)).movedim(self.channel, 0).flatten(1).long()
-            counts = self.get_buffer("counts")
-            rows = torch.arange(len(counts))[:, None] * counts.shape[1]
-            found = torch.bincount((values + counts.shape[1] // 2 + rows).flatten(), minlength=counts.numel())
-            counts.copy_(found.view_as(counts) + 0.5)
 
     def fit(self, x: Tensor) -> None:
         """Begin with the principal components of the patches of `x`, and a grid that holds them."""
@@ -163,7 +152,7 @@ def _components(rows: Tensor, count: int) -> Tensor:
 
 
 def choose_form(shape: tuple[int, ...], dtype: str, limit_bytes: float, bits: int) -> Form:
-    """Return the form whose latent takes at most `limit_bytes` before coding.
+    """Return the form whose latent takes at most `limit_bytes` before zstd.
 
     Images are halved as little as leaves `_CHANNELS`: larger patches have more in common to leave out, and
     cost the device more.

@@ -3,29 +3,40 @@
 Head and tail are frozen, so what crosses the cut is computed once. The first third of the steps teaches the
 pair to copy that activation, which costs little; the others, through the tail, to keep what the answer
 depends on: the Kullback-Leibler divergence to the uncut network's answer (Hinton et al. 2015, arXiv
-1503.02531) and the squared error of its logits.
+1503.02531) and the squared error of its logits. Bits have a price all the while, which rises as long as a
+latent takes more than it may, and falls when it takes less.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bus.errors import ConfigurationError
-from partition.bottleneck import BottleneckCodec, Info, digest, dump
+from partition.bottleneck import BottleneckCodec, Info, digest, dump, make_dictionary
 from partition.bottleneck_pair import Pair, choose_form
 from partition.partitioned import PartitionedModel
 from partition.training.checkpoint import State, batch_of, write_atomically
 from partition.training.data import Images
 from partition.training.pieces import Pieces, freeze
+from partition.training.rate import Rate
 from partition.training.schedule import rate_at
 
 # Of the learning rate, once the loss goes through the tail: its gradients are steep and differ from batch to
 # batch, and at the full rate a few dozen steps undo what the principal components knew.
 _THROUGH_SHARE = 0.2
 _STEEPEST = 1.0
+# Values that a latent has, at `bits` each, for each that it may take: the price then says which are worth it.
+_ROOM = 2.0
+# The price of all bits that a latent may take, at first; how fast it follows, over a training, and a step
+# at most; its bounds.
+_PRICE, _EAGERNESS, _EAGEREST, _PRICES = 0.1, 20.0, 0.02, (1e-3, 10.0)
+# Of the learning rate: a grid's step has far to go; the chances must keep up with what they describe.
+_GRID_SHARE, _CHANCES_SHARE = 5.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Recipe:
 
     Attributes:
         cut: index of the cut, neither the first nor the last.
-        ratio: how many times smaller than the uint8 input the latent is, before zstd.
+        ratio: how many times smaller than the uint8 input payloads shall be.
         bits: 4 or 8, of a latent value.
         steps: in all.
         batch: images a step.
@@ -79,7 +90,7 @@ class BottleneckTraining:
             )
         self._cut = model.cuts[recipe.cut]
         limit = model.cuts[0].elements / recipe.ratio
-        form = choose_form(self._cut.shape, self._cut.dtype, limit, recipe.bits)
+        form = choose_form(self._cut.shape, self._cut.dtype, _ROOM * limit, recipe.bits)
         self._model, self._recipe = model, recipe
         self.steps = recipe.steps
         freeze(model)
@@ -92,7 +103,10 @@ class BottleneckTraining:
             torch.manual_seed(recipe.seed)
             self.pair = Pair(form)
         self.pair.fit(self._crossing)
-        self._optimiser = torch.optim.Adam(self.pair.parameters(), lr=recipe.rate)
+        with torch.no_grad():
+            self._rate = Rate(self.pair.latent(self._crossing), self.pair.channel)
+        self._bits, self._price = 8 * limit, _PRICE
+        self._optimiser = self._make_optimiser()
         self._measured: tuple[str, Measured] | None = None
         self.identity = (
             f"bottleneck, model {model.hash}, {recipe}, {form}, {len(images.train)} images, "
@@ -109,13 +123,18 @@ class BottleneckTraining:
             else rate_at(number, copying, self._recipe.rate)
         )
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         batch = batch_of(self._recipe.seed, number, len(self._crossing), self._recipe.batch)
         loss = self._loss(self._crossing[batch], self._answers[batch], through=through)
+        taken = self._share_of_bits(self._crossing[batch], number)
+        priced = loss + self._price * taken
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        priced.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(self.pair.parameters(), _STEEPEST)
         self._optimiser.step()
+        eager = min(_EAGERNESS / self.steps, _EAGEREST)
+        price = self._price * math.exp(eager * (float(taken.detach()) - 1.0))
+        self._price = min(max(price, _PRICES[0]), _PRICES[1])
         return float(loss.detach())
 
     def agreement(self) -> float:
@@ -148,22 +167,31 @@ class BottleneckTraining:
         """Return the codec as it is now, with weights of its own."""
         pair = Pair(self.pair.form)
         pair.load_state_dict(self.pair.state_dict())
-        return BottleneckCodec(pair, cut=self._cut.name, network=self._model.hash)
+        known = make_dictionary(pair, self._crossing)
+        return BottleneckCodec(pair, cut=self._cut.name, network=self._model.hash, dictionary=known)
 
     def state(self) -> State:
         """As `Training.state`."""
-        return {"pair": self.pair.state_dict(), "optimiser": self._optimiser.state_dict()}
+        return {
+            "pair": self.pair.state_dict(),
+            "rate": self._rate.state_dict(),
+            "price": self._price,
+            "optimiser": self._optimiser.state_dict(),
+        }
 
     def restore(self, state: State) -> None:
         """As `Training.restore`."""
         self.pair.load_state_dict(state["pair"])
+        self._rate.load_state_dict(state["rate"])
+        self._price = state["price"]
         self._optimiser.load_state_dict(state["optimiser"])
 
     def save(self, path: Path) -> Info:
         """Write the pair with what was measured of it; return that."""
         measured = self.measure()
+        known = make_dictionary(self.pair, self._crossing)
         info = Info(
-            hash=digest(self._cut.name, self.pair.form, self.pair.state_dict()),
+            hash=digest(self._cut.name, self.pair.form, self.pair.state_dict(), known),
             network=self._model.hash,
             model=self._model.name,
             cut=self._cut.name,
@@ -174,8 +202,25 @@ class BottleneckTraining:
             agreement=measured.agreement,
             payload_bytes=measured.payload_bytes,
         )
-        write_atomically(path, dump(self.pair, info))
+        write_atomically(path, dump(self.pair, info, known))
         return info
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        layers = [value for name, value in self.pair.named_parameters() if name != "log_step"]
+        groups = (
+            {"params": layers, "share": 1.0},
+            {"params": [self.pair.log_step], "share": _GRID_SHARE},
+            {"params": self._rate.parameters(), "share": _CHANCES_SHARE},
+        )
+        return torch.optim.Adam(groups, lr=self._recipe.rate)
+
+    def _share_of_bits(self, crossing: Tensor, number: int) -> Tensor:
+        """Return the bits that latents take, of those that they may."""
+        latent = self.pair.latent(crossing)
+        half = 2.0 ** (self._recipe.bits - 1)
+        drawn = np.random.default_rng((self._recipe.seed, number, 1)).random(latent.shape, np.float32)
+        bits: Tensor = self._rate(latent.clamp(-half, half - 1), torch.from_numpy(drawn - np.float32(0.5)))
+        return bits / self._bits
 
     def _loss(self, crossing: Tensor, answers: Tensor, *, through: bool) -> Tensor:
         made: Tensor = self.pair(crossing)

@@ -114,7 +114,7 @@ def test_a_bottleneck_is_an_arm_of_its_own_and_one_of_another_network_is_refused
     form = Form(model.cuts[1].shape, 2, 0, 8)
     pair = Pair(form)
     pair.fit(torch.randn(20, *form.shape[1:]))
-    hash_ = digest(model.cuts[1].name, form, pair.state_dict())
+    hash_ = digest(model.cuts[1].name, form, pair.state_dict(), b"")
     info = Info(hash_, model.hash, TINY, model.cuts[1].name, form, 0, 0, 1, 0.5, 9.0)
     path = tmp_path / "b.safetensors"
     path.write_bytes(dump(pair, info))

@@ -66,7 +66,7 @@ def test_a_copy_left_by_dropout_is_no_operation_and_one_that_changes_the_layout_
         def forward(self, x: Tensor, other: Tensor) -> Tensor:
             dropped = functional.dropout(self.first(x).relu(), training=self.training)
             laid_out = self.last(dropped).t().clone(memory_format=torch.contiguous_format)
-            return laid_out + len(other)
+            return laid_out + len(other)  # type: ignore[no-any-return]
 
     traced = trace(Copies().eval(), parse(["3x4", "2x2"]))
     copies = [node for node in traced.graph.nodes if node.target is torch.ops.aten.clone.default]

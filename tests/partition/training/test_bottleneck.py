@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
-from partition.bottleneck import BottleneckCodec, load, require_used
+from partition.bottleneck import BottleneckCodec, load, make_dictionary, require_used
 from partition.bottleneck_pair import Form, Pair, choose_form
 from partition.partitioned import build
 from partition.training.bottleneck import BottleneckTraining, Recipe
@@ -123,7 +123,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[BottleneckTrainin
 def test_training_lessens_the_loss_and_leaves_the_network_as_it_was() -> None:
     model = small_model()
     before = {name: t.clone() for name, t in small_network().module.state_dict().items()}
-    training = BottleneckTraining(model, small_images(), replace(RECIPE, steps=90))
+    training = BottleneckTraining(model, small_images(), replace(RECIPE, ratio=4, steps=90))
 
     def losses() -> list[float]:
         with torch.no_grad():
@@ -144,6 +144,44 @@ def test_training_lessens_the_loss_and_leaves_the_network_as_it_was() -> None:
         assert torch.equal(old, new)
 
 
+def test_the_price_of_bits_presses_payloads_towards_what_they_may_take() -> None:
+    training = BottleneckTraining(small_model(), small_images(), replace(RECIPE, steps=300))
+    begun = training.measure().payload_bytes
+    for number in range(300):
+        training.step(number)
+    assert training.measure().payload_bytes < 0.85 * begun
+
+
+def test_a_dictionary_makes_payloads_smaller_and_only_its_own_reads_them() -> None:
+    form = Form((1, 8, 16, 16), 3, 0, 4)
+    known = CODECS[0]._pair
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        pair = Pair(form)
+        shape = torch.randn(1, *form.shape[1:])
+        activations = shape + 0.1 * torch.randn(300, *form.shape[1:])
+        pair.fit(activations)
+    dictionary = make_dictionary(pair, activations)
+    assert dictionary
+    assert make_dictionary(known, torch.zeros(2, *known.form.shape[1:])) == b""
+    plain, better = (
+        BottleneckCodec(pair, cut="c", network="n", dictionary=each) for each in (b"", dictionary)
+    )
+    assert plain.name != better.name
+    array = activations[:1].numpy()
+    payloads = [codec.encode(array).payload for codec in (plain, better)]
+    assert len(payloads[1]) < 0.9 * len(payloads[0])
+    for codec, payload in zip((plain, better), payloads, strict=True):
+        assert np.array_equal(
+            codec.decode(payload, "uint8", form.shape), plain.decode(payloads[0], "uint8", form.shape)
+        )
+    with contextlib.suppress(RemoteProtocolError):
+        wrong = plain.decode(payloads[1], "uint8", form.shape)
+        assert not np.array_equal(wrong, plain.decode(payloads[0], "uint8", form.shape))
+    with pytest.raises(ConfigurationError, match="no zstd dictionary"):
+        BottleneckCodec(pair, cut="c", network="n", dictionary=dictionary[:8])
+
+
 def test_a_file_is_an_arm_at_its_cut_only(trained: tuple[BottleneckTraining, Path]) -> None:
     training, path = trained
     codec = load(path)
@@ -158,7 +196,7 @@ def test_a_file_is_an_arm_at_its_cut_only(trained: tuple[BottleneckTraining, Pat
     frame = small_images().held_out[0]
     head = model.run_head(frame, arm)
     assert head.payload is not None
-    assert head.payload_bytes <= 32 * 32 * 3 / 16 + 64
+    assert head.payload_bytes <= codec.form.packed_bytes + 64
     logits = model.run_tail(arm.cut, arm.codec, head.dtype, head.shape, head.payload).logits
     assert np.isfinite(logits).all()
     # Finishing locally loses nothing: what was kept is the activation, not what the edge would make of it.
