@@ -1,6 +1,7 @@
 """What `cans partition` finds, for programs: docs/schemas/partition.json describes it. Pure."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ def as_json(settings: PartitionSettings, found: Found) -> str:
     }
     if found.measured is not None:
         said["measured"] = _measured(found.measured)
-    return json.dumps(said, indent=2)
+    return json.dumps(said, indent=2, allow_nan=False)
 
 
 def _measured(measured: Measured) -> dict[str, Any]:
@@ -111,7 +112,8 @@ def _arm(row: ArmRow) -> dict[str, Any]:
         "bytes": row.payload_bytes,
         "top1": row.top1,
         "cosine": row.cosine,
-        "max_error": row.max_error,
+        # JSON has no infinity: null where the arm gave no answer to some frame.
+        "max_error": row.max_error if math.isfinite(row.max_error) else None,
         "device_ms": row.device_ms,
         "edge_ms": row.edge_ms,
         "verdict": row.verdict,

@@ -1,6 +1,7 @@
 """What `cans partition` measures: as a table, as JSON, and as a page, in a browser too."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from partition.pruning.arm_costs import Ranges
 from tests.support.browser import chromium
 
 TINY = "tests.support.tiny_network:make"
+NETWORKS = "tests.support.tiny_network"
 HERE = "tests.support.foreign_networks"
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "partition.json"
 WHEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -199,6 +201,22 @@ def test_what_cannot_work_is_said_before_anything_is_measured(
     assert (code, out) == (2, "")
     assert sentence in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("network", ["masked", "broken"])
+def test_a_network_whose_answers_are_not_finite_is_refused_by_name(network: str) -> None:
+    code, out, error = _run(f"{NETWORKS}:{network}", "--batches", "1", "--frames", "1", "--codecs", "float32")
+    assert (code, out) == (2, "")
+    assert error.splitlines()[-1].startswith(f"cans: {NETWORKS}:{network} answers a black frame with numbers")
+
+
+def test_an_arm_that_gave_no_answer_has_no_largest_error_in_json(found: Found, measured: Measured) -> None:
+    first, *rest = measured.agreements
+    lost = replace(measured, agreements=(replace(first, top1=0.0, cosine=0.0, max_error=math.inf), *rest))
+    said = json.loads(as_json(SETTINGS, replace(found, measured=lost)), parse_constant=pytest.fail)
+    jsonschema.validate(said, json.loads(SCHEMA.read_text()))
+    assert said["measured"]["arms"][0]["max_error"] is None
+    assert ">inf<" in page(SETTINGS, replace(found, measured=lost), command="cans", when=WHEN)
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(found: Found, tmp_path: Path) -> None:
