@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from bus.payload_limit import payload_limit_bytes
 from cans.partition_rows import ArmRow, rows_of, seeded
 from cans.partition_view import Found, PartitionSettings
 from partition.graphs.graph import TensorSpec
@@ -61,6 +62,7 @@ def _measured(measured: Measured) -> dict[str, Any]:
         "frames": measured.frames,
         "images": None if wanted.images is None else str(wanted.images),
         "min_agreement": wanted.min_agreement,
+        "payload_limit_bytes": payload_limit_bytes(wanted.packet_limit_bytes),
         "slowness": wanted.slowness,
         "tolerance": measured.pruned.tolerance,
         "mbit": [rate / 1e6 for rate in ranges.rate],

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bus.errors import ConfigurationError
+from bus.payload_limit import why_too_large
 from partition.agreement import Agreement, banned, frames_of, measure
 from partition.arms import Arm, choose_codecs
 from partition.bottleneck import load as load_bottleneck
@@ -51,6 +52,8 @@ class Wanted:
         images: a folder; None for the built-in photographs.
         frames: at most so many.
         min_agreement: share of frames with the uncut network's class, below which an arm is banned.
+        packet_limit_bytes: the largest packet that the broker takes; an arm that sends more is banned, as a
+            device does it. 0 for that of our own broker.
         slowness: how many times as slow as this machine the device is.
         ranges: of link, edge worker and wait.
         map_wait_s: the wait that the map is drawn for.
@@ -62,6 +65,7 @@ class Wanted:
     images: Path | None = None
     frames: int = 24
     min_agreement: float = 0.0
+    packet_limit_bytes: int = 0
     slowness: float = 1.0
     ranges: Ranges = field(default_factory=Ranges)
     map_wait_s: float = 0.01
@@ -195,8 +199,8 @@ def _told(wanted: Wanted, size: tuple[int, int], on_step: OnStep) -> Iterator[Fr
 def _compared(
     model: PartitionedModel, wanted: Wanted, agreements: tuple[Agreement, ...], profile: Profile
 ) -> Measured:
-    worse = {arm.index for arm in banned(agreements, wanted.min_agreement)}
-    allowed = tuple(arm.index for arm in model.arms if arm.index not in worse)
+    bans = _bans(agreements, wanted)
+    allowed = tuple(arm.index for arm in model.arms if arm.index not in bans)
     costs = _costs(model, wanted, agreements, profile, allowed)
     ranges = wanted.ranges
     axes = log_axis(*ranges.rate, _RATES), log_axis(*ranges.speedup, _SPEEDUPS)
@@ -208,11 +212,7 @@ def _compared(
         names=tuple(cut.name for cut in model.cuts),
         arms=model.arms,
         agreements=agreements,
-        banned={
-            row.arm.index: f"agreement {row.top1:.3f} is below {wanted.min_agreement:g}"
-            for row in agreements
-            if row.arm.index in worse
-        },
+        banned=bans,
         profile=profile,
         costs=costs,
         allowed=allowed,
@@ -224,6 +224,19 @@ def _compared(
             for speedup in log_axis(*ranges.speedup, _WORDS).tolist()
         ),
     )
+
+
+def _bans(agreements: Sequence[Agreement], wanted: Wanted) -> dict[int, str]:
+    """Return why, by index of the arm."""
+    worse = {arm.index for arm in banned(agreements, wanted.min_agreement)}
+    found: dict[int, str] = {}
+    for row in agreements:
+        said = [why_too_large(row.payload_bytes, wanted.packet_limit_bytes)]
+        if row.arm.index in worse:
+            said.insert(0, f"agreement {row.top1:.3f} is below {wanted.min_agreement:g}")
+        if any(said):
+            found[row.arm.index] = ", and ".join(filter(None, said))
+    return found
 
 
 def _costs(

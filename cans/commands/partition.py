@@ -60,6 +60,13 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     help="Ban arms that give fewer frames, as a share, the uncut network's class.",
 )
 @click.option(
+    "--packet-limit",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    show_default="8388608, as cans broker",
+    help="Largest packet of your broker: arms that send more are banned, as a device bans them.",
+)
+@click.option(
     "--slowness", type=float, default=1.0, help="How many times as slow as this machine a device is."
 )
 @click.option("--mbit", nargs=2, type=_RANGE, default=(0.1, 100.0), help="Slowest and fastest link, Mbit/s.")
@@ -87,6 +94,7 @@ def partition(
     codecs: str | None,
     bottlenecks: tuple[Path, ...],
     min_agreement: float,
+    packet_limit: int | None,
     slowness: float,
     mbit: tuple[float, float],
     speedup: tuple[float, float],
@@ -128,6 +136,7 @@ def partition(
         images=images,
         frames=frames,
         min_agreement=min_agreement,
+        packet_limit_bytes=packet_limit or 0,
         slowness=slowness,
         ranges=Ranges(rate=(mbit[0] * 1e6, mbit[1] * 1e6), speedup=speedup),
     )

@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Request
 
 from bus.errors import ConfigurationError
+from bus.payload_limit import ENVELOPE_BYTES, PACKET_BYTES
 from cans.commands.partition import partition
 from cans.partition_json import as_json
 from cans.partition_report import page, write
@@ -109,6 +110,37 @@ def test_arms_below_the_agreement_are_banned_and_the_map_does_without_them(tmp_p
     assert found.measured.banned
     html = page(SETTINGS, found, command="cans", when=WHEN)
     assert all(reason in html for reason in found.measured.banned.values())
+
+
+def test_arms_that_send_more_than_the_broker_takes_are_banned_with_their_size(found: Found) -> None:
+    packet = PACKET_BYTES + ENVELOPE_BYTES + 20_000
+    settings = replace(SETTINGS, wanted=replace(SETTINGS.wanted, packet_limit_bytes=packet))
+    bounded = look(settings, progress=False)
+    assert bounded.measured is not None
+    assert found.measured is not None
+    assert found.measured.banned == {}
+    said = json.loads(as_json(settings, bounded))
+    jsonschema.validate(said, json.loads(SCHEMA.read_text()))
+    assert said["measured"]["payload_limit_bytes"] == 20_000
+    html = page(settings, bounded, command="cans", when=WHEN)
+    for arm in said["measured"]["arms"]:
+        assert (arm["verdict"] == "banned") == (arm["bytes"] > 20_000)
+    (raw,) = (arm for arm in said["measured"]["arms"] if arm["arm"] == "0/float32")
+    assert raw["why"] == "602112 bytes are above the 20000 that a request carries"
+    assert raw["why"] in html
+    assert set(bounded.measured.kept()) <= set(bounded.measured.allowed)
+
+
+def test_where_the_broker_takes_nothing_the_device_works_alone() -> None:
+    code, out, error = _run(
+        TINY, "--frames", "1", "--batches", "1", "--codecs", "float32,jpeg", "--packet-limit", "1"
+    )
+    assert code == 0, error
+    verdicts = {
+        line.split()[0]: line for line in out.splitlines() if line.split()[:1] and "/" in line.split()[0]
+    }
+    assert all("banned: " in line for label, line in verdicts.items() if label != "end/none")
+    assert "stays: " in verdicts["end/none"]
 
 
 def test_a_bottleneck_is_an_arm_of_its_own_and_one_of_another_network_is_refused(tmp_path: Path) -> None:
