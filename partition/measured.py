@@ -58,6 +58,7 @@ class Wanted:
         ranges: of link, edge worker and wait.
         map_wait_s: the wait that the map is drawn for.
         rounds: of timing.
+        threads: of torch.
     """
 
     codecs: tuple[str, ...] | None = None
@@ -70,6 +71,7 @@ class Wanted:
     ranges: Ranges = field(default_factory=Ranges)
     map_wait_s: float = 0.01
     rounds: int = 20
+    threads: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is measured.
@@ -160,7 +162,7 @@ def why_no_frames(network: Network | None, outputs: Sequence[tuple[tuple[int, ..
 
 
 def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
-    """Measure a network here: some tens of seconds, on one thread.
+    """Measure a network here: some tens of seconds.
 
     Args:
         network: classifies frames: see `why_no_frames`.
@@ -171,7 +173,7 @@ def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
         ConfigurationError: an unknown codec, a bottleneck of another network, no image that can be read.
     """
     trained = [load_bottleneck(path) for path in wanted.bottlenecks]
-    model = build(network, codecs=wanted.codecs, bottlenecks=trained)
+    model = build(network, codecs=wanted.codecs, bottlenecks=trained, threads=wanted.threads)
     require_used(trained, [model.hash])
     agreements = measure(model, _told(wanted, model.input_size, on_step))
     if not agreements:
@@ -179,7 +181,10 @@ def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
             f"{network.name} has no arm that sends anything with these codecs: name one that suits a cut"
         )
     profile = calibrate(
-        model, repeats=wanted.rounds, on_round=lambda done: on_step("timing", done, wanted.rounds)
+        model,
+        repeats=wanted.rounds,
+        threads=wanted.threads,
+        on_round=lambda done: on_step("timing", done, wanted.rounds),
     )
     on_step("comparing arms", 0, None)
     return _compared(model, wanted, agreements, profile)

@@ -77,6 +77,7 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     default=(1.0, 50.0),
     help="How many times as fast as the device the slowest and the fastest edge worker are.",
 )
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page of it all.")
 @click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 def partition(
@@ -98,6 +99,7 @@ def partition(
     slowness: float,
     mbit: tuple[float, float],
     speedup: tuple[float, float],
+    threads: int,
     html: Path | None,
     for_programs: bool,
 ) -> None:
@@ -139,6 +141,7 @@ def partition(
         packet_limit_bytes=packet_limit or 0,
         slowness=slowness,
         ranges=Ranges(rate=(mbit[0] * 1e6, mbit[1] * 1e6), speedup=speedup),
+        threads=threads,
     )
     settings = PartitionSettings(
         model, inputs, example, weights, weights_seed, batches, measure=measure, wanted=wanted, html=html

@@ -17,6 +17,7 @@ from playwright.sync_api import ConsoleMessage, Request
 
 from bus.errors import ConfigurationError
 from bus.payload_limit import ENVELOPE_BYTES, PACKET_BYTES
+from cans import partition_view
 from cans.commands.partition import partition
 from cans.partition_json import as_json
 from cans.partition_report import page, write
@@ -141,6 +142,13 @@ def test_where_the_broker_takes_nothing_the_device_works_alone() -> None:
     }
     assert all("banned: " in line for label, line in verdicts.items() if label != "end/none")
     assert "stays: " in verdicts["end/none"]
+
+
+def test_whoever_reads_a_log_sees_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_view, "_SILENT_S", 0.0)
+    code, _, error = _run(TINY, "--frames", "2", "--batches", "1", "--codecs", "jpeg", "--threads", "2")
+    assert code == 0
+    assert error.splitlines()[:3] == ["agreement ...", "agreement: 1 of 2", "agreement: 2 of 2"]
 
 
 def test_a_bottleneck_is_an_arm_of_its_own_and_one_of_another_network_is_refused(tmp_path: Path) -> None:

@@ -119,3 +119,23 @@ def test_a_network_of_which_nothing_could_be_checked_is_refused() -> None:
     example = Example((torch.ones(1, 4),))
     with pytest.raises(ConfigurationError, match="computes other numbers once traced"):
         survey(AsksWhetherItIsTraced().eval(), example)
+
+
+def test_a_survey_runs_on_the_threads_it_is_given_and_leaves_those_that_were() -> None:
+    seen: list[int] = []
+
+    class Counts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        survey(Counts(4, 2).eval(), of_shape((1, 4)))
+        assert set(seen) == {1}
+        survey(Counts(4, 2).eval(), of_shape((1, 4)), threads=3)
+        assert set(seen) == {1, 3}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
