@@ -20,8 +20,9 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     "--input",
     "inputs",
     multiple=True,
-    metavar="[NAME=]SHAPE[:DTYPE][<BOUND]",
-    help="What it is called with, once an input, e.g. 1x3x224x224 or input_ids=1x16:int64<30000.",
+    metavar="[NAME=]SHAPE[:DTYPE][<BOUND|=VALUE]",
+    help="What it is called with, once an input, e.g. 1x3x224x224, input_ids=1x16:int64<30000 or "
+    "lengths=1:int64=50: drawn, integers below BOUND, or VALUE throughout.",
 )
 @click.option(
     "--example",
@@ -122,6 +123,7 @@ def partition(
       cans partition resnet18 --images photos --min-agreement 0.99 --slowness 30
       cans partition 'mypackage.models:make({"width": 0.5})' --input 1x3x160x160
       cans partition 'mypackage:tagger' --input input_ids=1x16:int64<30000 --input mask=1x16:bool
+      cans partition 'mypackage:listener' --input 1x50x80 --input lengths=1:int64=50
       cans partition network.pt2 --json | jq '.cuts[] | select(.useful) | {after, bytes}'
 
     \b

@@ -228,7 +228,7 @@ def copy_of(example: Example) -> Example:
     args, kwargs = pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (example.args, example.kwargs)
     )
-    return Example(args, kwargs)
+    return Example(args, kwargs, example.fixed)
 
 
 def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:

@@ -193,3 +193,20 @@ class Talks(nn.Linear):
     def __init__(self) -> None:
         super().__init__(4, 2)
         print("there is a newer version of this library")  # noqa: T201 - that is what it is for
+
+
+class Padded(nn.Module):
+    """Means over as many steps as a second input says, and refuses a length that no sequence has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(8, 12, batch_first=True)
+        self.last = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting() and int(lengths.min()) < 1:
+            raise ValueError("a sequence has at least one step")
+        steps = torch.arange(x.shape[1])[None, :] < lengths[:, None]
+        y, _ = self.rnn(x)
+        mean = (y * steps.unsqueeze(-1)).sum(1) / lengths[:, None]
+        return self.last(mean)  # type: ignore[no-any-return]
