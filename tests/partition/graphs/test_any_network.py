@@ -117,6 +117,21 @@ def test_a_module_that_writes_into_its_input_leaves_the_device_s_copy_alone() ->
             ["1x4"],
             r"content of a tensor at foreign_networks.py:\d+ in Decides",
         ),
+        (
+            nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), foreign.Decides())),
+            ["1x4"],
+            r"content of a tensor at foreign_networks.py:\d+ in Decides \(1.1\)",
+        ),
+        (
+            foreign.reversible(),
+            ["1x8"],
+            r"calls the autograd.Function _Reverse at foreign_networks.py:\d+ in _Reversible \(1.1\)",
+        ),
+        (
+            foreign.CustomOperator(),
+            ["1x4", "1x4"],
+            r"cannot follow at foreign_networks.py:\d+ in _Custom \(body.1\): cans_tests.*register_fake",
+        ),
         (foreign.Random(), ["1x64"], "Random answers the same input with other numbers each time"),
         (foreign.Nothing(), ["1x4"], "Nothing returns no tensor"),
         (nn.Identity(), ["1x4"], "no place to cut Identity"),
