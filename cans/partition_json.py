@@ -1,10 +1,12 @@
 """What `cans partition` finds, for programs: docs/schemas/partition.json describes it. Pure."""
 
 import json
+import math
 from typing import Any
 
 import msgspec
 
+from bus.payload_limit import payload_limit_bytes
 from cans.partition_rows import ArmRow, rows_of, seeded
 from cans.partition_view import Found, PartitionSettings
 from partition.graphs.graph import TensorSpec
@@ -46,7 +48,7 @@ def as_json(settings: PartitionSettings, found: Found) -> str:
     }
     if found.measured is not None:
         said["measured"] = _measured(found.measured)
-    return json.dumps(said, indent=2)
+    return json.dumps(said, indent=2, allow_nan=False)
 
 
 def _measured(measured: Measured) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def _measured(measured: Measured) -> dict[str, Any]:
         "frames": measured.frames,
         "images": None if wanted.images is None else str(wanted.images),
         "min_agreement": wanted.min_agreement,
+        "payload_limit_bytes": payload_limit_bytes(wanted.packet_limit_bytes),
         "slowness": wanted.slowness,
         "tolerance": measured.pruned.tolerance,
         "mbit": [rate / 1e6 for rate in ranges.rate],
@@ -111,7 +114,8 @@ def _arm(row: ArmRow) -> dict[str, Any]:
         "bytes": row.payload_bytes,
         "top1": row.top1,
         "cosine": row.cosine,
-        "max_error": row.max_error,
+        # JSON has no infinity: null where the arm gave no answer to some frame.
+        "max_error": row.max_error if math.isfinite(row.max_error) else None,
         "device_ms": row.device_ms,
         "edge_ms": row.edge_ms,
         "verdict": row.verdict,

@@ -1,6 +1,7 @@
 """What `cans partition` does: opens a network, surveys and measures it, shows it as tables."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from partition.measured import look as measure
 from partition.networks.zoo import open_any
 
 _OPERATORS_SHOWN = 8
+_SILENT_S = 10.0
 HOW = {
     "symbolic": "read by torch.fx: layers as nodes",
     "export": "read by torch.export: operators as nodes",
@@ -91,6 +93,7 @@ def look(settings: PartitionSettings, *, progress: bool) -> Found:
             opened.example,
             batches,
             lambda done, total: bar.update(task, completed=done, total=total),
+            settings.wanted.threads,
         )
     if settings.measure is False:
         return Found(opened.weights_label, found, unmeasured="--no-measure was asked for")
@@ -190,7 +193,7 @@ def _arms_table(measured: Measured) -> Table:
 
 @contextmanager
 def _steps() -> Iterator[OnStep]:
-    """Tell steps on standard error: a bar on a terminal, else a line a step."""
+    """Tell steps on standard error: a bar on a terminal, else a line a step, and one now and then."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # Redrawn by the steps alone: a thread that draws meanwhile would be timed too.
@@ -198,12 +201,17 @@ def _steps() -> Iterator[OnStep]:
         *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
     )
     tasks: dict[str, TaskID] = {}
+    said = time.monotonic()
 
     def told(name: str, done: int, total: int | None) -> None:
-        if name not in tasks:
+        nonlocal said
+        first = name not in tasks
+        if first:
             tasks[name] = bar.add_task(name, total=total)
-            if not console.is_terminal:
-                console.print(f"{name} ...", highlight=False)
+        # On a busy machine a step takes minutes: nobody should have to guess whether it goes on.
+        if not console.is_terminal and (first or time.monotonic() - said > _SILENT_S):
+            console.print(f"{name} ..." if first else f"{name}: {done} of {total}", highlight=False)
+            said = time.monotonic()
         bar.update(tasks[name], completed=done, total=total)
         bar.refresh()
 

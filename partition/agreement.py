@@ -24,6 +24,8 @@ from partition.results import Kept, Logits
 # Coprime to the frames a photograph lasts: the frames see all photographs, all along their paths.
 _STRIDE = 13
 _FRAMES = 64
+# Top-1, cosine and error of an arm that gives no answer, or none that can be compared.
+_NO_ANSWER = 0.0, 0.0, np.inf
 _SEEDED = (
     "seeded: these weights are drawn, not trained; measure with yours (--weights FILE) to trust a lossy codec"
 )
@@ -37,7 +39,7 @@ columns:
   bytes      on the wire for one frame, mean
   top-1      share of frames with the same best class; 1 means that the codec changed no answer
   cosine     between the logits, mean; 1 means the same direction
-  max error  largest difference of any logit over all frames
+  max error  largest difference of any logit over all frames; inf where an arm gave no answer
 
 float32, uint8, png and webp-lossless lose nothing, the other codecs do (docs/codecs.md has all of them).
 Leave out those that lose more than you can bear, with the same --codecs for cans device and cans edge."""
@@ -60,7 +62,8 @@ class Agreement:
         payload_bytes: mean bytes on the wire.
         top1: share of frames with the same top-1 class.
         cosine: mean cosine between the logits.
-        max_error: largest absolute difference of a logit over all frames; infinite where none came.
+        max_error: largest absolute difference of a logit over all frames; infinite where no answer came, or
+            one with NaN.
         frames: how many.
     """
 
@@ -103,10 +106,32 @@ def _against(
         payload_bytes = sent.payload_bytes
         logits = model.run_tail(arm.cut, arm.codec, sent.dtype, sent.shape, sent.payload).logits
     except (LocalProtocolError, RemoteProtocolError):
-        return payload_bytes, 0.0, 0.0, np.inf
-    cosine = float(logits @ whole / (np.linalg.norm(logits) * np.linalg.norm(whole)))
-    same = float(logits.argmax() == whole.argmax())
-    return payload_bytes, same, cosine, float(np.abs(logits - whole).max())
+        return payload_bytes, *_NO_ANSWER
+    return payload_bytes, *compare(logits, whole)
+
+
+def compare(logits: Logits, whole: Logits) -> tuple[float, float, float]:
+    """Return top-1 (0 or 1), cosine and largest error of an answer against the uncut network's.
+
+    Equal answers have cosine 1, all-zero ones too, which have no direction; of two others, one without a
+    direction (all zero, or infinite somewhere) has cosine 0 with any. NaN on either side agrees in nothing.
+
+    Args:
+        logits: of an arm, (classes,).
+        whole: of the uncut network, the same shape.
+    """
+    # float64: squares of large or tiny float32 are no longer numbers of its range.
+    mine, other = logits.astype(np.float64), whole.astype(np.float64)
+    if np.isnan(mine).any() or np.isnan(other).any():
+        return _NO_ANSWER
+    unequal = mine != other
+    # Where both are the same infinity, their difference would be NaN.
+    error = np.abs(np.subtract(mine, other, out=np.zeros_like(mine), where=unequal)).max()
+    lengths = [float(np.linalg.norm(each)) for each in (mine, other)]
+    cosine = 0.0 if unequal.any() else 1.0
+    if unequal.any() and all(0.0 < length < np.inf for length in lengths):
+        cosine = float(mine @ other) / (lengths[0] * lengths[1])
+    return float(mine.argmax() == other.argmax()), cosine, float(error)
 
 
 def _sent(model: PartitionedModel, frame: Frame, arm: Arm, kept: dict[int, Kept]) -> Encoded:
@@ -193,7 +218,7 @@ def report(model: PartitionedModel, rows: Sequence[Agreement]) -> str:
             for row in rows
         ],
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(found, indent=2, allow_nan=False)
 
 
 def frames_of(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bus.errors import ConfigurationError
+from bus.payload_limit import why_too_large
 from partition.agreement import Agreement, banned, frames_of, measure
 from partition.arms import Arm, choose_codecs
 from partition.bottleneck import load as load_bottleneck
@@ -51,10 +52,13 @@ class Wanted:
         images: a folder; None for the built-in photographs.
         frames: at most so many.
         min_agreement: share of frames with the uncut network's class, below which an arm is banned.
+        packet_limit_bytes: the largest packet that the broker takes; an arm that sends more is banned, as a
+            device does it. 0 for that of our own broker.
         slowness: how many times as slow as this machine the device is.
         ranges: of link, edge worker and wait.
         map_wait_s: the wait that the map is drawn for.
         rounds: of timing.
+        threads: of torch.
     """
 
     codecs: tuple[str, ...] | None = None
@@ -62,10 +66,12 @@ class Wanted:
     images: Path | None = None
     frames: int = 24
     min_agreement: float = 0.0
+    packet_limit_bytes: int = 0
     slowness: float = 1.0
     ranges: Ranges = field(default_factory=Ranges)
     map_wait_s: float = 0.01
     rounds: int = 20
+    threads: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before anything is measured.
@@ -156,7 +162,7 @@ def why_no_frames(network: Network | None, outputs: Sequence[tuple[tuple[int, ..
 
 
 def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
-    """Measure a network here: some tens of seconds, on one thread.
+    """Measure a network here: some tens of seconds.
 
     Args:
         network: classifies frames: see `why_no_frames`.
@@ -167,7 +173,7 @@ def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
         ConfigurationError: an unknown codec, a bottleneck of another network, no image that can be read.
     """
     trained = [load_bottleneck(path) for path in wanted.bottlenecks]
-    model = build(network, codecs=wanted.codecs, bottlenecks=trained)
+    model = build(network, codecs=wanted.codecs, bottlenecks=trained, threads=wanted.threads)
     require_used(trained, [model.hash])
     agreements = measure(model, _told(wanted, model.input_size, on_step))
     if not agreements:
@@ -175,7 +181,10 @@ def look(network: Network, wanted: Wanted, on_step: OnStep) -> Measured:
             f"{network.name} has no arm that sends anything with these codecs: name one that suits a cut"
         )
     profile = calibrate(
-        model, repeats=wanted.rounds, on_round=lambda done: on_step("timing", done, wanted.rounds)
+        model,
+        repeats=wanted.rounds,
+        threads=wanted.threads,
+        on_round=lambda done: on_step("timing", done, wanted.rounds),
     )
     on_step("comparing arms", 0, None)
     return _compared(model, wanted, agreements, profile)
@@ -195,8 +204,8 @@ def _told(wanted: Wanted, size: tuple[int, int], on_step: OnStep) -> Iterator[Fr
 def _compared(
     model: PartitionedModel, wanted: Wanted, agreements: tuple[Agreement, ...], profile: Profile
 ) -> Measured:
-    worse = {arm.index for arm in banned(agreements, wanted.min_agreement)}
-    allowed = tuple(arm.index for arm in model.arms if arm.index not in worse)
+    bans = _bans(agreements, wanted)
+    allowed = tuple(arm.index for arm in model.arms if arm.index not in bans)
     costs = _costs(model, wanted, agreements, profile, allowed)
     ranges = wanted.ranges
     axes = log_axis(*ranges.rate, _RATES), log_axis(*ranges.speedup, _SPEEDUPS)
@@ -208,11 +217,7 @@ def _compared(
         names=tuple(cut.name for cut in model.cuts),
         arms=model.arms,
         agreements=agreements,
-        banned={
-            row.arm.index: f"agreement {row.top1:.3f} is below {wanted.min_agreement:g}"
-            for row in agreements
-            if row.arm.index in worse
-        },
+        banned=bans,
         profile=profile,
         costs=costs,
         allowed=allowed,
@@ -224,6 +229,19 @@ def _compared(
             for speedup in log_axis(*ranges.speedup, _WORDS).tolist()
         ),
     )
+
+
+def _bans(agreements: Sequence[Agreement], wanted: Wanted) -> dict[int, str]:
+    """Return why, by index of the arm."""
+    worse = {arm.index for arm in banned(agreements, wanted.min_agreement)}
+    found: dict[int, str] = {}
+    for row in agreements:
+        said = [why_too_large(row.payload_bytes, wanted.packet_limit_bytes)]
+        if row.arm.index in worse:
+            said.insert(0, f"agreement {row.top1:.3f} is below {wanted.min_agreement:g}")
+        if any(said):
+            found[row.arm.index] = ", and ".join(filter(None, said))
+    return found
 
 
 def _costs(

@@ -266,12 +266,28 @@ class PartitionedModel:
             self._segments.choose(pairs, end, inputs)
 
     def warm_up(self, *, tails: bool = True) -> None:
-        """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails."""
+        """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails.
+
+        Raises:
+            ConfigurationError: the answer to a black frame is not finite, or an arm gives none.
+        """
         frame = np.zeros((*self.input_size, 3), dtype=np.uint8)
+        whole = self.run_head(frame, self.device_only).logits
+        if not np.isfinite(whole).all():  # type: ignore[arg-type] # that arm always has logits
+            raise ConfigurationError(
+                f"{self.name} answers a black frame with numbers that are not finite, which no edge worker "
+                "sends: mend its weights, or write a large negative number where it writes minus infinity"
+            )
         for arm in self.arms:
-            result = self.run_head(frame, arm)
-            if tails and result.payload is not None:
-                self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
+            try:
+                result = self.run_head(frame, arm)
+                if tails and result.payload is not None:
+                    self.run_tail(arm.cut, arm.codec, result.dtype, result.shape, result.payload)
+            except (LocalProtocolError, RemoteProtocolError) as error:
+                raise ConfigurationError(
+                    f"arm {arm.label} of {self.name} gives no answer to a black frame ({error}): leave "
+                    f"codec {arm.codec} out"
+                ) from error
 
     @property
     def answer_elements(self) -> int:

@@ -20,8 +20,9 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     "--input",
     "inputs",
     multiple=True,
-    metavar="[NAME=]SHAPE[:DTYPE][<BOUND]",
-    help="What it is called with, once an input, e.g. 1x3x224x224 or input_ids=1x16:int64<30000.",
+    metavar="[NAME=]SHAPE[:DTYPE][<BOUND|=VALUE]",
+    help="What it is called with, once an input, e.g. 1x3x224x224, input_ids=1x16:int64<30000 or "
+    "lengths=1:int64=50: drawn, integers below BOUND, or VALUE throughout.",
 )
 @click.option(
     "--example",
@@ -60,6 +61,13 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     help="Ban arms that give fewer frames, as a share, the uncut network's class.",
 )
 @click.option(
+    "--packet-limit",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    show_default="8388608, as cans broker",
+    help="Largest packet of your broker: arms that send more are banned, as a device bans them.",
+)
+@click.option(
     "--slowness", type=float, default=1.0, help="How many times as slow as this machine a device is."
 )
 @click.option("--mbit", nargs=2, type=_RANGE, default=(0.1, 100.0), help="Slowest and fastest link, Mbit/s.")
@@ -70,6 +78,7 @@ _RANGE = (click.FloatRange(min=0.0, min_open=True), click.FloatRange(min=0.0, mi
     default=(1.0, 50.0),
     help="How many times as fast as the device the slowest and the fastest edge worker are.",
 )
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a page of it all.")
 @click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 def partition(
@@ -87,9 +96,11 @@ def partition(
     codecs: str | None,
     bottlenecks: tuple[Path, ...],
     min_agreement: float,
+    packet_limit: int | None,
     slowness: float,
     mbit: tuple[float, float],
     speedup: tuple[float, float],
+    threads: int,
     html: Path | None,
     for_programs: bool,
 ) -> None:
@@ -112,6 +123,7 @@ def partition(
       cans partition resnet18 --images photos --min-agreement 0.99 --slowness 30
       cans partition 'mypackage.models:make({"width": 0.5})' --input 1x3x160x160
       cans partition 'mypackage:tagger' --input input_ids=1x16:int64<30000 --input mask=1x16:bool
+      cans partition 'mypackage:listener' --input 1x50x80 --input lengths=1:int64=50
       cans partition network.pt2 --json | jq '.cuts[] | select(.useful) | {after, bytes}'
 
     \b
@@ -128,8 +140,10 @@ def partition(
         images=images,
         frames=frames,
         min_agreement=min_agreement,
+        packet_limit_bytes=packet_limit or 0,
         slowness=slowness,
         ranges=Ranges(rate=(mbit[0] * 1e6, mbit[1] * 1e6), speedup=speedup),
+        threads=threads,
     )
     settings = PartitionSettings(
         model, inputs, example, weights, weights_seed, batches, measure=measure, wanted=wanted, html=html

@@ -1,7 +1,8 @@
 """What a network is called with: example inputs, by hand or from a file.
 
 A network has no input shape of its own, so a person gives one: `1x3x224x224`, `1x16:int64<30000`, or
-`input_ids=1x16:int64<30000` for an argument by name.
+`input_ids=1x16:int64<30000` for an argument by name. What cannot be drawn, such as the length of a sequence,
+is written: `lengths=1:int64=50`.
 """
 
 import re
@@ -37,8 +38,10 @@ DTYPES = {
 }
 # Indices below it are in every vocabulary that a person did not name.
 DEFAULT_BOUND = 2
+_BOOLEANS = {"true": 1, "false": 0}
 _INPUT = re.compile(
-    r"^(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*|scalar)(?::(?P<dtype>\w+?))?(?:<(?P<bound>\d+))?$"
+    r"^(?:(?P<name>[A-Za-z_]\w*)=)?(?P<shape>\d+(?:x\d+)*|scalar)(?::(?P<dtype>\w+?))?"
+    r"(?:<(?P<bound>\d+)|=(?P<value>[-+.\w]+))?$"
 )
 
 
@@ -49,10 +52,12 @@ class Example:
     Attributes:
         args: by position; tensors, or anything that holds tensors.
         kwargs: by name.
+        fixed: leaves, by number as torch flattens arguments, that stay as they are whatever is drawn.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
+    fixed: frozenset[int] = frozenset()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -63,20 +68,22 @@ class Example:
     def with_batch(self, size: int, seed: int = 1) -> "Example":
         """Return an example of other content whose first dimension is `size` wherever this one's is 1.
 
-        Where this example's batch is not 1 the content alone changes. Integers keep their range.
+        Where this example's batch is not 1 the content alone changes. Integers keep their range, what
+        is fixed its number.
         """
         generator = torch.Generator().manual_seed(seed)
 
-        def other(leaf: Any) -> Any:  # noqa: ANN401 - a leaf of any argument
+        def other(at: int, leaf: Any) -> Any:  # noqa: ANN401 - a leaf of any argument
             if not isinstance(leaf, Tensor):
                 return leaf
             shape = list(leaf.shape)
             if shape and shape[0] == 1:
                 shape[0] = size
-            return _like(leaf, tuple(shape), generator)
+            return leaf.expand(shape).clone() if at in self.fixed else _like(leaf, tuple(shape), generator)
 
-        args, kwargs = pytree.tree_map(other, (self.args, self.kwargs))
-        return Example(args, kwargs)
+        leaves, form = pytree.tree_flatten((self.args, self.kwargs))
+        args, kwargs = pytree.tree_unflatten([other(at, leaf) for at, leaf in enumerate(leaves)], form)
+        return Example(args, kwargs, self.fixed)
 
 
 def of_shape(shape: Sequence[int]) -> Example:
@@ -85,9 +92,10 @@ def of_shape(shape: Sequence[int]) -> Example:
 
 
 def parse(texts: Sequence[str], seed: int = 0) -> Example:
-    """Return the example that people write as `[NAME=]SHAPE[:DTYPE][<BOUND]`, one text an input.
+    """Return the example that people write as `[NAME=]SHAPE[:DTYPE][<BOUND|=VALUE]`, one text an input.
 
-    Floats are drawn from a normal distribution, integers below the bound, booleans are true.
+    Floats are drawn from a normal distribution, integers below the bound, booleans are true; with a value,
+    all elements are that.
 
     Raises:
         ConfigurationError: for a text that is none, with the form it should have.
@@ -95,21 +103,47 @@ def parse(texts: Sequence[str], seed: int = 0) -> Example:
     generator = torch.Generator().manual_seed(seed)
     args: list[Tensor] = []
     kwargs: dict[str, Tensor] = {}
+    written: list[Tensor] = []
     for text in texts:
         found = _INPUT.match(text.replace(" ", ""))
         dtype = None if found is None else DTYPES.get(found["dtype"] or "float32")
         if found is None or dtype is None:
             raise ConfigurationError(
-                f"{text!r} is no input: write [NAME=]SHAPE[:DTYPE][<BOUND], such as 1x3x224x224 or "
-                f"ids=1x16:int64<30000; dtypes are {', '.join(DTYPES)}"
+                f"{text!r} is no input: write [NAME=]SHAPE[:DTYPE][<BOUND|=VALUE], such as 1x3x224x224, "
+                f"ids=1x16:int64<30000 or lengths=1:int64=50; dtypes are {', '.join(DTYPES)}"
             )
         shape = () if found["shape"] == "scalar" else tuple(int(size) for size in found["shape"].split("x"))
-        tensor = _draw(shape, dtype, int(found["bound"] or DEFAULT_BOUND), generator)
+        try:
+            if found["value"]:
+                tensor = torch.full(shape, _number(found["value"], dtype), dtype=dtype)
+                written.append(tensor)
+            else:
+                tensor = _draw(shape, dtype, int(found["bound"] or DEFAULT_BOUND), generator)
+        except (RuntimeError, ValueError, OverflowError, TypeError) as error:
+            raise ConfigurationError(f"{text!r} cannot be made: {str(error).splitlines()[0]}") from None
         if found["name"]:
             kwargs[found["name"]] = tensor
         else:
             args.append(tensor)
-    return Example(tuple(args), kwargs)
+    leaves = pytree.tree_leaves((tuple(args), kwargs))
+    fixed = (at for at, leaf in enumerate(leaves) if any(leaf is each for each in written))
+    return Example(tuple(args), kwargs, frozenset(fixed))
+
+
+def _number(text: str, dtype: torch.dtype) -> float:
+    """Return the number that is written.
+
+    Raises:
+        ValueError: it is none, or none of this dtype.
+    """
+    if dtype == torch.bool and text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if dtype.is_floating_point:
+        return float(text)
+    least, most = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    if not least <= (number := int(text)) <= most:
+        raise ValueError(f"{text} is outside {least} to {most}")
+    return number
 
 
 def read(path: Path) -> Example:

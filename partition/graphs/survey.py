@@ -14,6 +14,7 @@ from bus.errors import ConfigurationError
 from partition.graphs.cuts import useful
 from partition.graphs.example import Example
 from partition.graphs.graph import Graph, TensorSpec
+from partition.graphs.threads import torch_threads
 from partition.graphs.tracing import call, copy_of, equal_bits, same_kernels
 from partition.graphs.work import macs
 
@@ -90,6 +91,7 @@ def survey(
     example: Example,
     batches: tuple[int, ...] = (1, 8),
     on_progress: OnProgress | None = None,
+    threads: int = 1,
 ) -> Survey:
     """Trace a network, find its cuts and check each one.
 
@@ -98,10 +100,18 @@ def survey(
         example: what to call it with.
         batches: first dimensions to check with; applies to inputs whose first dimension is 1.
         on_progress: told after each check.
+        threads: of torch.
 
     Raises:
         ConfigurationError: one sentence why the network cannot be cut.
     """
+    with torch_threads(threads):
+        return _survey(module, example, batches, on_progress)
+
+
+def _survey(
+    module: nn.Module, example: Example, batches: tuple[int, ...], on_progress: OnProgress | None
+) -> Survey:
     graph = Graph(module, example)
     exact: list[dict[int, bool]] = [{} for _ in graph.frontiers]
     refused: dict[int, str] = {}

@@ -7,14 +7,11 @@ operators as nodes, in-place operations made functional. Either graph is held ag
 the bit, before anyone may use it.
 """
 
-import re
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,12 +20,11 @@ from torch.utils import _pytree as pytree
 
 from bus.errors import ConfigurationError
 from partition.graphs.example import Example
+from partition.graphs.places import function_in, place_of
 from partition.graphs.quiet import quiet
 
 # While torch.fx traces, every call of any module in the process goes through the tracer.
 _TRACING = threading.Lock()
-_TORCH = str(Path(torch.__file__).parent)
-_WRITTEN = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +166,7 @@ def _export(module: nn.Module, example: Example) -> Traced:
             program = program.run_decompositions({})
             functional = program.module(check_guards=False)
     except Exception as error:  # noqa: BLE001 - the exporter raises anything
-        raise ConfigurationError(_why_not(module, error)) from None
+        raise ConfigurationError(_why_not(module, error, example)) from None
     return from_program(functional, program.call_spec.out_spec)
 
 
@@ -222,8 +218,8 @@ def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
         first, second = (pytree.tree_leaves(call(module, copy_of(example))) for _ in range(2))
     except Exception as error:  # noqa: BLE001 - it is the user's code
         raise ConfigurationError(
-            f"{_name(module)} cannot be called with {_shapes(example)}: {_first_line(error)}{_place(error)}; "
-            "give inputs as its forward expects them"
+            f"{_name(module)} cannot be called with {_shapes(example)}: {_first_line(error)}"
+            f"{place_of(error, module)}; give inputs as its forward expects them"
         ) from None
     if not any(isinstance(leaf, Tensor) for leaf in first):
         raise ConfigurationError(f"{_name(module)} returns no tensor, so there is nothing to answer with")
@@ -240,7 +236,7 @@ def copy_of(example: Example) -> Example:
     args, kwargs = pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, (example.args, example.kwargs)
     )
-    return Example(args, kwargs)
+    return Example(args, kwargs, example.fixed)
 
 
 def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
@@ -260,10 +256,10 @@ def equal_bits(left: Tensor, right: Tensor) -> bool:
     )
 
 
-def _why_not(module: nn.Module, error: Exception) -> str:
+def _why_not(module: nn.Module, error: Exception, example: Example) -> str:
     """Return one sentence for a failed export."""
     text = str(error)
-    name, place = _name(module), _place(error)
+    name, place = _name(module), place_of(error, module)
     kind = type(error).__name__
     if "data-dependent" in text or "DataDependent" in kind or "control flow" in text:
         return (
@@ -275,32 +271,20 @@ def _why_not(module: nn.Module, error: Exception) -> str:
         or "register_fake" in text
         or "Unsupported operator" in text
         or "meta kernel" in text
+        or "UnsupportedOperator" in kind
     ):
         return (
             f"{name} calls an operator that torch cannot follow{place}: {_first_line(error)}; register a "
             "fake implementation (torch.library.register_fake) or replace it"
         )
+    function = "" if place else function_in(module, lambda: call(module, copy_of(example)))
+    if function:
+        return (
+            f"{name} cannot be traced: {_first_line(error)}; torch names no line, but it calls the "
+            f"autograd.Function{function}: in eval mode use plain operators there, or wrap the part before it"
+        )
     what = "rewrite that line" if place else "torch names no line: make forward plainer"
     return f"{name} cannot be traced{place}: {_first_line(error)}; {what}, or wrap the part before it"
-
-
-def _place(error: BaseException) -> str:
-    """Return " at FILE:LINE in MODULE" of the innermost line of the user's code, or nothing."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    for frame, line in reversed(frames):
-        file = frame.f_code.co_filename
-        if file.startswith((_TORCH, str(Path(__file__).parent), "<")) or "forward" not in _functions(frames):
-            continue
-        owner = frame.f_locals.get("self")
-        kind = f" in {type(owner).__name__}" if isinstance(owner, nn.Module) else ""
-        return f" at {Path(file).name}:{line}{kind}"
-    # Where a graph is worked on, not the network called, torch writes the network's own lines into the text.
-    written = [each for each in _WRITTEN.findall(str(error)) if not each[0].startswith((_TORCH, "<"))]
-    return f" at {Path(written[-1][0]).name}:{written[-1][1]}" if written else ""
-
-
-def _functions(frames: list[Any]) -> set[str]:
-    return {frame.f_code.co_name for frame, _ in frames}
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,5 @@
 """Networks by name: the two built-in ones, and anybody's through "module:callable"."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 
 from bus.errors import ConfigurationError
 from partition.graphs.example import Example, of_shape
+from partition.graphs.threads import torch_threads
 from partition.networks.exit_heads import NEVER, read
 from partition.networks.mobilenet_v2 import MobileNetV2
 from partition.networks.resnet18 import ResNet18
@@ -232,7 +231,7 @@ def _calibrate(module: nn.Module, exits: tuple[Exit, ...] | None, *, trunk: bool
     ]
     inputs = calibration_batch(INPUT_SHAPE[2:])
     derived: set[str] = set()
-    with _one_thread():
+    with torch_threads(1):  # several processes start at once
         if trunk:
             calibrate(module, inputs)
             derived |= {name for name in derived_names(module) if not name.startswith("exits.")}
@@ -245,14 +244,3 @@ def _calibrate(module: nn.Module, exits: tuple[Exit, ...] | None, *, trunk: bool
             calibrate(each.head, taps[each.after])
             derived |= {f"exits.{number}.{name}" for name in derived_names(each.head)}
     return frozenset(derived)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Calibrate on one thread: several processes start at once, and spinning OpenMP threads cost seconds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

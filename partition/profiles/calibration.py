@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 
+from bus.errors import ConfigurationError
 from partition.arms import NO_CODEC, Arm
 from partition.bundle import decode, encode
 from partition.images import Frame, MovingCrops
@@ -51,13 +52,18 @@ def calibrate(
         repeats: rounds that count.
         threads: that the model was built with, to be recorded.
         on_round: told after each round how many are done.
+
+    Raises:
+        ConfigurationError: no round would count, or an arm gives no answer.
     """
+    if repeats < 1:
+        raise ConfigurationError(f"{repeats} rounds time nothing: give 1 or more, 10 to know a spread")
     model.warm_up()
     rounds = _Rounds(model, repeats)
     film = MovingCrops(0, model.input_size)
     with torch.inference_mode(), _no_collector():
         for number in range(-SETTLING, 0):
-            rounds.play(film.frame(-number * _FRAME_STEP), number)
+            rounds.play(film.frame(-number * _FRAME_STEP), number % repeats)
         watch = Watch()
         for number in range(repeats):
             rounds.play(film.frame(number * _FRAME_STEP), number)

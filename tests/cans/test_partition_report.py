@@ -1,6 +1,7 @@
 """What `cans partition` measures: as a table, as JSON, and as a page, in a browser too."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Request
 
 from bus.errors import ConfigurationError
+from bus.payload_limit import ENVELOPE_BYTES, PACKET_BYTES
+from cans import partition_view
 from cans.commands.partition import partition
 from cans.partition_json import as_json
 from cans.partition_report import page, write
@@ -29,6 +32,7 @@ from partition.pruning.arm_costs import Ranges
 from tests.support.browser import chromium
 
 TINY = "tests.support.tiny_network:make"
+NETWORKS = "tests.support.tiny_network"
 HERE = "tests.support.foreign_networks"
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "partition.json"
 WHEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -107,6 +111,44 @@ def test_arms_below_the_agreement_are_banned_and_the_map_does_without_them(tmp_p
     assert found.measured.banned
     html = page(SETTINGS, found, command="cans", when=WHEN)
     assert all(reason in html for reason in found.measured.banned.values())
+
+
+def test_arms_that_send_more_than_the_broker_takes_are_banned_with_their_size(found: Found) -> None:
+    packet = PACKET_BYTES + ENVELOPE_BYTES + 20_000
+    settings = replace(SETTINGS, wanted=replace(SETTINGS.wanted, packet_limit_bytes=packet))
+    bounded = look(settings, progress=False)
+    assert bounded.measured is not None
+    assert found.measured is not None
+    assert found.measured.banned == {}
+    said = json.loads(as_json(settings, bounded))
+    jsonschema.validate(said, json.loads(SCHEMA.read_text()))
+    assert said["measured"]["payload_limit_bytes"] == 20_000
+    html = page(settings, bounded, command="cans", when=WHEN)
+    for arm in said["measured"]["arms"]:
+        assert (arm["verdict"] == "banned") == (arm["bytes"] > 20_000)
+    (raw,) = (arm for arm in said["measured"]["arms"] if arm["arm"] == "0/float32")
+    assert raw["why"] == "602112 bytes are above the 20000 that a request carries"
+    assert raw["why"] in html
+    assert set(bounded.measured.kept()) <= set(bounded.measured.allowed)
+
+
+def test_where_the_broker_takes_nothing_the_device_works_alone() -> None:
+    code, out, error = _run(
+        TINY, "--frames", "1", "--batches", "1", "--codecs", "float32,jpeg", "--packet-limit", "1"
+    )
+    assert code == 0, error
+    verdicts = {
+        line.split()[0]: line for line in out.splitlines() if line.split()[:1] and "/" in line.split()[0]
+    }
+    assert all("banned: " in line for label, line in verdicts.items() if label != "end/none")
+    assert "stays: " in verdicts["end/none"]
+
+
+def test_whoever_reads_a_log_sees_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_view, "_SILENT_S", 0.0)
+    code, _, error = _run(TINY, "--frames", "2", "--batches", "1", "--codecs", "jpeg", "--threads", "2")
+    assert code == 0
+    assert error.splitlines()[:3] == ["agreement ...", "agreement: 1 of 2", "agreement: 2 of 2"]
 
 
 def test_a_bottleneck_is_an_arm_of_its_own_and_one_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -199,6 +241,22 @@ def test_what_cannot_work_is_said_before_anything_is_measured(
     assert (code, out) == (2, "")
     assert sentence in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("network", ["masked", "broken"])
+def test_a_network_whose_answers_are_not_finite_is_refused_by_name(network: str) -> None:
+    code, out, error = _run(f"{NETWORKS}:{network}", "--batches", "1", "--frames", "1", "--codecs", "float32")
+    assert (code, out) == (2, "")
+    assert error.splitlines()[-1].startswith(f"cans: {NETWORKS}:{network} answers a black frame with numbers")
+
+
+def test_an_arm_that_gave_no_answer_has_no_largest_error_in_json(found: Found, measured: Measured) -> None:
+    first, *rest = measured.agreements
+    lost = replace(measured, agreements=(replace(first, top1=0.0, cosine=0.0, max_error=math.inf), *rest))
+    said = json.loads(as_json(SETTINGS, replace(found, measured=lost)), parse_constant=pytest.fail)
+    jsonschema.validate(said, json.loads(SCHEMA.read_text()))
+    assert said["measured"]["arms"][0]["max_error"] is None
+    assert ">inf<" in page(SETTINGS, replace(found, measured=lost), command="cans", when=WHEN)
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(found: Found, tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from bus.errors import ConfigurationError
-from bus.messages import ActivationRequest, Columns
-from bus.topics import INFER, MIB
-from bus.wire import encode
-from device.ban_reasons import ENVELOPE_BYTES, PACKET_BYTES, payload_limit_bytes, reasons
+from bus.messages import Columns
+from bus.payload_limit import ENVELOPE_BYTES, PACKET_BYTES, payload_limit_bytes
+from device.ban_reasons import reasons
 from device.plan import Plan
 from tests.support.device_parts import PLAN
 
@@ -37,36 +36,14 @@ def test_an_arm_whose_payload_does_not_pass_is_banned_with_its_size() -> None:
     assert [SIZED.payload_bytes(arm) for arm in range(3)] == [500.0, 300.0, 0.0]
     assert [PLAN.payload_bytes(arm) for arm in range(3)] == [0.0, 0.0, 0.0]
     limit = payload_limit_bytes()
-    assert limit < INFER.limit_bytes < 8 * MIB
     assert reasons(large(20_000)) == {0: f"10000000 bytes are above the {limit} that a request carries"}
     assert reasons(large(40_000)).keys() == {0, 1}
 
 
 def test_a_broker_that_takes_less_than_the_topic_allows_sets_the_limit() -> None:
-    assert payload_limit_bytes(0) == payload_limit_bytes(64 * MIB) == INFER.limit_bytes - ENVELOPE_BYTES
     packet = PACKET_BYTES + ENVELOPE_BYTES + 400
-    assert payload_limit_bytes(packet) == 400
     assert reasons(SIZED, packet_limit_bytes=packet).keys() == {0}
     assert reasons(SIZED, packet_limit_bytes=100).keys() == {0, 1}  # and never the one that sends nothing
-
-
-def test_the_envelope_holds_the_longest_request() -> None:
-    label = "\N{OGHAM SPACE MARK}" * 64
-    request = ActivationRequest(
-        id=label,
-        device="d" * 48,
-        type="t" * 48,
-        model="0" * 16,
-        cut=4096,
-        codec=label,
-        dtype=label,
-        shape=(2**31,) * 6,
-        seq=2**53,
-        budget_ms=1e9,
-        payload=memoryview(b""),
-        traceparent=label,
-    )
-    assert len(encode(INFER, request)) + 4 <= ENVELOPE_BYTES  # the payload's own length
 
 
 def test_a_person_names_arms_by_their_labels() -> None:

@@ -3,17 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from bus.errors import ConfigurationError
-from partition.agreement import Agreement, banned, main
+from partition.agreement import Agreement, banned, compare, main
 from partition.arms import Arm
 from partition.images import MovingCrops
+from partition.results import Logits
 from tests.support.tiny_network import make
 
 TINY = "tests.support.tiny_network:make"
+NETWORKS = "tests.support.tiny_network"
+ANSWERS = arrays(np.float32, 4, elements=st.floats(width=32))
 
 
 def test_it_prints_a_table_in_which_lossless_arms_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +136,56 @@ def test_folders_without_an_image_are_one_sentence(
         assert ended.value.code == 2
         assert word in said.splitlines()[-1]
         assert len(said.splitlines()) == 1
+
+
+def logits(*numbers: float) -> Logits:
+    return np.array(numbers, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("mine", "whole", "expected"),
+    [
+        (logits(0.0, 0.0), logits(0.0, 0.0), (1.0, 1.0, 0.0)),
+        (logits(0.0, 0.0), logits(0.0, 2.0), (0.0, 0.0, 2.0)),
+        (logits(2.0, 0.0), logits(0.0, 0.0), (1.0, 0.0, 2.0)),
+        (logits(3.0, 4.0), logits(6.0, 8.0), (1.0, 1.0, 4.0)),
+        (logits(1.0, 0.0), logits(0.0, 1.0), (0.0, 0.0, 1.0)),
+        # Their squares are outside float32's range, above and below.
+        (logits(1e30, 1e30), logits(-1e30, -1e30), (1.0, -1.0, float(2 * np.float32(1e30)))),
+        (logits(1e-30, 0.0), logits(2e-30, 0.0), (1.0, 1.0, 1e-30)),
+        (logits(1.0, -np.inf), logits(1.0, -np.inf), (1.0, 1.0, 0.0)),
+        (logits(1.5, -np.inf), logits(1.0, -np.inf), (1.0, 0.0, 0.5)),
+        (logits(1.0, 0.0), logits(1.0, -np.inf), (1.0, 0.0, np.inf)),
+        # NaN is the largest to argmax, on both sides: that is no agreement.
+        (logits(np.nan, 1.0), logits(np.nan, 1.0), (0.0, 0.0, np.inf)),
+        (logits(np.nan, 1.0), logits(2.0, 1.0), (0.0, 0.0, np.inf)),
+        (logits(2.0, 1.0), logits(np.nan, 1.0), (0.0, 0.0, np.inf)),
+    ],
+)
+def test_what_no_cosine_is_defined_for(
+    mine: Logits, whole: Logits, expected: tuple[float, float, float]
+) -> None:
+    assert compare(mine, whole) == pytest.approx(expected, rel=1e-5, abs=0.0)
+
+
+@given(ANSWERS, ANSWERS)
+def test_no_two_answers_compare_to_nan(mine: Logits, whole: Logits) -> None:
+    top1, cosine, error = compare(mine, whole)
+    assert top1 in {0.0, 1.0}
+    assert -1.0 - 1e-9 <= cosine <= 1.0 + 1e-9
+    assert error >= 0.0
+    assert (compare(mine, mine) == (1.0, 1.0, 0.0)) != bool(np.isnan(mine).any())
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [("silent", (1.0, 1.0, 0.0)), ("masked", (0.0, 0.0, None)), ("broken", (0.0, 0.0, None))],
+)
+def test_networks_that_say_nothing_finite_or_nothing_at_all_are_json(
+    network: str, expected: tuple[float, float, float | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([f"{NETWORKS}:{network}", "--frames", "2", "--codecs", "float32,uint8", "--json"])
+    report = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert {(row["top1"], row["cosine"], row["max_error"]) for row in report["arms"]} == {expected}
+    main([f"{NETWORKS}:{network}", "--frames", "2", "--codecs", "float32,uint8"])
+    assert "nan" not in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 
@@ -193,3 +194,74 @@ class Talks(nn.Linear):
     def __init__(self) -> None:
         super().__init__(4, 2)
         print("there is a newer version of this library")  # noqa: T201 - that is what it is for
+
+
+class Padded(nn.Module):
+    """Means over as many steps as a second input says, and refuses a length that no sequence has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(8, 12, batch_first=True)
+        self.last = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting() and int(lengths.min()) < 1:
+            raise ValueError("a sequence has at least one step")
+        steps = torch.arange(x.shape[1])[None, :] < lengths[:, None]
+        y, _ = self.rnn(x)
+        mean = (y * steps.unsqueeze(-1)).sum(1) / lengths[:, None]
+        return self.last(mean)  # type: ignore[no-any-return]
+
+
+class _Reverse(torch.autograd.Function):
+    """Frees what it can compute again from its output, as reversible networks do."""
+
+    @staticmethod
+    def forward(context: FunctionCtx, x: Tensor, inner: nn.Module) -> Tensor:
+        left = x.chunk(2, 1)[0]
+        y = torch.cat((left + inner(left), left), 1)
+        context.save_for_backward(y)
+        return y
+
+
+class _Reversible(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] % 2:
+            raise ValueError("two halves are of one width")
+        y: Tensor = _Reverse.apply(x, self.inner)  # type: ignore[no-untyped-call]
+        x.data.set_()  # type: ignore[call-overload] # torch's stub lacks the one without arguments
+        return y
+
+
+def reversible() -> nn.Module:
+    """A block whose autograd.Function the exporter fails at, without saying where."""
+    return nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.ReLU(), _Reversible()), nn.Linear(8, 2))
+
+
+_LIBRARY = torch.library.Library("cans_tests", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define("largest_first(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
+_LIBRARY.impl("largest_first", lambda x: x.sort(-1, descending=True).values, "CPU")  # type: ignore[no-untyped-call]
+
+
+class _Custom(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _sorted(x)
+
+
+def _sorted(x: Tensor) -> Tensor:
+    return torch.ops.cans_tests.largest_first(x)  # type: ignore[no-any-return]
+
+
+class CustomOperator(nn.Module):
+    """Calls, two levels down and in a plain function, an operator that has no fake implementation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 4), _Custom())
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.body(x) + y  # type: ignore[no-any-return]

@@ -29,6 +29,7 @@ NETWORKS: list[tuple[nn.Module, list[str], str]] = [
     (foreign.Dictionary(), ["input_ids=1x7:int64<50"], "export"),
     (foreign.Attention(), ["1x9x32"], "export"),
     (foreign.InPlace(), ["1x3x12x12"], "export"),
+    (foreign.Padded(), ["1x20x8", "lengths=1:int64=15"], "export"),
     (foreign.Strided(), ["1x24x48"], "symbolic"),
     (foreign.Half(), ["1x5x16"], "export"),
     (nn.Transformer(16, 2, 1, 1, 32, batch_first=True), ["1x4x16", "1x5x16"], "export"),
@@ -116,6 +117,21 @@ def test_a_module_that_writes_into_its_input_leaves_the_device_s_copy_alone() ->
             ["1x4"],
             r"content of a tensor at foreign_networks.py:\d+ in Decides",
         ),
+        (
+            nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), foreign.Decides())),
+            ["1x4"],
+            r"content of a tensor at foreign_networks.py:\d+ in Decides \(1.1\)",
+        ),
+        (
+            foreign.reversible(),
+            ["1x8"],
+            r"calls the autograd.Function _Reverse at foreign_networks.py:\d+ in _Reversible \(1.1\)",
+        ),
+        (
+            foreign.CustomOperator(),
+            ["1x4", "1x4"],
+            r"cannot follow at foreign_networks.py:\d+ in _Custom \(body.1\): cans_tests.*register_fake",
+        ),
         (foreign.Random(), ["1x64"], "Random answers the same input with other numbers each time"),
         (foreign.Nothing(), ["1x4"], "Nothing returns no tensor"),
         (nn.Identity(), ["1x4"], "no place to cut Identity"),
@@ -196,7 +212,55 @@ def test_inputs_are_of_the_shape_dtype_and_range_that_was_written(
         assert other.dtype == tensor.dtype
 
 
-@pytest.mark.parametrize("text", ["", "x3x4", "3x", "1x3:floaty", "1x3<", "a b=", "-1x3", "1x3;rm"])
+@pytest.mark.parametrize(
+    ("text", "dtype", "value"),
+    [
+        ("lengths=1:int64=50", torch.int64, 50),
+        ("lengths=2x3:int8=-128", torch.int8, -128),
+        ("lengths=scalar=0.25", torch.float32, 0.25),
+        ("lengths=1x2:bfloat16=-1e3", torch.bfloat16, -1000.0),
+        ("lengths=1x2:bool=false", torch.bool, False),
+        ("lengths=1x2:bool=1", torch.bool, True),
+    ],
+)
+def test_a_value_that_was_written_is_every_element_of_any_batch(
+    text: str, dtype: torch.dtype, value: float
+) -> None:
+    example = parse(["1x4", text])
+    for one in (example, example.with_batch(3)):
+        found = one.kwargs["lengths"]
+        assert found.dtype == dtype
+        assert bool((found == value).all())
+    assert not torch.equal(example.args[0], example.with_batch(1).args[0])
+
+
+def test_a_length_that_is_drawn_will_not_do_where_one_that_is_written_does() -> None:
+    with pytest.raises(ConfigurationError, match="at least one step"):
+        survey(foreign.Padded().eval(), parse(["1x20x8", "lengths=1:int64<1"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1:int8=128", "128 is outside -128 to 127"),
+        ("1:int64=half", "invalid literal"),
+        ("1:int64=0.5", "invalid literal"),
+        ("1=half", "could not convert"),
+        ("1:bool=2", "2 is outside 0 to 1"),
+        ("1:int8<300", ""),
+        ("1:int64<0", ""),
+        ("999999999x999999999x999999999", ""),
+        ("99999999999999999999999", ""),
+    ],
+)
+def test_an_input_that_cannot_be_made_is_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^'{text}' cannot be made: .*{words}[^\\n]*$"):
+        parse([text])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x3x4", "3x", "1x3:floaty", "1x3<", "a b=", "-1x3", "1x3;rm", "1x3=", "1x3<2=1"]
+)
 def test_an_input_that_is_none_is_one_sentence(text: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(repr(text)) + " is no input: write"):
         parse([text])

@@ -142,3 +142,23 @@ def test_a_batch_that_is_traced_otherwise_is_checked_and_said() -> None:
     assert re.fullmatch(
         r"with batch 8 torch traces other operations: \d+ places instead of \d+, all exact", found.refused[8]
     )
+
+
+def test_a_survey_runs_on_the_threads_it_is_given_and_leaves_those_that_were() -> None:
+    seen: list[int] = []
+
+    class Counts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        survey(Counts(4, 2).eval(), of_shape((1, 4)))
+        assert set(seen) == {1}
+        survey(Counts(4, 2).eval(), of_shape((1, 4)), threads=3)
+        assert set(seen) == {1, 3}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

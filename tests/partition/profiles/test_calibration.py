@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.errors import ConfigurationError
 from partition.networks.zoo import load_model
 from partition.partitioned import build
 from partition.profiles import machine
@@ -55,6 +56,25 @@ def test_few_rounds_are_said_to_be_few_and_the_file_holds_it_all(profile: Profil
     assert decode_profile(as_json(profile)) == profile
     assert profile.machine == this_machine()
     assert profile.machine.differs_from(this_machine()) == ""
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3, 4])
+def test_fewer_rounds_than_settle_are_rounds_too(repeats: int) -> None:
+    rounds: list[int] = []
+    found = calibrate(build(load_model(TINY, seed=0)), repeats=repeats, on_round=rounds.append)
+    assert rounds == list(range(1, repeats + 1))
+    assert found.repeats == repeats
+    assert decode_profile(as_json(found)) == found
+    # All of them are filled: a round that settles writes where one that counts does, and counts not.
+    for each in (*found.segments, *found.operators, *found.exits):
+        assert 0.0 < each.time.low_ms <= each.time.median_ms <= each.time.high_ms
+    assert f"{repeats} rounds are too few" in found.warnings[0]
+
+
+@pytest.mark.parametrize("repeats", [0, -1])
+def test_no_rounds_at_all_are_refused(repeats: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{repeats} rounds time nothing"):
+        calibrate(build(load_model(TINY, seed=0)), repeats=repeats)
 
 
 def test_rounds_are_told_and_the_garbage_collector_comes_back() -> None:
