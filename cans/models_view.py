@@ -8,6 +8,7 @@ import msgspec
 
 from bus.errors import ConfigurationError
 from partition.models import folder as model_folder
+from partition.models.manifests import Manifest
 
 _MIB = 1024 * 1024
 
@@ -33,8 +34,17 @@ def show_all(folder: Path, *, as_json: bool) -> None:
                 f"{entry.bytes / _MIB:9.2f} MiB" if entry.bytes >= _MIB else f"{entry.bytes / 1024:9.2f} KiB"
             )
             click.echo(
-                f"{hash_}  {size}  {manifest.added}  {manifest.name} ({manifest.weights_label}){called}"
+                f"{hash_}  {size}  {manifest.added}  {manifest.name} ({manifest.weights_label})"
+                f"{_trained_words(manifest)}{called}"
             )
+
+
+def _trained_words(manifest: Manifest) -> str:
+    """Say what was trained for a model and goes with it."""
+    said = [f"bottleneck at cut {part.cut}" for part in manifest.bottlenecks] + ["exits"] * bool(
+        manifest.exits
+    )
+    return f" + {', '.join(said)}" if said else ""
 
 
 def show_one(folder: Path, word: str, *, check: bool) -> None:
@@ -52,17 +62,28 @@ def show_one(folder: Path, word: str, *, check: bool) -> None:
     click.echo(json.dumps(said, indent=2))
 
 
-def add_one(folder: Path, source: str, *, weights: Path | None, seed: int, name: str | None) -> None:
-    """Add a model and say its hash.
+def add_one(
+    folder: Path,
+    source: str,
+    *,
+    weights: Path | None,
+    seed: int,
+    bottlenecks: tuple[Path, ...],
+    exits: Path | None,
+    name: str | None,
+) -> None:
+    """Add a model, with what was trained for it, and say its hash.
 
     Raises:
-        ConfigurationError: it cannot be opened, cut or written, or the name will not do.
+        ConfigurationError: it cannot be opened, cut or written, a file is another model's, or the name will
+            not do.
     """
     from partition.models.entries import add  # noqa: PLC0415 - torch, which takes a second
 
     if name is not None:
         model_folder.require_alias(name)  # before seconds are spent
-    added = add(folder, source, weights=weights, seed=seed)
-    click.echo(f"{added.hash}{'' if added.new else ' was there already'}")
+    added = add(folder, source, weights=weights, seed=seed, bottlenecks=bottlenecks, exits=exits)
+    there = " was there already" if not added.new else ""
+    click.echo(f"{added.hash}{there}{', and has other trained files now' if added.changed else ''}")
     if name is not None:
         click.echo(f"{name} is {model_folder.use(folder, name, added.hash)}")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bus.errors import ConfigurationError
 from bus.messages import Columns
 from device.agreements import agreements
 from device.events import ExitRow, Head
@@ -18,7 +19,7 @@ from device.settings import DeviceSettings
 from partition.bottleneck import load as load_bottleneck
 from partition.bottleneck import require_used
 from partition.models.entries import load
-from partition.models.folder import resolve
+from partition.models.folder import read, resolve
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
 
@@ -80,7 +81,12 @@ class PartitionedCompute:
 
     emulated = False
 
-    def __init__(self, model: PartitionedModel, agreement: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: PartitionedModel,
+        agreement: tuple[float, ...] = (),
+        trained: tuple[str, ...] = (),
+    ) -> None:
         self._model = model
         self.label = ", ".join(filter(None, (f"{model.name} {model.weights_label}", model.backend_words)))
         self.exit_count = model.exit_count
@@ -103,6 +109,7 @@ class PartitionedCompute:
                 PlanExit(cut, tuple(model.exit_context(number).tolist()), sure, answered)
                 for number, (cut, sure, answered) in enumerate(model.trained_exits)
             ),
+            trained=trained,
         )
 
     def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
@@ -140,13 +147,17 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     Raises:
         ConfigurationError: no such model, file, codec or backend, or no image to measure agreement on.
     """
-    trained = [load_bottleneck(path) for path in settings.bottlenecks]
+    codecs = [load_bottleneck(path) for path in settings.bottlenecks]
+    trained: tuple[str, ...] = ()
     if settings.models_dir is not None:
+        hash_ = resolve(settings.models_dir, settings.model)
+        # Read before the model is: what changes meanwhile is then noticed, and loaded once more.
+        trained = read(settings.models_dir, hash_).trained_sha256
         model = load(
             settings.models_dir,
-            resolve(settings.models_dir, settings.model),
+            hash_,
             codecs=settings.codecs,
-            bottlenecks=trained,
+            bottlenecks=codecs,
             exits=settings.exits,
             threads=settings.threads,
             backend=settings.backend,
@@ -158,14 +169,20 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
         model = build(
             network,
             codecs=settings.codecs,
-            bottlenecks=trained,
+            bottlenecks=codecs,
             threads=settings.threads,
             backend=settings.backend,
         )
-        require_used(trained, [model.hash])
+        require_used(codecs, [model.hash])
+    if model.trained_exits and "ans" in (settings.policy, *settings.compare):
+        raise ConfigurationError(
+            f"the policy ans times whole heads, and exits of {model.name} may answer sooner: leave ans out"
+        )
     model.choose_backends()
     model.warm_up()
     if settings.min_agreement == 0.0:
-        return PartitionedCompute(model)
+        return PartitionedCompute(model, trained=trained)
     # After the backends were chosen: what is measured is what will be played.
-    return PartitionedCompute(model, agreements(model, settings.agreement_images, settings.state_dir))
+    return PartitionedCompute(
+        model, agreements(model, settings.agreement_images, settings.state_dir), trained
+    )

@@ -12,13 +12,15 @@ from bus.errors import ConfigurationError
 from device.ban_reasons import reasons
 from device.compute import Compute, load_compute
 from device.settings import DeviceSettings
-from partition.models.folder import resolve
+from partition.models.folder import read, resolve
 
 _log = structlog.get_logger("device")
 
 
 async def next_compute(settings: DeviceSettings, playing: Compute) -> Compute:
     """Return the model that the device's name stands for, once that is another one and it is warm.
+
+    The same model with other bottlenecks or exits is another one too.
 
     What keeps a model from being played is said once; the present one is played on.
 
@@ -27,16 +29,17 @@ async def next_compute(settings: DeviceSettings, playing: Compute) -> Compute:
         playing: with the present model.
     """
     told = ""
-    tried = playing.plan.model
+    present = (playing.plan.model, playing.plan.trained)
+    tried = present
     while True:
         await asyncio.sleep(settings.poll_s)
         try:
-            model = await asyncio.to_thread(_named, settings)
-            if model in {playing.plan.model, tried}:
-                tried = model
+            found = await asyncio.to_thread(_named, settings)
+            if found in {present, tried}:
+                tried = found
                 continue
-            tried = model  # one that cannot be loaded is not tried again, until the name has moved
-            _log.info("model_changes", device=settings.id, model=model)
+            tried = found  # one that cannot be loaded is not tried again, until the name has moved
+            _log.info("model_changes", device=settings.id, model=found[0], trained=len(found[1]))
             return await asyncio.to_thread(_load, settings, playing)
         except ConfigurationError as error:
             if str(error) != told:
@@ -44,9 +47,11 @@ async def next_compute(settings: DeviceSettings, playing: Compute) -> Compute:
                 _log.warning("model_not_changed", device=settings.id, reason=told)
 
 
-def _named(settings: DeviceSettings) -> str:
+def _named(settings: DeviceSettings) -> tuple[str, tuple[str, ...]]:
+    """Return the model's hash, and the SHA-256 of what was trained for it."""
     assert settings.models_dir is not None
-    return resolve(settings.models_dir, settings.model)
+    model = resolve(settings.models_dir, settings.model)
+    return model, read(settings.models_dir, model).trained_sha256
 
 
 def _load(settings: DeviceSettings, playing: Compute) -> Compute:

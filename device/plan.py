@@ -64,6 +64,7 @@ class Plan:
             has measured it.
         banned: of the arms that were taken out, label to reason.
         exits: those that may answer, by number.
+        trained: SHA-256 of the bottlenecks and exits that a model folder holds for the model.
     """
 
     model: str
@@ -80,6 +81,7 @@ class Plan:
     agreement: tuple[float, ...] = ()
     banned: Mapping[str, str] = field(default_factory=dict)
     exits: tuple[PlanExit, ...] = ()
+    trained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows, columns = self.contexts.shape

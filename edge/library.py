@@ -1,7 +1,8 @@
 """Keeps an edge worker's tails in step with its model folder; called from one thread at a time.
 
-A model that is added is loaded and warmed here before anybody hears of it. One that is removed is still
-answered for a while, which the session decides; its tails stay until the session has dropped it.
+A model that is added is loaded and warmed here before anybody hears of it; so is one that was given other
+bottlenecks, and takes the place of what it was. One that is removed is still answered for a while, which the
+session decides; its tails stay until the session has dropped it.
 This file must never take a model from the bus: only the folder says what is loaded.
 """
 
@@ -15,7 +16,7 @@ from bus.errors import ConfigurationError
 from edge import events as ev
 from edge.settings import MOST_MODELS
 from edge.tails import PartitionedTails
-from partition.models.folder import hashes
+from partition.models.folder import hashes, version
 from partition.partitioned import PartitionedModel
 
 Load = Callable[[str], PartitionedModel]
@@ -39,6 +40,8 @@ class Library:
         self._load = load
         self._own = frozenset(tails.models)
         self._served: set[str] = set()
+        # By hash, what the entry was when its tails were loaded.
+        self._loaded: dict[str, tuple[int, int]] = {}
         # By hash, what the entry was when it could not be loaded: an entry made anew is tried again.
         self._failed: dict[str, tuple[int, int]] = {}
         self._told: set[str] = set()
@@ -63,24 +66,25 @@ class Library:
             model = self._dropped.popleft()
             if model not in self._served:  # else it has come back before this look
                 self._tails.drop(model)
+                self._loaded.pop(model, None)
         changes: list[Change] = [ev.ModelRemoved(model) for model in sorted(self._served - there)]
         self._served &= there
         self._failed = {model: at for model, at in self._failed.items() if model in there}
-        for model in sorted(there - self._served - self._own):
+        for model in sorted(there - self._own):
             if self._take_up(model):
                 self._served.add(model)
                 return [*changes, ev.ModelLoaded(model, self._tails.models[model])]
         return changes
 
     def _take_up(self, model: str) -> bool:
-        """Load and warm one; False if it cannot be."""
-        if model in self._tails.models:
-            return True  # it was on its way out
-        if len(self._tails.models) >= MOST_MODELS:
-            self._tell(f"{model} waits: {MOST_MODELS} models are loaded, remove one or start another worker")
-            return False
-        made = self._made(model)
+        """Load and warm one that is new or was changed; False if there is nothing new, or it cannot be."""
+        made = version(self._folder, model)
         if made is None or self._failed.get(model) == made:
+            return False
+        if self._loaded.get(model) == made:
+            return model not in self._served  # it was on its way out
+        if model not in self._loaded and len(self._tails.models) >= MOST_MODELS:
+            self._tell(f"{model} waits: {MOST_MODELS} models are loaded, remove one or start another worker")
             return False
         try:
             loaded = self._load(model)
@@ -92,16 +96,9 @@ class Library:
             known = isinstance(error, ConfigurationError)
             self._tell(str(error) if known else f"{model} does not run here: {type(error).__name__}: {error}")
             return False
+        self._loaded[model] = made
         _log.info("model loaded", model=model, name=loaded.name, arms=len(loaded.arms))
         return True
-
-    def _made(self, model: str) -> tuple[int, int] | None:
-        """Return what tells an entry from one made anew, or None if it went since it was listed."""
-        try:
-            status = (self._folder / model).lstat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns
 
     def _tell(self, reason: str) -> None:
         """Say it once, not with every look."""

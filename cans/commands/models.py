@@ -30,6 +30,7 @@ def models(ctx: click.Context, *, models_dir: Path) -> None:
     \b
     Examples:
       cans models add mobilenet_v2 --weights mobilenet_v2.safetensors --use current
+      cans models add mobilenet_v2 --bottleneck bottleneck.safetensors --exits exits.safetensors
       cans models add 'mypackage.models:make({"width": 0.5})'
       cans models list
       cans models use current 1a2b
@@ -67,16 +68,42 @@ def show(*, model: str, models_dir: Path, check: bool) -> None:
 @models_dir_option(home=True)
 @click.option("--weights", type=_FILE, help="Weights: .safetensors, or a state dictionary.")
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file.")
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    type=_FILE,
+    multiple=True,
+    help="File of `cans train bottleneck` for this model, to go with it. Repeat for more.",
+)
+@click.option("--exits", type=_FILE, help="File of `cans train exits` for this model, to go with it.")
 @click.option("--use", metavar="NAME", help="Let this name stand for it at once.")
-def add(*, source: str, models_dir: Path, weights: Path | None, weights_seed: int, use: str | None) -> None:
+def add(
+    *,
+    source: str,
+    models_dir: Path,
+    weights: Path | None,
+    weights_seed: int,
+    bottlenecks: tuple[Path, ...],
+    exits: Path | None,
+    use: str | None,
+) -> None:
     """Add a model: mobilenet_v2, resnet18, module:callable({"argument": 1}) or an archive FILE.pt2.
 
     The source is opened here and now, so it must be one that you trust. The model appears in the folder all
-    at once or not at all.
+    at once or not at all. Of a model that is there already, the bottlenecks or the exits that are given take
+    the place of those that it has.
     """
     from cans.models_view import add_one  # noqa: PLC0415
 
-    add_one(models_dir, source, weights=weights, seed=weights_seed, name=use)
+    add_one(
+        models_dir,
+        source,
+        weights=weights,
+        seed=weights_seed,
+        bottlenecks=bottlenecks,
+        exits=exits,
+        name=use,
+    )
 
 
 @models.command("use", cls=Command, epilog=_EPILOG)

@@ -3,11 +3,13 @@
     DIR/0123456789abcdef/model.json            the manifest
                          weights.safetensors   the weights
                          model.pt2             of an archive, the archive
+                         bottleneck-....safetensors, exits-....safetensors, named by their content
     DIR/names/current                          a name: a file that holds a hash
 
 An entry appears and goes by one rename, so a reader sees all of it or nothing, and two writers cannot make
-half of each. Whoever can write here decides what edge workers compute: it is a folder of the owner's, and
-nothing in it ever comes from the bus.
+half of each. What was trained for a model later comes by a rename of the manifest.
+Whoever can write here decides what edge workers compute: it is a folder of the owner's, and nothing in it
+ever comes from the bus.
 This file must never open a model or import torch; `partition.models.entries` does.
 """
 
@@ -27,7 +29,7 @@ import msgspec
 
 from bus.errors import ConfigurationError
 from bus.names import require_name
-from partition.models.manifests import Archive, Manifest
+from partition.models.manifests import Archive, Manifest, Part
 
 MANIFEST, WEIGHTS, ARCHIVE, NAMES = "model.json", "weights.safetensors", "model.pt2", "names"
 _HASH = re.compile(r"[0-9a-f]{16}")
@@ -61,9 +63,18 @@ class Entry:
     @property
     def bytes(self) -> int:
         """Of all files that the manifest names."""
-        parts = (*self.manifest.bottlenecks, *self.manifest.exits)
         archive = self.manifest.source.bytes if isinstance(self.manifest.source, Archive) else 0
-        return self.manifest.weights.bytes + archive + sum(part.bytes for part in parts)
+        return self.manifest.weights.bytes + archive + sum(part.bytes for part in self.trained)
+
+    @property
+    def trained(self) -> tuple[Part, ...]:
+        """What was trained for the model and lies beside it."""
+        return (*self.manifest.bottlenecks, *self.manifest.exits)
+
+    @property
+    def trained_sha256(self) -> tuple[str, ...]:
+        """By which two states of an entry differ; its hash is that of the model alone."""
+        return tuple(part.sha256 for part in self.trained)
 
 
 def hashes(folder: Path) -> tuple[str, ...]:
@@ -209,7 +220,7 @@ def finish(made: Path, manifest: Manifest) -> bool:
     Raises:
         OSError: disk full and so on.
     """
-    _write(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    _write_manifest(made, manifest)
     for file in made.iterdir():
         _sync(file)
     _sync(made)
@@ -221,6 +232,40 @@ def finish(made: Path, manifest: Manifest) -> bool:
         return False
     _sync(made.parent)
     return True
+
+
+def change(made: Path, manifest: Manifest) -> None:
+    """Let an entry that is there have what an unfinished folder holds besides, durably.
+
+    What the old manifest names stays, for whoever has just read it; files have their content's name, so none
+    is ever written over with anything else.
+
+    Args:
+        made: with those files that `manifest` names and the entry has not.
+        manifest: of an entry that is there.
+
+    Raises:
+        OSError: disk full and so on.
+    """
+    path = made.parent / manifest.hash
+    for part in (*manifest.bottlenecks, *manifest.exits):
+        with contextlib.suppress(FileNotFoundError):
+            _sync(made / part.file)
+            (made / part.file).replace(path / part.file)
+    _sync(path)
+    (made / MANIFEST).unlink(missing_ok=True)
+    _write_manifest(made, manifest)
+    (made / MANIFEST).replace(path / MANIFEST)
+    _sync(path)
+
+
+def version(folder: Path, hash_: str) -> tuple[int, int] | None:
+    """Return what tells an entry from what it was before it was changed or made anew; None if it is gone."""
+    for path in (folder / hash_ / MANIFEST, folder / hash_):  # one without a manifest is damaged, but there
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def digest(path: Path) -> tuple[str, int]:
@@ -258,6 +303,10 @@ def _content(path: Path) -> bytes:
     if size > _MANIFEST_BYTES:
         raise _damaged(path.parent, f"{path.name} is larger than any manifest")
     return path.read_bytes()
+
+
+def _write_manifest(made: Path, manifest: Manifest) -> None:
+    _write(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def _write(path: Path, content: bytes) -> None:

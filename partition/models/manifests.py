@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         file: its name in the entry's folder.
-        cut: where it belongs.
+        cut: where it belongs; of several exits the first.
     """
 
     file: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9_-]{0,47}\.safetensors\Z")]
@@ -71,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         input_shape: (1, 3, height, width).
         derived: entries of the state that calibration made, whose values the hash leaves out.
         added: when, ISO 8601, for people.
-        bottlenecks, exits: kept for what is trained for this model later.
+        bottlenecks, exits: what was trained for this model; of exits at most one file.
     """
 
     format: Literal[1] = FORMAT

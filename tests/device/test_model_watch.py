@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
-from device.compute import load_compute
+from device.compute import Compute, load_compute
 from device.model_watch import next_compute
+from device.plan import Plan
 from device.settings import DeviceSettings
+from partition.bottleneck import load as load_bottleneck
 from partition.models.entries import add
 from partition.models.folder import use
+from tests.support.small_training import trained_for
 
 TINY = "tests.support.tiny_network:make"
 
@@ -85,6 +89,44 @@ def test_whatever_torch_raises_of_the_new_model_the_present_one_is_played_on(
 
 def _fails(_threads: int) -> None:
     raise RuntimeError("out of memory")
+
+
+def test_what_is_trained_for_the_model_meanwhile_is_gone_over_to(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path / "trained")
+    models = tmp_path / "models"
+    hash_ = add(models, TINY).hash
+    use(models, "current", hash_)
+    given = settings_of(models)
+    playing = load_compute(given)
+    name = load_bottleneck(bottleneck).name
+
+    async def main() -> list[Plan]:
+        found = []
+        present: Compute = playing
+        for change in ({"bottlenecks": (bottleneck,)}, {"exits": exits}):
+            watching = asyncio.create_task(next_compute(given, present))
+            await asyncio.sleep(0.1)
+            assert not watching.done()
+            await asyncio.to_thread(add, models, TINY, **change)
+            async with asyncio.timeout(60.0):
+                present = await watching
+            found.append(present.plan)
+        return found
+
+    first, second = asyncio.run(main())
+    assert {first.model, second.model} == {hash_}
+    assert [(arm.cut, arm.codec) for arm in first.arms if arm.codec == name] == [(1, name)]
+    assert first.schema != playing.plan.schema
+    assert (len(first.exits), len(second.exits)) == (0, 1)
+    assert second.schema == first.schema
+
+
+def test_exits_of_the_folder_do_not_go_with_a_policy_that_times_whole_heads(tmp_path: Path) -> None:
+    _, exits = trained_for(TINY, tmp_path / "trained")
+    models = tmp_path / "models"
+    use(models, "current", add(models, TINY, exits=exits).hash)
+    with pytest.raises(ConfigurationError, match="leave ans out"):
+        load_compute(replace(settings_of(models), policy="ans"))
 
 
 def test_weights_beside_a_model_folder_are_refused(tmp_path: Path) -> None:

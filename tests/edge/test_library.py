@@ -11,8 +11,10 @@ from edge import events as ev
 from edge.library import Library
 from edge.settings import EdgeSettings
 from edge.tails import PartitionedTails
+from partition.bottleneck import load as load_bottleneck
 from partition.models import folder as model_folder
 from partition.models.entries import add, load
+from tests.support.small_training import trained_for
 
 TINY = "tests.support.tiny_network:make"
 
@@ -53,6 +55,44 @@ def test_a_damaged_entry_is_left_out_until_it_is_made_anew(tmp_path: Path) -> No
     model_folder.remove(tmp_path, hash_)
     add(tmp_path, TINY)
     assert [change.model for change in here.look()] == [hash_]
+
+
+def test_a_model_that_is_given_a_bottleneck_is_announced_with_its_arm(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path / "trained")
+    name = load_bottleneck(bottleneck).name
+    folder = tmp_path / "models"
+    here, tails = library(folder)
+    hash_ = add(folder, TINY).hash
+    (first,) = here.look()
+    assert add(folder, TINY, bottlenecks=(bottleneck,)).changed
+    (second,) = here.look()
+    assert isinstance(first, ev.ModelLoaded)
+    assert second == ev.ModelLoaded(hash_, first.arms | {(1, name)})
+    assert tails.models == {hash_: second.arms}
+    assert here.look() == []
+    add(folder, TINY, exits=exits)
+    assert here.look() == [second]  # exits are the device's; to the edge worker nothing has changed
+    # Damaged meanwhile, it is served as it was.
+    (file,) = (folder / hash_).glob("bottleneck-*")
+    file.write_bytes(b"x")
+    with model_folder.unfinished(folder) as made:
+        model_folder.change(made, model_folder.read(folder, hash_).manifest)
+    assert here.look() == []
+    assert tails.models == {hash_: second.arms}
+
+
+def test_one_that_was_made_anew_while_it_went_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    bottleneck, _ = trained_for(TINY, tmp_path / "trained")
+    folder = tmp_path / "models"
+    here, _ = library(folder)
+    hash_ = add(folder, TINY).hash
+    here.look()
+    model_folder.remove(folder, hash_)
+    assert here.look() == [ev.ModelRemoved(hash_)]
+    add(folder, TINY, bottlenecks=(bottleneck,))
+    (change,) = here.look()
+    assert isinstance(change, ev.ModelLoaded)
+    assert (1, load_bottleneck(bottleneck).name) in change.arms
 
 
 def test_a_folder_that_vanishes_takes_no_model_with_it(tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ from PIL import Image
 from torch import nn
 
 from partition.images import MovingCrops
-from partition.networks.zoo import Network
+from partition.networks.zoo import Network, load_model
 from partition.partitioned import PartitionedModel, build
+from partition.training.bottleneck import BottleneckTraining
+from partition.training.bottleneck import Recipe as BottleneckRecipe
 from partition.training.data import Images
+from partition.training.exits import ExitsTraining
+from partition.training.exits import Recipe as ExitsRecipe
 
 SIZE = (32, 32)
 
@@ -63,3 +67,20 @@ def write_classes(folder: Path, names: Sequence[str], count: int) -> None:
             image = random.integers(0, 80, (8, 8, 3), dtype=np.uint8)
             image[..., place % 3] += 150
             Image.fromarray(image).resize((40, 36)).save(folder / name / f"{number}.png")
+
+
+def trained_for(name: str, folder: Path, seed: int = 0) -> tuple[Path, Path]:
+    """Train a bottleneck and exits at cut 1 of a network for some steps; return their files."""
+    model = build(load_model(name, seed=seed))
+    height, width = model.input_size[:2]
+    film = MovingCrops(2, (height, width))
+    frames = tuple(film.frame(17 * number) for number in range(12))
+    images = Images(frames[:8], frames[8:])
+    folder.mkdir(parents=True, exist_ok=True)
+    bottleneck, exits = folder / "b.safetensors", folder / "e.safetensors"
+    BottleneckTraining(model, images, BottleneckRecipe(cut=1, steps=1)).save(bottleneck)
+    training = ExitsTraining(model, images, ExitsRecipe(after=("1",), agreement=0.5, steps=4))
+    for number in range(4):
+        training.step(number)
+    training.save(exits)
+    return bottleneck, exits

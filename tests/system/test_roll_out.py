@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.broker import need_mosquitto
 from tests.support.site import Site, site
+from tests.support.small_training import trained_for
 
 pytestmark = pytest.mark.system
 
@@ -90,3 +91,46 @@ def test_a_new_model_rolls_out_while_a_device_plays_and_no_frame_is_lost(tmp_pat
     order = [each["model"] for each in said]
     assert order == [old] * order.count(old) + [new] * order.count(new)
     assert summary["statistics_sent"] == summary["statistics_merged"] > 0
+
+
+def test_a_bottleneck_that_is_trained_later_reaches_edge_worker_and_device_while_they_play(
+    tmp_path: Path,
+) -> None:
+    need_mosquitto()
+    bottleneck, _ = trained_for(TINY, tmp_path / "trained")
+    model = _models(tmp_path, "add", TINY, "--use", "current").split()[0]
+    with site(tmp_path) as here:
+        here.broker()
+        here.aggregator()
+        here.start("edge", "edge", "--broker", here.url, *FOLDER, "--poll-s", "0.2")
+        here.watch()
+        _device(here)
+        here.until(lambda: _answers(here, model) >= 20, "the model's tails answer")
+        before = _served(here)["arms"]
+
+        _models(tmp_path, "add", TINY, "--bottleneck", str(bottleneck))
+        here.until(lambda: _served(here)["arms"] != before, "the edge worker announces other arms")
+        here.until(lambda: _sessions(here) == 2, "the device has gone over")
+        so_far = _answers(here, model)
+        here.until(lambda: _answers(here, model) >= so_far + 20, "the edge worker answers its arms")
+
+        assert here.end("cam-1") == 0
+        here.until(lambda: here.heard("state/device/")[-1]["state"] == "disconnected", "all was heard")
+        said = here.heard("feedback/")
+        assert "Traceback" not in here.log("cam-1") + here.log("edge")
+        assert here.end("edge") == 0
+
+    # One answer a frame of each policy, before and after; nobody asked for an arm that was not there.
+    policies = {each["policy"] for each in said}
+    assert len(policies) == 2
+    for policy in policies:
+        seqs = [each["seq"] for each in said if each["policy"] == policy]
+        again = seqs.index(0, 1)
+        assert sorted(seqs[:again]) == list(range(again))
+        assert sorted(seqs[again:]) == list(range(len(seqs) - again))
+    assert not {"unknown_model", "malformed", "edge_lost"} & {each["reason"] for each in said}
+
+
+def _sessions(here: Site) -> int:
+    """How often the device has begun to count its frames."""
+    return sum(each["seq"] == 0 and each["policy"] == "edge_only_jpeg" for each in here.heard("feedback/"))

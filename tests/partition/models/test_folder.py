@@ -11,11 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from bus.errors import ConfigurationError
+from partition.bottleneck import load as load_bottleneck
 from partition.models import folder as model_folder
 from partition.models.entries import add, load
 from partition.models.manifests import schema
 from partition.networks.zoo import load_model
 from partition.partitioned import build
+from tests.support.small_training import trained_for
 
 TINY = "tests.support.tiny_network:make"
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "schemas/model.json"
@@ -179,6 +181,76 @@ def test_an_archive_is_kept_beside_its_manifest(tmp_path: Path) -> None:
     assert (
         json.loads((tmp_path / "models" / added.hash / "model.json").read_text())["source"]["kind"] == "pt2"
     )
+
+
+def test_what_was_trained_for_a_model_comes_out_with_it(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path / "trained")
+    name = load_bottleneck(bottleneck).name
+    folder = tmp_path / "models"
+    added = add(folder, TINY, bottlenecks=(bottleneck,), exits=exits)
+    plain = build(load_model(TINY))
+    assert added.hash == plain.hash
+    shutil.rmtree(tmp_path / "trained")
+    back = load(folder, added.hash)
+    assert {(arm.cut, arm.codec) for arm in back.arms} == {(a.cut, a.codec) for a in plain.arms} | {(1, name)}
+    assert [cut for cut, *_ in back.trained_exits] == [1]
+    entry = model_folder.read(folder, added.hash)
+    files = [entry.path / part.file for part in entry.trained]
+    weights = entry.path / "weights.safetensors"
+    assert entry.bytes == sum(file.stat().st_size for file in (*files, weights))
+    assert left_over(folder) == []
+
+
+def test_given_to_the_commands_too_a_bottleneck_is_one_arm(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path)
+    hash_ = add(tmp_path / "models", TINY, bottlenecks=(bottleneck,)).hash
+    back = load(tmp_path / "models", hash_, bottlenecks=(load_bottleneck(bottleneck),), exits=exits)
+    assert [arm.codec for arm in back.arms].count(load_bottleneck(bottleneck).name) == 1
+    assert len(back.trained_exits) == 1
+
+
+def test_a_model_that_is_there_gets_what_is_trained_later_and_keeps_what_is_not_given(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path)
+    folder = tmp_path / "models"
+    hash_ = add(folder, TINY).hash
+    before = model_folder.version(folder, hash_)
+    added = add(folder, TINY, exits=exits)
+    assert (added.hash, added.new, added.changed) == (hash_, False, True)
+    with_exits = model_folder.version(folder, hash_)
+    assert before != with_exits
+    assert not add(folder, TINY, exits=exits).changed
+    assert not add(folder, TINY).changed
+    assert model_folder.version(folder, hash_) == with_exits
+    assert add(folder, TINY, bottlenecks=(bottleneck,)).changed
+    manifest = model_folder.read(folder, hash_).manifest
+    assert (len(manifest.bottlenecks), len(manifest.exits)) == (1, 1)
+    assert load(folder, hash_).exit_count == 2
+    assert left_over(folder) == []
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "exits"])
+def test_a_trained_file_that_is_not_what_the_manifest_says_is_not_opened(kind: str, tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path / "ours")
+    hash_ = add(tmp_path / "models", TINY, bottlenecks=(bottleneck,), exits=exits).hash
+    (file,) = (tmp_path / "models" / hash_).glob(f"{kind}-*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"{kind}-.* is not what model\.json says"):
+        load(tmp_path / "models", hash_)
+    with pytest.raises(ConfigurationError, match=r"is not what model\.json says"):
+        add(tmp_path / "models", TINY, exits=exits)
+
+
+def test_what_was_trained_for_another_model_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    bottleneck, exits = trained_for(TINY, tmp_path / "other", seed=1)
+    with pytest.raises(ConfigurationError, match="is for model"):
+        add(tmp_path / "models", TINY, bottlenecks=(bottleneck,))
+    with pytest.raises(ConfigurationError, match="the exits were trained for model"):
+        add(tmp_path / "models", TINY, exits=exits)
+    with pytest.raises(ConfigurationError, match="does not hold exits of this version"):
+        add(tmp_path / "models", TINY, exits=bottleneck)
+    assert model_folder.hashes(tmp_path / "models") == ()
 
 
 def test_the_documented_schema_is_the_manifests() -> None:
