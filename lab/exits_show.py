@@ -273,7 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.frames < 2 or options.runs < 2:
         parser.error("give 2 --frames and 2 --runs at least")
-    parse_link(f"cam={options.link}")
+    try:
+        parse_link(f"cam={options.link}")
+    except ValueError:
+        parser.error(f"--link {options.link} is none: give Mbit/s up, Mbit/s down, ms of delay, as in 4,8,10")
     # Told to end by whatever means, it takes its processes along.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
