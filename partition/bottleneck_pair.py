@@ -1,6 +1,8 @@
 """The two small networks of a learned bottleneck: what they look like, and how a tensor passes them."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import torch
@@ -9,8 +11,8 @@ from torch.nn import functional
 
 from bus.errors import ConfigurationError
 
-# Of the two layers that refine what was decoded.
-HIDDEN = 32
+# Of the two layers that refine the latent, where all is small, and of the two that refine what was decoded.
+_WIDE, HIDDEN = 128, 32
 # Of a latent of images, at least.
 _CHANNELS = 32
 # Patches that the principal components are taken from.
@@ -50,7 +52,8 @@ class Pair(nn.Module):
     """Encoder, grid and decoder.
 
     The encoder is one linear map of each patch of 2^halvings x 2^halvings places, or of each token: little
-    work for a device. The decoder is a linear map back, and two layers at full resolution that refine it.
+    work for a device. The decoder is two layers that mend the latent by its neighbours, a linear map back,
+    and two layers at full resolution that refine it.
     """
 
     def __init__(self, form: Form) -> None:
@@ -60,19 +63,15 @@ class Pair(nn.Module):
         channels, side = form.shape[1 if image else -1], 2**form.halvings
         self.encoder: nn.Module
         self.decoder: nn.Module
+        layer = partial(nn.Conv2d, kernel_size=3, padding=1) if image else nn.Linear
         if image:
             self.encoder = nn.Conv2d(channels, form.channels, side, side)
             self.decoder = nn.ConvTranspose2d(form.channels, channels, side, side)
-            first: nn.Module = nn.Conv2d(channels, HIDDEN, 3, padding=1)
-            second: nn.Conv2d | nn.Linear = nn.Conv2d(HIDDEN, channels, 3, padding=1)
         else:
             self.encoder = nn.Linear(channels, form.channels)
             self.decoder = nn.Linear(form.channels, channels)
-            first, second = nn.Linear(channels, HIDDEN), nn.Linear(HIDDEN, channels)
-        # The refinement begins as nothing.
-        for parameter in second.parameters():
-            nn.init.zeros_(parameter)
-        self.refine = nn.Sequential(first, nn.ReLU(), second)
+        self.mend = _refinement(layer, form.channels, _WIDE)
+        self.refine = _refinement(layer, channels, HIDDEN)
         # One number a channel of the activation: centre and spread; of the latent: log of the grid's step.
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("spread", torch.ones(channels))
@@ -91,7 +90,8 @@ class Pair(nn.Module):
 
     def expand(self, q: Tensor) -> Tensor:
         """Return the activation that a rounded latent stands for."""
-        y: Tensor = self.decoder(q * _along(torch.exp(self.log_step), q))
+        z = q * _along(torch.exp(self.log_step), q)
+        y: Tensor = self.decoder(z + self.mend(z))
         if y.dim() == 4:
             y = y[:, :, : self.form.shape[2], : self.form.shape[3]]
         y = y + self.refine(y)
@@ -137,6 +137,14 @@ class Pair(nn.Module):
             return x
         side = 2**self.form.halvings
         return functional.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
+
+
+def _refinement(layer: Callable[[int, int], nn.Module], width: int, hidden: int) -> nn.Sequential:
+    """Return two layers to be added to what they are given; they begin as nothing."""
+    last = layer(hidden, width)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return nn.Sequential(layer(width, hidden), nn.ReLU(), last)
 
 
 def _along(values: Tensor, x: Tensor) -> Tensor:
