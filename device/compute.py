@@ -16,6 +16,7 @@ from device.agreements import agreements
 from device.events import ExitRow, Head
 from device.plan import Plan, PlanArm, PlanExit
 from device.settings import DeviceSettings
+from partition.backends.threads import asked
 from partition.bottleneck import load as load_bottleneck
 from partition.bottleneck import require_used
 from partition.models.entries import load
@@ -149,6 +150,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     """
     codecs = [load_bottleneck(path) for path in settings.bottlenecks]
     trained: tuple[str, ...] = ()
+    threads = asked(settings.threads, settings.backend)
     if settings.models_dir is not None:
         hash_ = resolve(settings.models_dir, settings.model)
         # Read before the model is: what changes meanwhile is then noticed, and loaded once more.
@@ -159,7 +161,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
             codecs=settings.codecs,
             bottlenecks=codecs,
             exits=settings.exits,
-            threads=settings.threads,
+            threads=threads,
             backend=settings.backend,
         )
     else:
@@ -170,7 +172,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
             network,
             codecs=settings.codecs,
             bottlenecks=codecs,
-            threads=settings.threads,
+            threads=threads,
             backend=settings.backend,
         )
         require_used(codecs, [model.hash])

@@ -30,7 +30,7 @@ class DeviceSettings:
             for another model, the device goes over to that one.
         poll_s: time between two looks into that folder.
         exits: a file of trained exits that may answer on the device, or None.
-        threads: of torch.
+        threads: of torch; None for 1, or, with the backend "auto", for what is measured to be best.
         backend: what may run its heads, measured at the start: see `partition.backends`.
         min_agreement: arms whose answer is the uncut network's less often are banned; 0 measures nothing.
         agreement_images: a folder of images to measure that on; built-in frames when None.
@@ -70,7 +70,7 @@ class DeviceSettings:
     poll_s: float = 2.0
     bottlenecks: tuple[Path, ...] = ()
     exits: Path | None = None
-    threads: int = 1
+    threads: int | None = None
     backend: str = "eager"
     min_agreement: float = 0.0
     agreement_images: Path | None = None

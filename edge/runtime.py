@@ -32,6 +32,7 @@ from edge.receiving import receive
 from edge.session import EdgeSession
 from edge.settings import EdgeSettings
 from edge.tails import Tails, load_tails
+from partition.backends.threads import asked
 from partition.models.entries import load as load_entry
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
@@ -102,7 +103,7 @@ async def _load(settings: EdgeSettings) -> tuple[Tails, Library | None]:
         load_entry,
         settings.models_dir,
         codecs=settings.codecs,
-        threads=settings.threads,
+        threads=asked(settings.threads, settings.backend, settings.workers),
         device=settings.device,
         backend=settings.backend,
     )

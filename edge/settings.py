@@ -41,7 +41,8 @@ class EdgeSettings:
         codecs: names; None is all.
         bottlenecks: files, each of one of the models; all parties must be given the same.
         workers: tails at once, each in a thread of its own.
-        threads: of torch, for each worker.
+        threads: of torch, for each worker; None for 1, or, with the backend "auto", for what is measured to
+            be best.
         backend: what may run its tails, measured at the start: see `partition.backends`.
         device: "cpu", "cuda" or "auto".
         waiting: jobs that may wait for a worker.
@@ -67,7 +68,7 @@ class EdgeSettings:
     codecs: tuple[str, ...] | None = None
     bottlenecks: tuple[Path, ...] = ()
     workers: int = 1
-    threads: int = 1
+    threads: int | None = None
     backend: str = "eager"
     device: str = "cpu"
     waiting: int = 16
@@ -89,7 +90,7 @@ class EdgeSettings:
             )
         for name, value, least in (
             ("workers", self.workers, 1),
-            ("threads", self.threads, 1),
+            ("threads", 1 if self.threads is None else self.threads, 1),
             ("waiting", self.waiting, 1),
         ):
             if value < least:

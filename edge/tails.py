@@ -15,6 +15,7 @@ from edge.events import Output
 from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
+from partition.backends.threads import asked
 from partition.bottleneck import load, require_used
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
@@ -135,7 +136,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
             load_model(choice.name, weights=choice.weights, seed=settings.weights_seed),
             codecs=settings.codecs,
             bottlenecks=trained,
-            threads=settings.threads,
+            threads=asked(settings.threads, settings.backend, settings.workers),
             device=settings.device,
             backend=settings.backend,
         )

@@ -24,6 +24,7 @@ from partition import backends, exits
 from partition.arms import NO_CODEC, Arm, choose_codecs, list_arms
 from partition.backends.base import Backend
 from partition.backends.segments import Segments
+from partition.backends.threads import choose_threads
 from partition.bottleneck import BottleneckCodec, bound
 from partition.bundle import decode, encode
 from partition.codecs import CODECS
@@ -39,6 +40,8 @@ from partition.preprocessing import normalise
 from partition.results import Answer, ExitRun, HeadResult, Kept, Logits, TailResult, answer_of
 
 Frame = npt.NDArray[np.uint8]
+# What torch was last told in this thread, by whichever model.
+_bound = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class PartitionedModel:
         network: Network,
         codecs: tuple[Codec, ...],
         bottlenecks: tuple[BottleneckCodec, ...],
-        threads: int,
+        threads: Sequence[int],
         device: torch.device,
         tried: Sequence[Backend] = (),
     ) -> None:
@@ -82,8 +85,9 @@ class PartitionedModel:
         self.weights_label = network.weights_label
         self.input_size = network.input_shape[2:]
         self.device = device
-        self._threads = threads
-        self._bound = threading.local()
+        self._threads = min(threads)
+        self._thread_counts = tuple(threads)
+        self._thread_words = ""
         with self._torch():
             self._graph = Graph(network.module.cpu(), of_shape(network.input_shape))
             self._segments = Segments(self._graph.piece, tried)
@@ -243,13 +247,14 @@ class PartitionedModel:
     @property
     def backend_words(self) -> str:
         """What `choose_backends` came to, in half a sentence; empty if nothing was to be chosen."""
-        return self._segments.words
+        return "; ".join(filter(None, (self._segments.words, self._thread_words)))
 
     def choose_backends(self, *, heads: bool = True) -> None:
         """Measure the backends that `build` was asked for and keep, piece by piece, the fastest.
 
-        Takes some seconds; call it before frames come, an edge worker for the tails only. Results then equal
-        those of eager up to rounding (`partition.backends.base.ROUNDING`).
+        With what was kept, the numbers of threads are measured on the whole network, if `build` was given
+        several. Takes some seconds; call it before frames come, an edge worker for the tails only. Results
+        then equal those of eager up to rounding (`partition.backends.base.ROUNDING`).
 
         Args:
             heads: whether heads and the ways between exits are wanted as well as tails.
@@ -264,6 +269,10 @@ class PartitionedModel:
         with self._torch():
             inputs = [self._input(frame) for frame in frames]
             self._segments.choose(pairs, end, inputs)
+            if len(self._thread_counts) > 1:
+                found = choose_threads(lambda: self._segments.run(0, end, *inputs[0]), self._thread_counts)
+                torch.set_num_threads(self._threads)
+                self._threads, self._thread_words = found.threads, found.words
 
     def warm_up(self, *, tails: bool = True) -> None:
         """Run every arm once, so that the first frames cost what later ones do; an edge needs the tails.
@@ -390,10 +399,11 @@ class PartitionedModel:
     @contextmanager
     def _torch(self) -> Iterator[None]:
         """Run torch here: without gradients, and with this model's number of threads."""
-        # OpenMP keeps the number of threads per calling thread, so saying it once at the start is not enough.
-        if getattr(self._bound, "threads", None) != self._threads:
+        # OpenMP keeps the number of threads per calling thread, so saying it once at the start is not enough;
+        # and another model may have said another one in this thread.
+        if getattr(_bound, "threads", None) != self._threads:
             torch.set_num_threads(self._threads)
-            self._bound.threads = self._threads
+            _bound.threads = self._threads
         with torch.inference_mode():
             yield
 
@@ -403,7 +413,7 @@ def build(
     *,
     codecs: Sequence[str] | None = None,
     bottlenecks: Sequence[BottleneckCodec] = (),
-    threads: int = 1,
+    threads: int | Sequence[int] = 1,
     device: str = "cpu",
     backend: str = "eager",
 ) -> PartitionedModel:
@@ -415,7 +425,8 @@ def build(
             given the same, or their schemas differ.
         bottlenecks: of `partition.bottleneck.load`, each an arm at its own cut; the same for both sides too.
             Those trained for another network are left out.
-        threads: torch's threads, for each thread that calls.
+        threads: torch's threads, for each thread that calls; of several numbers `choose_backends` keeps the
+            best, and the least holds until then. A GPU takes the least.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         backend: what `choose_backends` may choose from: "eager", "auto", or names in
             `partition.backends.NAMES`, comma separated.
@@ -424,15 +435,18 @@ def build(
         ConfigurationError: network that cannot be cut, unknown codec, threads < 1, no such device, no such
             backend or one that cannot run here.
     """
-    if threads < 1:
-        raise ConfigurationError(f"threads must be at least 1, not {threads}")
+    counts = (threads,) if isinstance(threads, int) else tuple(threads)
+    if min(counts) < 1:
+        raise ConfigurationError(f"threads must be at least 1, not {min(counts)}")
     chosen = choose_codecs(CODECS, codecs)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in {"cpu", "cuda"} or (device == "cuda" and not torch.cuda.is_available()):
         raise ConfigurationError(f"torch has no device {device!r} here: choose cpu or auto")
-    tried = backends.make(backend, threads=threads, device=device)
-    return PartitionedModel(network, chosen, tuple(bottlenecks), threads, torch.device(device), tried)
+    if device == "cuda":
+        counts = (min(counts),)
+    tried = backends.make(backend, threads=min(counts), device=device)
+    return PartitionedModel(network, chosen, tuple(bottlenecks), counts, torch.device(device), tried)
 
 
 def _ask(stage: exits.Stage, x: Tensor) -> Answer:

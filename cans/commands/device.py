@@ -63,7 +63,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of `cans train exits`: where one is sure, the device answers and sends nothing.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="torch threads; not given 1, or with --backend auto what is measured at the start to be best.",
+)
 @backend_option
 @click.option(
     "--min-agreement",

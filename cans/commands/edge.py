@@ -43,7 +43,11 @@ from cans.shared_options import (
     help="File of `cans train bottleneck`, for the network it was trained with. Repeat for more.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=1, help="Tails that run at once.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, help="torch threads for each tail.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="torch threads for each tail; not given 1, or with --backend auto what is measured to be best.",
+)
 @backend_option
 @click.option(
     "--device",
@@ -77,7 +81,7 @@ def edge(
     codecs: str | None,
     bottlenecks: tuple[Path, ...],
     workers: int,
-    threads: int,
+    threads: int | None,
     backend: str,
     torch_device: str,
     waiting: int,

@@ -164,7 +164,7 @@ def load(
     codecs: Sequence[str] | None = None,
     bottlenecks: Sequence[BottleneckCodec] = (),
     exits: Path | None = None,
-    threads: int = 1,
+    threads: int | Sequence[int] = 1,
     device: str = "cpu",
     backend: str = "eager",
 ) -> PartitionedModel:
@@ -176,7 +176,7 @@ def load(
         codecs: as for `partition.partitioned.build`, like `device` and `backend`.
         bottlenecks: besides those of the entry; those of other networks are left out.
         exits: in place of those of the entry; see `partition.networks.zoo.load_model`.
-        threads: of torch.
+        threads: of torch; see `build`.
         device: "cpu", "cuda" or "auto".
         backend: see `build`.
 
