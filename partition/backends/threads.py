@@ -50,7 +50,9 @@ class ThreadChoice:
 
 def offered(workers: int = 1) -> tuple[int, ...]:
     """Return the numbers of threads to try: 1, 2, 4, ... and all that each of `workers` may have here."""
-    most = max(1, len(os.sched_getaffinity(0)) // workers)
+    # Not every system tells which of its processors this process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = max(1, cores // workers)
     return tuple(sorted({most, *(2**power for power in range(most.bit_length()) if 2**power <= most)}))
 
 
