@@ -1,22 +1,31 @@
-"""A link that is slower than loopback: shapes rate and delay of TCP streams between two addresses.
+"""A link that is slower than loopback: shapes rate, delay, jitter and loss of TCP streams.
 
 Emulation, and labelled so wherever its figures appear. Each direction is a FIFO with a virtual clock:
 a byte that arrives at time a leaves the link at max(a, clock) + bits / rate, and is handed on one delay
 later. Departure times follow from arrivals alone, so a late wake-up of this process shifts one delivery
-and never accumulates. Buffers are bounded by stopping to read (back-pressure, as TCP makes it), never by
+and never accumulates. A rate that moves is known ahead, as a trace, so bytes that wait are sent at the rates
+of the time when it is their turn. A lost packet is what TCP makes of it: nothing behind it is handed on
+before it was sent again. Buffers are bounded by stopping to read (back-pressure, as TCP makes it), never by
 loss. This file must never look into what it carries.
 """
 
 import asyncio
+import random
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, cast
 
 # Handed on in slices this long, so that a large message arrives as a stream and not in one piece.
 _SLICE_S = 0.004
 _MIN_BUFFER_BYTES = 64 * 1024
+# Of payload, in a packet of Ethernet's size.
+_PACKET_BYTES = 1448
+
+# Seconds that bits take which begin to be sent at a second of a link's time: (begin_s, bits).
+Transfer = Callable[[float, float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +35,25 @@ class Shape:
     Attributes:
         rate_mbit: million bits a second; None for no limit.
         delay_ms: one-way delay.
+        jitter_ms: a piece is handed on up to so much later, uniformly; none overtakes another.
+        loss: share of packets that are lost and sent again: what comes behind waits for them.
+        stall_ms: how long that takes; Linux waits 200 ms at least before it sends again (RFC 6298 says 1 s).
+
+    Raises:
+        ValueError: no link is like that.
     """
 
     rate_mbit: float | None = None
     delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss: float = 0.0
+    stall_ms: float = 200.0
 
     def __post_init__(self) -> None:
         if (self.rate_mbit is not None and not self.rate_mbit > 0.0) or not self.delay_ms >= 0.0:
             raise ValueError(f"a link needs a rate > 0 and a delay >= 0, got {self}")
+        if not (self.jitter_ms >= 0.0 and self.stall_ms >= 0.0 and 0.0 <= self.loss < 1.0):
+            raise ValueError(f"a link needs jitter and stalls >= 0 and a loss from 0 to below 1, got {self}")
 
     def serialisation_s(self, size_bytes: int) -> float:
         """Seconds that so many bytes occupy the link."""
@@ -54,15 +74,34 @@ class Shape:
 class _Direction:
     """One direction of the link, shared by all its connections: they queue behind each other."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, seed: int) -> None:
         self.shape = shape
         self.held = False
+        self._moving: Transfer | None = None
+        self._began = 0.0
+        self._random = random.Random(seed)  # noqa: S311 - no secret
         self._free_at = 0.0  # the virtual clock: when the link has sent all it was given
+        self._due = 0.0  # when the last piece reaches the other side
+
+    def play(self, moving: "Transfer | None", now: float) -> None:
+        """Let the rate move from `now` on, or stand still again."""
+        self._moving, self._began = moving, now
 
     def depart(self, now: float, size_bytes: int) -> float:
         """Occupy the link with bytes that arrived `now`; returns when they reach the other side."""
-        self._free_at = max(self._free_at, now) + self.shape.serialisation_s(size_bytes)
-        return self._free_at + self.shape.delay_ms / 1e3
+        begin = max(self._free_at, now)
+        if self._moving is None:
+            took = self.shape.serialisation_s(size_bytes)
+        else:
+            # What began to wait before the trace did is sent at its first rate.
+            took = self._moving(max(0.0, begin - self._began), size_bytes * 8.0)
+        self._free_at = begin + took
+        shape = self.shape
+        late_ms = shape.delay_ms + (shape.jitter_ms and self._random.uniform(0.0, shape.jitter_ms))
+        if shape.loss and self._random.random() < 1.0 - (1.0 - shape.loss) ** -(-size_bytes // _PACKET_BYTES):
+            late_ms += shape.stall_ms
+        self._due = max(self._due, self._free_at + late_ms / 1e3)
+        return self._due
 
 
 class _Pipe:
@@ -185,6 +224,7 @@ class LinkProxy:
         target_port: its port.
         up: from who connects towards the target.
         down: from the target back.
+        seed: of jitter and losses.
 
     Example:
         >>> async with LinkProxy("127.0.0.1", 1883, up=Shape(4.0, 10.0)) as link:
@@ -192,11 +232,17 @@ class LinkProxy:
     """
 
     def __init__(
-        self, target_host: str, target_port: int, *, up: Shape | None = None, down: Shape | None = None
+        self,
+        target_host: str,
+        target_port: int,
+        *,
+        up: Shape | None = None,
+        down: Shape | None = None,
+        seed: int = 0,
     ) -> None:
         self._target = (target_host, target_port)
-        self._up = _Direction(up or Shape())
-        self._down = _Direction(down or Shape())
+        self._up = _Direction(up or Shape(), 2 * seed)
+        self._down = _Direction(down or Shape(), 2 * seed + 1)
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
         self._reaching: set[asyncio.Task[None]] = set()
@@ -240,6 +286,13 @@ class LinkProxy:
         """Change rate and delay for bytes that arrive from now on."""
         self._up.shape = up or self._up.shape
         self._down.shape = down or self._down.shape
+
+    def play(self, up: Transfer | None) -> None:
+        """Let the rate towards the target follow a trace from now on; None gives it its shape's rate again.
+
+        Slices and buffers stay those of the shape's rate: give it one that the trace is about.
+        """
+        self._up.play(up, asyncio.get_running_loop().time())
 
     def reset(self) -> None:
         """End every connection with a TCP reset; new ones are welcome."""

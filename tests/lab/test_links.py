@@ -4,18 +4,41 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from lab.links import LinkSpec, parse_link
+from lab.links import LinkSpec, obey, parse_link
+from lab.proxy import LinkProxy, Transfer
 
 
 def test_a_link_is_read_as_it_is_written() -> None:
     spec = LinkSpec(4.0, 20.0, 2.5)
     assert parse_link(f"cam-1={spec.argument}") == ("cam-1", spec)
     assert spec.describe() == {"up_mbit": 4.0, "down_mbit": 20.0, "delay_ms": 2.5}
-    with pytest.raises(ValueError, match=r"unpack|convert"):
-        parse_link("cam-1=4,5")
+    shaky = LinkSpec(4.0, 20.0, 2.5, 1.0, 0.01)
+    assert parse_link(f"cam-1={shaky.argument}") == ("cam-1", shaky)
+    assert shaky.describe()["loss"] == 0.01
+    for wrong in ("cam-1=4,5", "cam-1=4,5,6,7", "cam-1=a,b,c"):
+        with pytest.raises(ValueError, match=r"is not UP|convert"):
+            parse_link(wrong)
+
+
+def test_a_trace_is_played_from_its_place_until_an_empty_one_ends_it() -> None:
+    spec = LinkSpec(8.0, 8.0, 0.0)
+    played: list[Transfer | None] = []
+
+    class Link(LinkProxy):
+        def play(self, up: Transfer | None) -> None:
+            played.append(up)
+
+    link = Link("127.0.0.1", 1)
+    assert obey({"trace_mbit": [1.0, 2.0], "at_s": 1.0}, link, spec) == spec
+    assert played[0] is not None
+    assert played[0](0.0, 1e6) == pytest.approx(0.5)
+    assert played[0](0.5, 1e6 + 0.5e6) == pytest.approx(1.0)  # half a second at 2, half a one at 1
+    assert obey({"trace_mbit": [], "loss": 0.1}, link, spec) == replace(spec, loss=0.1)
+    assert played[1] is None
 
 
 def test_it_says_its_ports_obeys_and_ends_with_its_standard_input() -> None:

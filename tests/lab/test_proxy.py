@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import numpy as np
 import pytest
 
 from lab.proxy import LinkProxy, Shape
+from lab.simulator.links import MovingLink
 
 
 async def _sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -170,3 +172,46 @@ def test_a_goodbye_arrives_after_what_was_sent_before_it() -> None:
 def test_a_link_that_cannot_be_is_refused(shape: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="rate > 0"):
         Shape(*shape)
+
+
+def test_a_rate_that_moves_is_that_of_the_time_when_it_is_a_byte_s_turn() -> None:
+    rates = np.array([8.0, 0.8, 8.0])  # a second each
+
+    async def use(link: LinkProxy, peer: Peer) -> None:
+        moving = MovingLink(rates, 0.0)
+        link.play(lambda begin, bits: float(moving.transfer_s(np.array(begin + 0.9), np.array(bits))))
+        # 100 ms at 8 Mbit/s, a second at 0.8, and the rest at 8: bytes that wait meet all three.
+        took = await _transfer_s(peer, 300_000)
+        expected = 0.1 + 1.0 + (300_004 * 8 - 0.8e6 - 0.8e6) / 8e6
+        assert expected * 0.98 <= took <= expected * 1.10
+        link.play(None)
+        assert min([await _transfer_s(peer, 100_000) for _ in range(3)]) < 0.8
+
+    _through(Shape(8.0), Shape(8.0), use)
+
+
+def test_jitter_delays_and_lets_nothing_overtake() -> None:
+    async def use(_: LinkProxy, peer: Peer) -> None:
+        took = [await _transfer_s(peer, 10) for _ in range(20)]
+        assert min(took) >= 2 * 0.002
+        assert max(took) - min(took) > 0.005
+        # In order, or the sink would wait for bytes that never come.
+        await _transfer_s(peer, 200_000)
+
+    _through(Shape(None, 2.0, jitter_ms=20.0), Shape(None, 2.0), use)
+
+
+def test_a_lost_packet_holds_up_what_is_behind_it() -> None:
+    async def use(_: LinkProxy, peer: Peer) -> None:
+        took = [await _transfer_s(peer, 10) for _ in range(30)]
+        stalled = [each for each in took if each >= 0.1]
+        assert 5 <= len(stalled) <= 25  # one of two is lost
+        assert min(took) < 0.05
+
+    _through(Shape(None, loss=0.5, stall_ms=100.0), Shape(), use)
+
+
+@pytest.mark.parametrize("wrong", [{"loss": 1.0}, {"loss": -0.1}, {"jitter_ms": -1.0}, {"stall_ms": -1.0}])
+def test_jitter_and_losses_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="a link needs jitter"):
+        Shape(**wrong)
