@@ -8,6 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bus.errors import ConfigurationError
+from partition.bottleneck import load as load_bottleneck
+from partition.bottleneck import require_used
 from partition.networks.zoo import load_model
 from partition.partitioned import build
 from partition.profiles.calibration import calibrate
@@ -27,6 +29,7 @@ class ProfileSettings:
     weights: Path | None = None
     weights_seed: int = 0
     codecs: tuple[str, ...] | None = None
+    bottlenecks: tuple[Path, ...] = ()
     exits: Path | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +51,9 @@ def measure(settings: ProfileSettings) -> tuple[Profile, str]:
     network = load_model(
         settings.model, weights=settings.weights, seed=settings.weights_seed, exits=settings.exits
     )
-    model = build(network, codecs=settings.codecs, threads=settings.threads)
+    trained = [load_bottleneck(path) for path in settings.bottlenecks]
+    model = build(network, codecs=settings.codecs, bottlenecks=trained, threads=settings.threads)
+    require_used(trained, [model.hash])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Redrawn by the rounds alone: a thread that draws meanwhile would be timed too.
     bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)

@@ -53,10 +53,8 @@ def agreements(model: PartitionedModel, images: Path | None, folder: Path | None
 def _frames(images: Path | None, size: Size) -> list[Frame]:
     if images is None:
         return list(built_in_frames(BUILT_IN_FRAMES, size))
-    files = image_files(images)
-    count = min(len(files), MOST_IMAGES)
     found = []
-    for path, frame in read_images([files[at * len(files) // count] for at in range(count)], size):
+    for path, frame in read_images(image_files(images, MOST_IMAGES), size):
         if frame is None:
             _log.warning("image_skipped", path=str(path))
         else:

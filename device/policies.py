@@ -65,8 +65,9 @@ def require_names(policy: str, compare: Sequence[str]) -> tuple[str, ...]:
     """
     playing = (policy, *compare)
     for name in playing:
-        if name not in BUILDERS:
-            raise ConfigurationError(f"there is no policy {name!r}: choose from {', '.join(BUILDERS)}")
+        if _builder(name) is None:
+            known = (*BUILDERS, f"{names.FIXED}ARM")
+            raise ConfigurationError(f"there is no policy {name!r}: choose from {', '.join(known)}")
     if len(set(playing)) != len(playing):
         raise ConfigurationError(f"each policy plays once: {', '.join(playing)} names one of them twice")
     if names.LEARNER in compare:
@@ -91,10 +92,27 @@ def build_policy(
         ConfigurationError: the model has no arm that the policy plays, or a switch is out of range.
         KeyError: nothing is called so; `require_names` comes first.
     """
+    builder = _builder(name)
+    if builder is None:
+        raise KeyError(name)
     try:
-        return BUILDERS[name](Given(name, plan, learner, boot, front_s, edge_s))
+        return builder(Given(name, plan, learner, boot, front_s, edge_s))
     except ValueError as error:
         raise ConfigurationError(f"the policy {name} cannot be set so: {error}") from None
+
+
+def _builder(name: str) -> Builder | None:
+    return BUILDERS.get(name) or (_fixed if name.startswith(names.FIXED) else None)
+
+
+def _fixed(given: Given) -> Policy:
+    label = given.name.removeprefix(names.FIXED)
+    labels = [given.plan.label(index) for index in range(len(given.plan.arms))]
+    if label in labels:
+        return FixedArm(labels.index(label), given.name)
+    if label in given.plan.banned:
+        raise ConfigurationError(f"the arm {label} is banned: {given.plan.banned[label]}")
+    raise ConfigurationError(f"there is no arm {label!r} to be played: choose from {', '.join(labels)}")
 
 
 def _learner(given: Given) -> Policy:

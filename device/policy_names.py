@@ -12,4 +12,6 @@ TWO_ARM = "two_arm"
 LINUCB = "linucb"
 ANS = "ans"
 NEUROSURGEON = "neurosurgeon"
+# Before the label of the arm that is played whatever happens, such as fixed:0/jpeg.
+FIXED = "fixed:"
 NAMES = (LEARNER, DEVICE_ONLY, *EDGE_ONLY, TWO_ARM, LINUCB, ANS, NEUROSURGEON)

@@ -238,7 +238,7 @@ def frames_of(
     if images is None:
         yield from built_in_frames(count or _FRAMES, size, seed)
         return
-    for path, frame in read_images(image_files(images)[:count], size):
+    for path, frame in read_images(image_files(images, count), size):
         if frame is None:
             sys.stderr.write(f"skipped, no image that can be read: {path}\n")
         else:

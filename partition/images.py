@@ -136,19 +136,26 @@ def read_image(path: Path, size: Size = (224, 224)) -> Frame:
         raise ConfigurationError(f"cannot read the image {path}: {error}") from None
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder, by name.
+def image_files(folder: Path, most: int | None = None) -> list[Path]:
+    """Return the image files of a folder and of those below it, by name.
+
+    Args:
+        folder: where.
+        most: so many at most, spread evenly over all: folders often hold one scene after another.
 
     Raises:
         ConfigurationError: there is no such folder, or no image in it.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        next(folder.iterdir(), None)  # what is no folder is an error, and not merely empty
     except OSError as error:
         raise ConfigurationError(f"cannot read the folder {folder}: {error.strerror}") from None
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise ConfigurationError(f"{folder} holds no image: put JPEG or PNG files there")
-    return paths
+    if most is None or most >= len(paths):
+        return paths
+    return [paths[at * len(paths) // most] for at in range(most)]
 
 
 def read_images(paths: Sequence[Path], size: Size = (224, 224)) -> Iterator[tuple[Path, Frame | None]]:

@@ -13,7 +13,7 @@ from cans.shared_options import (
     log_options,
     models_dir_option,
 )
-from device.policy_names import NAMES
+from device.policy_names import FIXED, NAMES
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -90,7 +90,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--policy",
     default="fedlinucb_dw",
-    help=f"Who chooses the arm: {', '.join(NAMES)}.",
+    help=f"Who chooses the arm: {', '.join(NAMES)}; or {FIXED}ARM, always that one, as {FIXED}0/jpeg.",
 )
 @click.option(
     "--compare", default="", help="Other policies, comma separated, that play the same frames in turns."

@@ -18,6 +18,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--weights", type=_FILE, help="Weights of the network; seeded ones when not given.")
 @click.option("--weights-seed", default=0, help="Seed of weights that come from no file.")
 @click.option("--codecs", help="Codecs, comma separated; all when not given.")
+@click.option(
+    "--bottleneck",
+    "bottlenecks",
+    multiple=True,
+    type=_FILE,
+    help="File of `cans train bottleneck`: times its arm too. Repeat for more.",
+)
 @click.option("--exits", type=_FILE, help="File of `cans train exits`: times those exits.")
 @click.option("--json", "for_programs", is_flag=True, help="Print what is written, for programs.")
 def profile(
@@ -29,6 +36,7 @@ def profile(
     weights: Path | None,
     weights_seed: int,
     codecs: str | None,
+    bottlenecks: tuple[Path, ...],
     exits: Path | None,
     for_programs: bool,
 ) -> None:
@@ -56,8 +64,9 @@ def profile(
     from cans.profile import ProfileSettings, measure, tables_of  # noqa: PLC0415
 
     chosen = tuple(codecs.split(",")) if codecs else None
-    settings = ProfileSettings(model, out, repeats, threads, weights, weights_seed, chosen, exits)
-    profile, payload = measure(settings)
+    profile, payload = measure(
+        ProfileSettings(model, out, repeats, threads, weights, weights_seed, chosen, bottlenecks, exits)
+    )
     if for_programs:
         click.echo(payload, nl=False)
     else:

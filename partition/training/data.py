@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from bus.errors import ConfigurationError
-from partition.images import Frame, Size, read_image
+from partition.images import Frame, Size, image_files, read_image
 from partition.training.labels import Classes, Indices, require_teachable
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff"})
 # Of the images, when no folder of held-out ones is given.
 HELD_OUT_SHARE = 0.25
 # Fewer teach nothing, and leave nothing to measure on.
@@ -40,20 +39,6 @@ class Images:
     labels: Labels | None = None
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """Return the image files in a folder and below it, in the order of their names.
-
-    Raises:
-        ConfigurationError: no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise ConfigurationError(f"there is no folder {folder}: give one that holds images")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ConfigurationError(f"no image in {folder}: put JPEG, PNG or other image files there")
-    return paths
-
-
 def read_images(
     folder: Path,
     size: Size,
@@ -78,13 +63,13 @@ def read_images(
         ConfigurationError: folder without images, an image that cannot be read, too few, or labels that do
             not suit them.
     """
-    paths = _drawn(image_paths(folder), limit, seed)
+    paths = _drawn(image_files(folder), limit, seed)
     known = _labels_of(folder, classes)
     if held_out is None:
         border = round(len(paths) * HELD_OUT_SHARE)
         unseen, paths = paths[:border], paths[border:]
     else:
-        unseen = _drawn(image_paths(held_out), limit, seed)
+        unseen = _drawn(image_files(held_out), limit, seed)
         known |= _labels_of(held_out, classes)
         learnt = {path.resolve() for path in paths}
         if any(path.resolve() in learnt for path in unseen):
@@ -104,7 +89,7 @@ def read_images(
 def _labels_of(folder: Path, classes: Classes | None) -> dict[Path, int]:
     if classes is None:
         return {}
-    paths = image_paths(folder)
+    paths = image_files(folder)
     return dict(zip(paths, classes.of(folder, paths), strict=True))
 
 

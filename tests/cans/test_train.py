@@ -109,7 +109,7 @@ def test_ctrl_c_saves_and_resume_goes_on(
     ("changed", "sentence"),
     [
         (("--cut", "77"), "for a bottleneck, not 77"),
-        (("--images", "nowhere"), "there is no folder nowhere"),
+        (("--images", "nowhere"), "cannot read the folder nowhere"),
         (("--out", "nowhere/b.safetensors"), "make the folder nowhere first"),
         (("--weights", "nowhere.pth"), "there is no weights file nowhere.pth"),
         (("--resume",), "there is no checkpoint"),

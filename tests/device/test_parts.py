@@ -277,6 +277,18 @@ def test_every_name_has_its_own_builder_and_an_unknown_one_falls_through_to_none
         build_policy("best", PLAN, Settings())
 
 
+def test_any_arm_can_be_played_by_its_label() -> None:
+    for index, label in enumerate([*(arm.label for arm in PLAN.arms[:2]), "end/none"]):
+        (name,) = require_names(f"fixed:{label}", ())
+        policy = build_policy(name, PLAN, Settings())
+        assert (policy.name, policy.select(PLAN.contexts)) == (f"fixed:{label}", index)
+    with pytest.raises(ConfigurationError, match="there is no arm '9/x' to be played: choose from"):
+        build_policy("fixed:9/x", PLAN, Settings())
+    banned = replace(PLAN, banned={"9/x": "loses too much"})
+    with pytest.raises(ConfigurationError, match="the arm 9/x is banned: loses too much"):
+        build_policy("fixed:9/x", banned, Settings())
+
+
 def test_a_policy_without_its_arm_or_with_bad_numbers_is_told() -> None:
     with pytest.raises(ConfigurationError, match="add it to --codecs"):
         build_policy("edge_only_uint8", PLAN, Settings())

@@ -15,6 +15,7 @@ from partition.images import (
     PHOTOGRAPHS,
     MovingCrops,
     fit_array,
+    image_files,
     photograph,
     read_image,
 )
@@ -71,3 +72,14 @@ def test_what_is_no_image_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "large").write_bytes(file.getvalue())
     with pytest.raises(ConfigurationError, match="64 x 64 pixels"):
         read_image(tmp_path / "large")
+
+
+def test_images_of_folders_below_count_and_a_few_are_spread_over_all(tmp_path: Path) -> None:
+    for scene in range(4):
+        (tmp_path / f"scene-{scene}").mkdir()
+        for number in range(3):
+            (tmp_path / f"scene-{scene}" / f"{number}.png").touch()
+    (tmp_path / "notes.txt").touch()
+    assert len(image_files(tmp_path)) == 12
+    assert [path.parent.name for path in image_files(tmp_path, 4)] == [f"scene-{each}" for each in range(4)]
+    assert image_files(tmp_path, 100) == image_files(tmp_path)

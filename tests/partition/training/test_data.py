@@ -35,9 +35,9 @@ def test_a_folder_of_its_own_is_held_out_whole_and_a_limit_holds_for_each(tmp_pa
 
 
 def test_a_sentence_for_each_folder_that_cannot_work(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no folder"):
+    with pytest.raises(ConfigurationError, match="cannot read the folder"):
         read_images(tmp_path / "none", SIZE)
-    with pytest.raises(ConfigurationError, match="no image in"):
+    with pytest.raises(ConfigurationError, match="holds no image"):
         read_images(tmp_path, SIZE)
     write_images(tmp_path, 7)
     with pytest.raises(ConfigurationError, match="7 images are too few: give at least 8"):
