@@ -125,8 +125,10 @@ class BottleneckTraining:
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["share"]
         batch = batch_of(self._recipe.seed, number, len(self._crossing), self._recipe.batch)
-        loss = self._loss(self._crossing[batch], self._answers[batch], through=through)
-        taken = self._share_of_bits(self._crossing[batch], number)
+        latent = self.pair.latent(self._crossing[batch])
+        made = self.pair.expand(self.pair.rounded(latent))
+        loss = self._loss(made, self._crossing[batch], self._answers[batch], through=through)
+        taken = self._share_of_bits(latent, number)
         priced = loss + self._price * taken
         self._optimiser.zero_grad(set_to_none=True)
         priced.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
@@ -214,16 +216,14 @@ class BottleneckTraining:
         )
         return torch.optim.Adam(groups, lr=self._recipe.rate)
 
-    def _share_of_bits(self, crossing: Tensor, number: int) -> Tensor:
+    def _share_of_bits(self, latent: Tensor, number: int) -> Tensor:
         """Return the bits that latents take, of those that they may."""
-        latent = self.pair.latent(crossing)
         half = 2.0 ** (self._recipe.bits - 1)
         drawn = np.random.default_rng((self._recipe.seed, number, 1)).random(latent.shape, np.float32)
         bits: Tensor = self._rate(latent.clamp(-half, half - 1), torch.from_numpy(drawn - np.float32(0.5)))
         return bits / self._bits
 
-    def _loss(self, crossing: Tensor, answers: Tensor, *, through: bool) -> Tensor:
-        made: Tensor = self.pair(crossing)
+    def _loss(self, made: Tensor, crossing: Tensor, answers: Tensor, *, through: bool) -> Tensor:
         spread = self.pair.get_buffer("spread")
         wide = spread.view(-1, 1, 1) if made.dim() == 4 else spread
         copying: Tensor = ((made - crossing) / wide).square().mean()

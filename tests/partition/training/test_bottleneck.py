@@ -127,7 +127,7 @@ def test_training_lessens_the_loss_and_leaves_the_network_as_it_was() -> None:
 
     def losses() -> list[float]:
         with torch.no_grad():
-            given = training._crossing, training._answers
+            given = training.pair(training._crossing), training._crossing, training._answers
             return [float(training._loss(*given, through=through)) for through in (False, True)]
 
     copying, _ = losses()
