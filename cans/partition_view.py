@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,7 @@ def show(settings: PartitionSettings, found: Found, *, everything: bool) -> None
         markup=False,
     )
     rows = [cut for cut in seen.cuts if everything or cut.useful]
-    console.print(_cuts_table(rows, seen))
+    console.print(_cuts_table(rows, seen, () if found.measured is None else found.measured.cuts))
     if not everything and len(rows) < len(seen.cuts):
         console.print(
             f"{len(seen.cuts) - len(rows)} more places send no less than an earlier one: --all lists them",
@@ -154,10 +154,11 @@ def _batches(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _cuts_table(rows: list[CutFound], seen: Survey) -> Table:
+def _cuts_table(rows: list[CutFound], seen: Survey, cuts: Sequence[int]) -> Table:
+    """Return a row a place, with the number that arms, `cans train` and devices know it by."""
     table = Table(box=None, pad_edge=False)
-    for name in ("cut", "after", "crosses"):
-        table.add_column(name, justify="right" if name == "cut" else "left", overflow="fold")
+    for name in ("place", "cut", "after", "crosses"):
+        table.add_column(name, justify="right" if name in {"place", "cut"} else "left", overflow="fold")
     for name in ("bytes", "of input", "work before", "exact"):
         table.add_column(name, justify="right")
     first = max(seen.cuts[0].nbytes, 1)
@@ -165,6 +166,7 @@ def _cuts_table(rows: list[CutFound], seen: Survey) -> Table:
         last = cut.index == len(seen.cuts) - 1
         table.add_row(
             str(cut.index),
+            str(cuts.index(cut.index)) if cut.index in cuts else "",
             cut.after,
             "nothing" if last else tensors_in_words(cut.tensors),
             f"{cut.nbytes:,}",

@@ -264,6 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = measure(model, frames)
     except ConfigurationError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
     text = report(model, rows) if options.json else table(model, rows)
     sys.stdout.write(text + "\n")
 

@@ -100,7 +100,11 @@ def train() -> None:
 
 @train.command("bottleneck", cls=Command, epilog=_EPILOG)
 @click.argument("model")
-@click.option("--cut", type=click.IntRange(min=1), required=True, help="Number of the cut.")
+@click.option(
+    "--cut",
+    required=True,
+    help="The cut, by name (features.3) or number: of an arm, not of a place in the graph.",
+)
 @click.option(
     "--ratio",
     type=click.FloatRange(min=1.0),
@@ -115,7 +119,7 @@ def train() -> None:
     out="bottleneck.safetensors",
     held_out="Folder of others to measure on; a quarter of --images if not.",
 )
-def bottleneck(given: Given, *, cut: int, ratio: float, bits: str) -> None:
+def bottleneck(given: Given, *, cut: str, ratio: float, bits: str) -> None:
     """Train a small encoder and decoder around one cut, so that little crosses it.
 
     MODEL is mobilenet_v2, resnet18 or module:callable. What is written is an arm of its own: hand the file
@@ -129,12 +133,15 @@ def bottleneck(given: Given, *, cut: int, ratio: float, bits: str) -> None:
     _require_folder(given.out)
     from partition.training.bottleneck import BottleneckTraining, Recipe  # noqa: PLC0415 - as below
 
+    model, images = _opened(given)
+    number = _number_of(cut, model)
+    click.echo(f"cut {number}: {model.cuts[number].name}", err=True)
     recipe = Recipe(
-        cut=cut, ratio=ratio, bits=int(bits), steps=given.steps, batch=given.batch, seed=given.seed
+        cut=number, ratio=ratio, bits=int(bits), steps=given.steps, batch=given.batch, seed=given.seed
     )
-    info = _run(BottleneckTraining(*_opened(given), recipe), given)
+    info = _run(BottleneckTraining(model, images, recipe), given)
     click.echo(
-        f"{given.out}: bottleneck-{info.hash} at cut {cut} ({info.cut}), {info.payload_bytes:.0f} bytes a "
+        f"{given.out}: bottleneck-{info.hash} at cut {number} ({info.cut}), {info.payload_bytes:.0f} bytes a "
         f"frame, agreement {info.agreement:.3f} on {info.held_out} held-out images"
     )
 
@@ -184,6 +191,17 @@ def exits(given: Given, *, after: str, agreement: float, labels: str | None) -> 
     info = _run(ExitsTraining(*_opened(given, classes), recipe), given)
     _show_rules(info)
     click.echo(f"{given.out}: {len(info.rules)} exits of {info.model}, model {info.network}")
+
+
+def _number_of(cut: str, model: "PartitionedModel") -> int:
+    """Return the index of a cut that stands for a bottleneck, given by its name or number."""
+    from bus.errors import ConfigurationError  # noqa: PLC0415 - see cans/commands/__init__.py
+
+    for each in model.cuts[1:-1]:
+        if cut in {each.name, str(each.index)}:
+            return each.index
+    known = ", ".join(f"{each.index} {each.name}" for each in model.cuts[1:-1])
+    raise ConfigurationError(f"{model.name} has no cut {cut!r} for a bottleneck: choose from {known}")
 
 
 def _show_rules(info: "Info") -> None:

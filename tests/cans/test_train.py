@@ -108,7 +108,7 @@ def test_ctrl_c_saves_and_resume_goes_on(
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        (("--cut", "77"), "for a bottleneck, not 77"),
+        (("--cut", "77"), "no cut '77' for a bottleneck: choose from 1 "),
         (("--images", "nowhere"), "cannot read the folder nowhere"),
         (("--out", "nowhere/b.safetensors"), "make the folder nowhere first"),
         (("--weights", "nowhere.pth"), "there is no weights file nowhere.pth"),
