@@ -69,7 +69,9 @@ def prepare(out: Path) -> None:
     if not exits.exists():
         images = ("--images", str(out / "train"), "--held-out", str(out / "calibrate"))
         wanted = ("--after", AFTER, "--agreement", "0.99", "--out", str(exits))
-        asyncio.run(_to_the_end("cans", "train", "exits", *network, *images, *wanted))
+        stopped = exits.with_name(f"{exits.name}.checkpoint").exists()
+        again = ("--resume",) if stopped else ()
+        asyncio.run(_to_the_end("cans", "train", "exits", *network, *images, *wanted, *again))
     if not timed.exists():
         asyncio.run(_to_the_end("cans", "profile", *network, "--out", str(plain)))
         asyncio.run(_to_the_end("cans", "profile", *network, "--exits", str(exits), "--out", str(timed)))

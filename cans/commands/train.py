@@ -130,7 +130,7 @@ def bottleneck(given: Given, *, cut: str, ratio: float, bits: str) -> None:
       cans train bottleneck mobilenet_v2 --cut 3 --images photos --weights mobilenet_v2.pth
       cans train bottleneck resnet18 --cut 2 --images photos --ratio 64 --resume
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    _require_folder(given.out)
+    _require_free(given)
     from partition.training.bottleneck import BottleneckTraining, Recipe  # noqa: PLC0415 - as below
 
     model, images = _opened(given)
@@ -176,7 +176,7 @@ def exits(given: Given, *, after: str, agreement: float, labels: str | None) -> 
       cans train exits resnet18 --after 2 --images photos --agreement 0.95
       cans train exits resnet18 --after 2 --images photos --labels classes.json
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    _require_folder(given.out)
+    _require_free(given)
     from partition.training.exits import ExitsTraining, Recipe  # noqa: PLC0415 - as below
     from partition.training.labels import read_classes  # noqa: PLC0415 - as below
 
@@ -236,12 +236,17 @@ def _shares(*found: float | None) -> list[str]:
     return [f"{share:.3f}" for share in found if share is not None]
 
 
-def _require_folder(out: Path) -> None:
-    """Say before some minutes are spent that nothing could be written."""
+def _require_free(given: Given) -> None:
+    """Say before some minutes are spent that nothing could be written, or that as many would be lost."""
     from bus.errors import ConfigurationError  # noqa: PLC0415 - see cans/commands/__init__.py
 
+    out = given.out
     if not out.parent.is_dir():
         raise ConfigurationError(f"--out {out} cannot be written: make the folder {out.parent} first")
+    if given.checkpoint.exists() and not given.resume:
+        raise ConfigurationError(
+            f"{given.checkpoint} holds a training that was stopped: go on with --resume, or remove it"
+        )
 
 
 def _opened(given: Given, classes: "Classes | None" = None) -> tuple["PartitionedModel", "Images"]:

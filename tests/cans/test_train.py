@@ -101,6 +101,9 @@ def test_ctrl_c_saves_and_resume_goes_on(
     assert result.exit_code == 130
     assert "go on with --resume" in result.output
     assert not out.exists()
+    afresh = bottleneck(images, out)
+    assert afresh.exit_code == 2
+    assert "holds a training that was stopped: go on with --resume" in afresh.output
     assert bottleneck(images, out, "--resume").exit_code == 0
     assert load(out).name == load(whole).name
 
