@@ -65,6 +65,7 @@ def main() -> None:
                                  cans models       which models edge workers and devices load
     For your own network:        cans partition    where it can be cut, and what that costs
                                  cans profile      what each part takes this machine
+                                 cans train        bottlenecks and early exits for it
     Without any machine:         cans simulate     experiments in virtual time
                                  cans compare      which differences between them are real
     """  # noqa: D301 - \b is click's mark for "do not wrap"

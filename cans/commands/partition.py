@@ -108,6 +108,7 @@ def partition(
 
     MODEL is a built-in network (mobilenet_v2, resnet18), module:callable for anything that returns a
     torch.nn.Module, with arguments as JSON if it needs some, or an archive of torch.export.save (.pt2).
+    Behind a callable may stand the size of its frames, as in mynets:small@96x96, where no --input is given.
 
     At a cut, head and tail are run one after the other and compared with the whole network, to the bit. A cut
     of a branching network may send several tensors. Useful are the cuts that can be best for some link and
@@ -127,7 +128,7 @@ def partition(
       cans partition network.pt2 --json | jq '.cuts[] | select(.useful) | {after, bytes}'
 
     \b
-    Exit codes: 0 every cut is exact, 1 some are not, 2 the network cannot be cut, and why.
+    It ends with 1 where a cut is not exact, and with 2 where the network cannot be cut, and says why.
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from cans.partition_json import as_json  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.partition_view import PartitionSettings, look, show  # noqa: PLC0415

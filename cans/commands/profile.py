@@ -42,10 +42,10 @@ def profile(
 ) -> None:
     """Measure what each part of a network takes this machine.
 
-    MODEL is a built-in network, module:callable or FILE.pt2. Segments between cuts, operators, codecs and
-    early exits are timed once a round, warm, which takes some seconds and wants an idle machine. The file
-    says how far each time spreads, and warns if it is not to be trusted: a busy machine, one that grew hot
-    or slow.
+    MODEL is a built-in network, FILE.pt2, or module:callable, with the size of its frames behind it where it
+    is not 224x224 (mynets:small@96x96). Segments between cuts, operators, codecs and early exits are timed
+    once a round, warm, which takes some seconds and wants an idle machine. The file says how far each time
+    spreads, and warns if it is not to be trusted: a busy machine, one that grew hot or slow.
 
     \b
     Who reads it:

@@ -122,8 +122,8 @@ def train() -> None:
 def bottleneck(given: Given, *, cut: str, ratio: float, bits: str) -> None:
     """Train a small encoder and decoder around one cut, so that little crosses it.
 
-    MODEL is mobilenet_v2, resnet18 or module:callable. What is written is an arm of its own: hand the file
-    to `cans device` and to `cans edge` with --bottleneck.
+    MODEL is mobilenet_v2, resnet18, module:callable or module:callable@HxW. What is written is an arm of its
+    own: hand the file to `cans device` and to `cans edge` with --bottleneck.
 
     \b
     Examples:
@@ -166,9 +166,9 @@ def bottleneck(given: Given, *, cut: str, ratio: float, bits: str) -> None:
 def exits(given: Given, *, after: str, agreement: float, labels: str | None) -> None:
     """Train early exits at cuts of any network, and choose when each may answer.
 
-    MODEL is mobilenet_v2, resnet18 or module:callable. An exit answers where its confidence reaches a
-    threshold; the thresholds keep, of all frames, --agreement of the whole network's answers. That holds with
-    --labels too: exits that know better than the network then answer less often.
+    MODEL is mobilenet_v2, resnet18, module:callable or module:callable@HxW. An exit answers where its
+    confidence reaches a threshold; the thresholds keep, of all frames, --agreement of the whole network's
+    answers. That holds with --labels too: exits that know better than the network then answer less often.
 
     \b
     Examples:
