@@ -21,6 +21,7 @@ env: $(VENV)/.stamp ## Create .venv with the console script `cans`
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("cans needs Python >= 3.11; this is " + sys.version.split()[0] + ". Say `make PYTHON=python3.11`." if sys.version_info < (3, 11) else 0)'
+	@echo 'creating $(VENV), with torch and the rest: some minutes the first time'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -104,7 +104,7 @@ def _hung_up(address: BrokerAddress) -> ConfigurationError:
         )
     return BrokerRefused(
         f"{address.url} closed the connection without an answer: "
-        "is this its TLS port (write mqtts://), or not a broker at all?"
+        "is it just stopping, is this its TLS port (write mqtts://), or not a broker at all?"
     )
 
 

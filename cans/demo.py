@@ -71,7 +71,11 @@ async def run_demo(settings: DemoSettings) -> dict[str, Any]:
         stage = _Stage(on_change=(lambda _: None) if settings.live else _say)
         shown = _draw(settings, heard, stage, console) if settings.live else _tell(settings, heard)
         async with _background(_listen(ear, heard), shown):
-            summaries = await _play(settings, children, broker, heard, stage, work)
+            try:
+                summaries = await _play(settings, children, broker, heard, stage, work)
+            except asyncio.CancelledError:
+                _say("stopping: frames in play are answered, and what was learnt is handed in")
+                raise
             merged = await _merged(heard, sum(each["statistics_sent"] for each in summaries.values()))
     stage.set("drawing")
     weights = next(iter(summaries.values()))["label"]

@@ -14,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bus.errors import CansError
+from bus.errors import CansError, ConfigurationError
 
 _END_TIMEOUT_S = 8.0
 _LAST_LINES = 15
+# How a command says that a setting cannot work, in its one sentence.
+_WRONG_SETTING = 2
+_SENTENCE = "cans: "
 
 
 class ProcessFailed(CansError):  # noqa: N818 - says what happened
@@ -37,8 +40,12 @@ class Child:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in lines[-_LAST_LINES:]) or "    (it wrote nothing)"
 
-    def failure(self) -> ProcessFailed:
-        """The sentence for a person, with its last words."""
+    def failure(self) -> CansError:
+        """The sentence for a person: its own if a setting cannot work, else with its last words."""
+        if self.process.returncode == _WRONG_SETTING:
+            said = self.log.read_text(encoding="utf-8", errors="replace").rpartition(_SENTENCE)[2].strip()
+            if said:
+                return ConfigurationError(said)
         return ProcessFailed(
             f"{self.name} ended with code {self.process.returncode}; the end of {self.log}:\n"
             f"{self.last_lines()}"
@@ -102,6 +109,7 @@ class Children:
         """Run one to its end.
 
         Raises:
+            ConfigurationError: a setting of its cannot work.
             ProcessFailed: it ended with another code than 0.
         """
         child = await self.start(name, arguments)

@@ -245,6 +245,18 @@ def frames_of(
             yield frame
 
 
+def _counted(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Yield the frames, and say on a terminal how many have been measured."""
+    terminal = sys.stderr.isatty()
+    for number, frame in enumerate(frames):
+        if terminal:
+            sys.stderr.write(f"\r{number} frames measured")
+            sys.stderr.flush()
+        yield frame
+    if terminal:
+        sys.stderr.write("\r\x1b[K")
+
+
 def _seeded(model: PartitionedModel) -> bool:
     return model.weights_label.startswith("seeded")
 
@@ -261,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         network = load_model(options.model, weights=options.weights, seed=options.weights_seed)
         model = build(network, codecs=options.codecs.split(",") if options.codecs else None)
         frames = frames_of(options.images, model.input_size, count=options.frames, seed=options.seed)
-        rows = measure(model, frames)
+        rows = measure(model, _counted(frames))
     except ConfigurationError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import functools
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -215,13 +216,14 @@ def _show_rules(info: "Info") -> None:
     labelled = info.whole_accuracy is not None
     columns = ["exit after", "sure from", "answers", "of these right", "of all right", "ms to it", "mean ms"]
     for column in columns + ["accuracy", "accuracy together"] * labelled:
-        table.add_column(column, justify="left" if column == "exit after" else "right")
+        name = column == "exit after"
+        table.add_column(column, justify="left" if name else "right", overflow="fold" if name else "ellipsis")
     for rule in info.rules:
         table.add_row(
             rule.after,
             f"{rule.threshold:.3f}" if rule.threshold <= 1.0 else "never",
             f"{rule.answered:.3f}",
-            f"{rule.agreement:.3f}",
+            f"{rule.agreement:.3f}" if rule.answered else "-",
             f"{rule.kept:.3f}",
             f"{rule.trunk_ms + rule.head_ms:.1f}",
             f"{rule.latency_ms:.1f}",
@@ -229,7 +231,7 @@ def _show_rules(info: "Info") -> None:
         )
     whole = _shares(info.whole_accuracy, info.whole_accuracy)
     table.add_row("none", "", "0.000", "", "1.000", "", f"{info.whole_ms:.1f}", *whole)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
 def _shares(*found: float | None) -> list[str]:
@@ -256,6 +258,12 @@ def _opened(given: Given, classes: "Classes | None" = None) -> tuple["Partitione
     from partition.training.data import read_images  # noqa: PLC0415 - as above
 
     network = load_model(given.model, weights=given.weights, seed=given.weights_seed)
+    if network.weights_label.startswith("seeded"):
+        click.echo(
+            f"{network.weights_label}: the weights are drawn, so the answers that are learnt mean nothing; give "
+            "yours with --weights, unless the model makes its own",
+            err=True,
+        )
     model = build(network, threads=given.threads)
     height, width = model.input_size[:2]
     images = read_images(

@@ -219,7 +219,7 @@ def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
     except Exception as error:  # noqa: BLE001 - it is the user's code
         raise ConfigurationError(
             f"{_name(module)} cannot be called with {_shapes(example)}: {_first_line(error)}"
-            f"{place_of(error, module)}; give inputs as its forward expects them"
+            f"{place_of(error, module)}; give inputs as its forward expects them{_batch_hint(example)}"
         ) from None
     if not any(isinstance(leaf, Tensor) for leaf in first):
         raise ConfigurationError(f"{_name(module)} returns no tensor, so there is nothing to answer with")
@@ -229,6 +229,14 @@ def _call_twice(module: nn.Module, example: Example) -> tuple[Any, ...]:
             "in eval mode (dropout by function, noise, a cache); a cut could not be checked"
         )
     return tuple(first)
+
+
+def _batch_hint(example: Example) -> str:
+    """Return what to say to somebody who left the batch out of an image's shape."""
+    shapes = [tuple(tensor.shape) for tensor in example.tensors]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] not in {1, 3}:
+        return ""
+    return f", an image as a batch of one: 1x{'x'.join(map(str, shapes[0]))}"
 
 
 def copy_of(example: Example) -> Example:

@@ -5,6 +5,7 @@ Three sets of images, none of which another one sees: to learn from, to calibrat
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from partition.networks.exit_heads import ExitHead, Info, Rule, TrainedExits, du
 from partition.partitioned import PartitionedModel
 from partition.preprocessing import normalise
 from partition.training.checkpoint import State, batch_of, write_atomically
-from partition.training.data import Images, Labels
+from partition.training.data import HELD_OUT_SHARE, Images, Labels
 from partition.training.pieces import Pieces, freeze
 from partition.training.schedule import rate_at
 from partition.training.thresholds import images_needed, temperature_of, threshold_of
@@ -71,10 +72,7 @@ class ExitsTraining:
         self._cuts = tuple(_cut_named(model, name) for name in recipe.after)
         _require_order(self._cuts)
         border = (len(images.held_out) + 1) // 2
-        # Said now, not after some minutes of training.
-        threshold_of(np.ones(border), np.ones(border, dtype=np.bool_), recipe.agreement)
-        if border == len(images.held_out):
-            raise ConfigurationError(f"hold out at least {images_needed(recipe.agreement) + 1} images")
+        _require_enough(len(images.held_out), recipe.agreement)
         _require_classes(images.labels, model)
         self._model, self._recipe, self.steps = model, recipe, recipe.steps
         freeze(model)
@@ -233,6 +231,19 @@ class ExitsTraining:
                 self.heads[place](x)
                 heads[place] = (time.perf_counter() - started) * 1e3
                 started = time.perf_counter()
+
+
+def _require_enough(held_out: int, agreement: float) -> None:
+    """Say now, not after some minutes of training, that no threshold could be chosen."""
+    border = (held_out + 1) // 2
+    wanted = images_needed(agreement)
+    if border < wanted or border == held_out:
+        most = max(2 * wanted - 1, wanted + 1)
+        raise ConfigurationError(
+            f"{held_out} held-out images are too few to promise an agreement of {agreement}: half of them "
+            f"calibrate, so it takes {most}, that is {math.ceil(most / HELD_OUT_SHARE)} in --images or "
+            f"{most} in --held-out; or ask for less (--agreement)"
+        )
 
 
 def _require_classes(labels: Labels | None, model: PartitionedModel) -> None:

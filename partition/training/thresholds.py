@@ -30,7 +30,13 @@ def temperature_of(logits: Numbers, answers: npt.NDArray[np.int64]) -> float:
 
 
 def images_needed(agreement: float) -> int:
-    """Return the fewest images that a threshold for `agreement` < 1 can be chosen with."""
+    """Return the fewest images that a threshold for `agreement` can be chosen with.
+
+    Raises:
+        ConfigurationError: the agreement does not lie between 0 and 1.
+    """
+    if not 0.0 < agreement < 1.0:
+        raise ConfigurationError(f"an agreement lies between 0 and 1, not {agreement}: such as 0.99")
     # Rounded, so that 1 / (1 - 0.99) does not become 100.00000000000009.
     return max(1, math.ceil(round(1.0 / (1.0 - agreement), 6)) - 1)
 
@@ -46,8 +52,6 @@ def threshold_of(confidence: Numbers, agrees: npt.NDArray[np.bool_], agreement: 
     Raises:
         ConfigurationError: agreement out of range, or too few images for it.
     """
-    if not 0.0 < agreement < 1.0:
-        raise ConfigurationError(f"an agreement lies between 0 and 1, not {agreement}: such as 0.99")
     if len(confidence) < images_needed(agreement):
         raise ConfigurationError(
             f"{len(confidence)} images are too few to promise an agreement of {agreement}: hold out at least "

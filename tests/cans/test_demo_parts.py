@@ -179,6 +179,15 @@ def test_a_child_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
     assert "no_such_module" in (tmp_path / "short.log").read_text()
 
 
+def test_a_child_with_a_setting_that_cannot_work_says_its_own_sentence(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Children(tmp_path) as children:
+            await children.run("profile", ["cans", "profile", "no_such_network"])
+
+    with pytest.raises(ConfigurationError, match=r"^there is no model 'no_such_network': choose"):
+        asyncio.run(main())
+
+
 def test_all_have_finished_or_the_first_failure_is_told(tmp_path: Path) -> None:
     async def main(modules: list[str]) -> None:
         async with Children(tmp_path) as children:

@@ -135,6 +135,7 @@ def test_a_module_that_writes_into_its_input_leaves_the_device_s_copy_alone() ->
         (foreign.Random(), ["1x64"], "Random answers the same input with other numbers each time"),
         (foreign.Nothing(), ["1x4"], "Nothing returns no tensor"),
         (nn.Identity(), ["1x4"], "no place to cut Identity"),
+        (nn.Conv2d(4, 2, 3), ["3x9x9"], "an image as a batch of one: 1x3x9x9"),
         (nn.Linear(4, 2), ["1x5"], "Linear cannot be called with 1x5:float32: mat1 and mat2"),
         (
             nn.Linear(4, 2),
