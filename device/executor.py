@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import structlog
 
@@ -33,11 +33,19 @@ from device.settings import DeviceSettings
 from device.voice import Voice
 
 OnEvent = Callable[[ev.Event], None]
+OnCommand = Callable[[do.Command], None]
 GOODBYE_S = 2.0
 # Feedback, state and metrics of a while without a link; the oldest go first.
 CONTROL_QUEUED = 64
 
 _log = structlog.get_logger("device")
+
+
+class Observers(NamedTuple):
+    """Told every event before the session is, and every command before it is carried out."""
+
+    on_event: OnEvent | None = None
+    on_command: OnCommand | None = None
 
 
 class Executor:
@@ -48,7 +56,7 @@ class Executor:
         threads: for torch, and for the source.
         path: of the state file; None keeps nothing.
         control, data: its connections.
-        on_event: told every event before the session is.
+        observers: told what happens, and what is to be done.
         rows: of its warm start, where a profile knows them; none to run early exits.
     """
 
@@ -63,7 +71,7 @@ class Executor:
         path: Path | None,
         control: Connection,
         data: Connection,
-        on_event: OnEvent | None,
+        observers: Observers,
         rows: tuple[ev.ExitRow, ...] = (),
     ) -> None:
         self._settings = settings
@@ -78,7 +86,7 @@ class Executor:
         self._path = path
         self._control = control
         self._data = data
-        self._on_event = on_event
+        self._observers = observers
         self._rows = rows
         self._log = _log.bind(device=settings.id)
         self._out = Outbox(control, limit=CONTROL_QUEUED)
@@ -127,8 +135,8 @@ class Executor:
         self._post(ev.HandoverRequested())
 
     def _post(self, event: ev.Event) -> None:
-        if self._on_event is not None:
-            self._on_event(event)
+        if self._observers.on_event is not None:
+            self._observers.on_event(event)
         self._shell.post(event)
         ready = self._session.phase in {"running", "draining", "flushing"}
         if ready and not self._voice.ready:
@@ -168,6 +176,8 @@ class Executor:
 
     def _execute(self, command: do.Command) -> None:  # noqa: C901, PLR0912 - a table
         """Carry out one command without blocking."""
+        if self._observers.on_command is not None:
+            self._observers.on_command(command)
         match command:
             case do.RunWarmStart():
                 self._spawn(self._warm_start(command.rows), "warm start")

@@ -11,13 +11,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
 
 import structlog
 
+from bandits.policy import Policy
 from bus.connection import Connection, Endpoint
 from bus.drain import run_until_drained
 from bus.errors import LinkLost
@@ -25,15 +26,15 @@ from bus.mqtt import open_connection
 from bus.presence import Presence
 from bus.state_folder import open_state_folder
 from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
-from device import events as ev
 from device.ban_reasons import reasons
 from device.bans import ALONE, BanningCompute, grouped
 from device.compute import Compute, load_compute
 from device.events import ExitRow
-from device.executor import Executor
+from device.executor import Executor, Observers, OnCommand, OnEvent
 from device.frames import FrameSource, open_source
-from device.known import read_known
+from device.known import Known, read_known
 from device.model_watch import next_compute
+from device.plan import Plan
 from device.policies import build_policy, require_names
 from device.preparation import profile_heads, time_exits
 from device.session import DeviceSession
@@ -43,18 +44,37 @@ from device.summaries import joined
 from device.voice import Voice, summarise
 
 Connect = Callable[[Endpoint], contextlib.AbstractAsyncContextManager[Connection]]
-OnEvent = Callable[[ev.Event], None]
 
 DELIVERIES_QUEUED = 64
 
 _log = structlog.get_logger("device")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a device may be given instead of making it from its settings, as an experiment does.
+
+    Attributes:
+        source: where its frames come from.
+        known: what profiles would tell.
+        policies: makes those that play from the plan and the boot number, the main one first.
+    """
+
+    source: FrameSource | None = None
+    known: Known | None = None
+    policies: Callable[[Plan, int], tuple[Policy, ...]] | None = None
+
+
+_OWN_PARTS = Parts()
+
+
 async def run_device(
     settings: DeviceSettings,
     *,
     compute: Compute | None = None,
+    parts: Parts = _OWN_PARTS,
     on_event: OnEvent | None = None,
+    on_command: OnCommand | None = None,
     on_end: Callable[[DeviceSummary], None] | None = None,
     connect: Connect | None = None,
 ) -> DeviceSummary:
@@ -63,7 +83,9 @@ async def run_device(
     Args:
         settings: what it is.
         compute: its computing; loaded from the settings when None.
+        parts: what it is given instead of making it from its settings.
         on_event: told every event before the session is; must not block.
+        on_command: told every command before it is carried out; must not block.
         on_end: told the summary at the end, also when cancelled; not when it failed.
         connect: opens a connection; to the settings' broker when None.
 
@@ -76,7 +98,7 @@ async def run_device(
         wait = settings.wait_for_broker
         connect = partial(open_connection, settings.broker, first_connect="wait" if wait else "fail")
     async with open_state_folder(settings.state_dir) as folder, _threads() as threads:
-        runs = _Runs(settings, folder.boot, threads, connect, on_event)
+        runs = _Runs(settings, folder.boot, threads, connect, parts, Observers(on_event, on_command))
         try:
             while (compute := await runs.play(compute)) is not None:
                 # The broker was there; that it is away at this very moment is no reason to end.
@@ -109,15 +131,17 @@ class _Runs:
         boot: int,
         threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor],
         connect: Connect,
-        on_event: OnEvent | None,
+        parts: Parts,
+        observers: Observers,
     ) -> None:
         self.summary: DeviceSummary | None = None
         self.connect = connect
         self._settings = settings
         self._boot = boot
         self._threads = threads
-        self._on_event = on_event
-        self._source: FrameSource | None = None
+        self._parts = parts
+        self._observers = observers
+        self._source: FrameSource | None = parts.source
         self._next: Compute | None = None
 
     async def play(self, compute: Compute | None) -> Compute | None:
@@ -144,7 +168,7 @@ class _Runs:
             groups = topics.filter(GROUPS, type=settings.type, model=compute.plan.model)
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
-            session, path, rows = await _prepare(settings, compute, threads[0])
+            session, path, rows = await _prepare(settings, compute, self._parts, threads[0])
             voice.model = compute.plan.model
             labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
             voice.detail = "; ".join(filter(None, labels))
@@ -162,7 +186,7 @@ class _Runs:
                     path,
                     control,
                     data,
-                    self._on_event,
+                    self._observers,
                     rows,
                 )
                 try:
@@ -271,7 +295,7 @@ def _with_bans(settings: DeviceSettings, compute: Compute, packet_limit_bytes: i
 
 
 async def _prepare(
-    settings: DeviceSettings, compute: Compute, thread: ThreadPoolExecutor
+    settings: DeviceSettings, compute: Compute, parts: Parts, thread: ThreadPoolExecutor
 ) -> tuple[DeviceSession, Path | None, tuple[ExitRow, ...]]:
     """Return the session with whatever it had learnt, where it keeps it, and rows for its warm start."""
     plan = compute.plan
@@ -283,16 +307,23 @@ async def _prepare(
     identity, restored = await asyncio.to_thread(
         open_state, path, settings.id, settings.type, emulated=compute.emulated
     )
-    names = require_names(settings.policy, settings.compare)
     loop = asyncio.get_running_loop()
-    known = await asyncio.to_thread(read_known, settings, compute)
-    front_s = known.front_s
-    if "ans" in names and not front_s:
-        front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
-    policies = tuple(
-        build_policy(name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s)
-        for name in names
-    )
+    known = parts.known
+    if known is None:
+        known = await asyncio.to_thread(read_known, settings, compute)
+    if parts.policies is not None:
+        policies = parts.policies(plan, identity.boot)
+    else:
+        names = require_names(settings.policy, settings.compare)
+        front_s = known.front_s
+        if "ans" in names and not front_s:
+            front_s = await loop.run_in_executor(thread, profile_heads, compute, settings.seed)
+        policies = tuple(
+            build_policy(
+                name, plan, settings.learner, boot=identity.boot, front_s=front_s, edge_s=known.edge_s
+            )
+            for name in names
+        )
     limits = settings.limits
     if len(plan.arms) == 1:
         limits = replace(limits, wait_edge_s=0.0)  # it will ask nobody
