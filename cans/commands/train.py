@@ -260,8 +260,8 @@ def _opened(given: Given, classes: "Classes | None" = None) -> tuple["Partitione
     network = load_model(given.model, weights=given.weights, seed=given.weights_seed)
     if network.weights_label.startswith("seeded"):
         click.echo(
-            f"{network.weights_label}: the weights are drawn, so the answers that are learnt mean nothing; give "
-            "yours with --weights, unless the model makes its own",
+            f"{network.weights_label}: the weights are drawn, so the answers that are learnt mean nothing; "
+            "give yours with --weights, unless the model makes its own",
             err=True,
         )
     model = build(network, threads=given.threads)

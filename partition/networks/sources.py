@@ -27,8 +27,8 @@ _TEXT = re.compile(
     r"^(?P<place>[\w.]+):(?P<attribute>[\w.]+)(?P<arguments>\(.*\))?(?:@(?P<size>\d+x\d+))?$", re.DOTALL
 )
 _FORMS = (
-    'a built-in name, module:callable, module:callable({"name": value}), either of these with the size of its '
-    "frames behind it (@96x96), or a .pt2 archive"
+    'a built-in name, module:callable, module:callable({"name": value}), either of these with the size of '
+    "its frames behind it (@96x96), or a .pt2 archive"
 )
 _SIZED = re.compile(r"^(?P<rest>.+)@\d+x\d+$", re.DOTALL)
 # Callables draw their weights from torch's generator; there is one for all threads, and two roles that load
@@ -68,8 +68,8 @@ def parse(text: str) -> Source:
     sized = _SIZED.match(text)
     if sized is not None and (":" not in text or sized["rest"].endswith(".pt2")):
         raise ConfigurationError(
-            f"{text!r}: a size of frames goes with module:callable alone; built-in networks take 224x224, and "
-            f"an archive the frames that it was exported with: write {sized['rest']}"
+            f"{text!r}: a size of frames goes with module:callable alone; built-in networks take 224x224, "
+            f"and an archive the frames that it was exported with: write {sized['rest']}"
         )
     if text.endswith((".pt", ".pth", ".ts", ".torchscript", ".onnx", ".safetensors")):
         raise ConfigurationError(
