@@ -19,6 +19,7 @@ _COMMANDS = (
     "models",
     "profile",
     "train",
+    "testbed",
     "simulate",
     "compare",
     "version",
@@ -66,7 +67,8 @@ def main() -> None:
     For your own network:        cans partition    where it can be cut, and what that costs
                                  cans profile      what each part takes this machine
                                  cans train        bottlenecks and early exits for it
-    Without any machine:         cans simulate     experiments in virtual time
+    To see who is faster:        cans testbed      experiments on real processes and shaped links
+                                 cans simulate     the same in virtual time
                                  cans compare      which differences between them are real
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 

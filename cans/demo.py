@@ -24,9 +24,9 @@ from bus.topics import Topics
 from cans.broker import BrokerProcess, BrokerSettings
 from cans.demo_gather import LISTENED, Gathered
 from cans.demo_plan import AGGREGATOR_ID, DEADLINE_MS, EDGE_ID, LEARNER, RIVALS, DemoSettings
-from cans.demo_processes import Child, Children
 from cans.demo_report import make_report, table
 from cans.demo_view import progress, render
+from cans.site_processes import Child, Children
 from cans.versions import versions
 
 _VIEW_PERIOD_S = 0.25

@@ -133,6 +133,18 @@ class StretchedCompute:
         """As `Compute.input_size`."""
         return self._inner.input_size
 
+    @property
+    def front_s(self) -> tuple[float, ...]:
+        """Seconds of head and encode of each arm, on the emulated device."""
+        profile = self._profile
+        both = zip(profile.head_ms, profile.encode_ms, strict=True)
+        return tuple(self._slowness * (head + encode) / 1e3 for head, encode in both)
+
+    @property
+    def edge_s(self) -> tuple[float, ...]:
+        """Seconds of decode and tail of each arm, on the machine that was profiled."""
+        return tuple(each / 1e3 for each in self._profile.edge_ms)
+
     def run_head(self, frame: Frame, arm: int, until: int | None = None) -> Head:
         """As `Compute.run_head`, in the emulated device's time."""
         started = time.monotonic()

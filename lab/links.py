@@ -8,7 +8,9 @@ of every link, then obeys JSON lines on its standard input until that is closed:
     {"link": "cam-1", "reset": true}
     {"link": "cam-1", "trace_mbit": [5.1, 4.0, 0.3], "at_s": 1.5}
     {"link": "cam-1", "trace_mbit": []}
+    {"settle": ["cam-1"]}
 
+What settles is carried at once, until nothing moves any more; then it prints {"settled": ["cam-1"]}.
 A trace has one rate a second, for the way up, and begins again at its end; an empty one ends it.
 """
 
@@ -26,6 +28,7 @@ import numpy as np
 from lab.event_loop import new_event_loop
 from lab.proxy import LinkProxy, Shape, Transfer
 from lab.simulator.links import MovingLink
+from lab.testbed.together import together
 
 _RARE = ("jitter_ms", "loss")
 
@@ -114,6 +117,10 @@ async def serve(target: str, specs: dict[str, LinkSpec], ready: Callable[[dict[s
         ready({name: link.port for name, link in links.items()})
         while line := await reader.readline():
             order = json.loads(line)
+            if "settle" in order:
+                await together(links[name].settle() for name in order["settle"])
+                print(json.dumps({"settled": order["settle"]}), flush=True)
+                continue
             name = order["link"]
             specs[name] = obey(order, links[name], specs[name])
 

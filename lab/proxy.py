@@ -77,9 +77,11 @@ class _Direction:
     def __init__(self, shape: Shape, seed: int) -> None:
         self.shape = shape
         self.held = False
+        self.carried_bytes = 0
         self._moving: Transfer | None = None
         self._began = 0.0
         self._random = random.Random(seed)  # noqa: S311 - no secret
+        self.open = False
         self._free_at = 0.0  # the virtual clock: when the link has sent all it was given
         self._due = 0.0  # when the last piece reaches the other side
 
@@ -89,6 +91,9 @@ class _Direction:
 
     def depart(self, now: float, size_bytes: int) -> float:
         """Occupy the link with bytes that arrived `now`; returns when they reach the other side."""
+        if self.open:
+            self._free_at = self._due = now
+            return now
         begin = max(self._free_at, now)
         if self._moving is None:
             took = self.shape.serialisation_s(size_bytes)
@@ -120,6 +125,7 @@ class _Pipe:
     def arrived(self, data: bytes) -> None:
         """Take bytes in at this moment."""
         now = asyncio.get_running_loop().time()
+        self._direction.carried_bytes += len(data)
         step = self._direction.shape.slice_bytes
         for offset in range(0, len(data), step):
             piece = data[offset : offset + step]
@@ -134,6 +140,11 @@ class _Pipe:
         """The source has closed: close the sink once everything before that is handed on."""
         self.source = None
         self._queue.append((self._direction.depart(asyncio.get_running_loop().time(), 0), None))
+        self.deliver()
+
+    def hurry(self) -> None:
+        """Let all that waits be due now."""
+        self._queue = deque((0.0, piece) for _, piece in self._queue)
         self.deliver()
 
     def deliver(self) -> None:
@@ -207,6 +218,10 @@ class _End(asyncio.Protocol):
         """Deliver what has become due while the link was held."""
         self._towards.deliver()
 
+    def hurry(self) -> None:
+        """Deliver all that is on its way here."""
+        self._towards.hurry()
+
     def abort(self) -> None:
         """Close with a reset instead of a goodbye, so that the peer sees a broken link."""
         if self._transport is None or self._transport.is_closing():
@@ -260,6 +275,11 @@ class LinkProxy:
         """Sockets open now, both sides counted."""
         return len(self._ends)
 
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes taken in so far, both ways."""
+        return self._up.carried_bytes + self._down.carried_bytes
+
     async def start(self, port: int = 0) -> None:
         """Listen on a loopback port; 0 for any free one."""
         loop = asyncio.get_running_loop()
@@ -293,6 +313,24 @@ class LinkProxy:
         Slices and buffers stay those of the shape's rate: give it one that the trace is about.
         """
         self._up.play(up, asyncio.get_running_loop().time())
+
+    async def settle(self, quiet_s: float = 0.03, most_s: float = 10.0) -> None:
+        """Carry what is on its way, or still to come, at once, until nothing has moved for a while.
+
+        So an experiment gives the next one an idle link, whatever this one has left in buffers.
+        """
+        loop = asyncio.get_running_loop()
+        self._up.open = self._down.open = True
+        try:
+            ends, since, seen = loop.time() + most_s, loop.time(), -1
+            while loop.time() < min(ends, since + quiet_s):
+                for end in tuple(self._ends):
+                    end.hurry()
+                if self.carried_bytes != seen:
+                    since, seen = loop.time(), self.carried_bytes
+                await asyncio.sleep(quiet_s / 10)
+        finally:
+            self._up.open = self._down.open = False
 
     def reset(self) -> None:
         """End every connection with a TCP reset; new ones are welcome."""

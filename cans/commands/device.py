@@ -183,6 +183,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--emulate", type=_FILE, help="Pretend to be slower: file of cans profile, made on this machine."
 )
 @click.option("--slowness", default=1.0, help="With --emulate: how many times slower than this machine.")
+@click.option(
+    "--lab",
+    is_flag=True,
+    help="Be a device of a testbed: play what its coordinator (`cans testbed`) says over the bus, policies, "
+    "frames and deadlines included, until it is told to leave.",
+)
+@click.option(
+    "--lab-broker", metavar="URL", help="With --lab: take orders there; at --broker when not given."
+)
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @click.option("--summary", type=_FILE, help="Write what the run came to into this file, as JSON.")
 @broker_options
@@ -207,6 +216,8 @@ def device(
     link_checks: bool,
     emulate: Path | None,
     slowness: float,
+    lab: bool,
+    lab_broker: str | None,
     summary: Path | None,
     log_format: str,
     log_level: str,
@@ -254,7 +265,8 @@ def device(
         ),
         **rest,
     )
-    run(lambda: run_to_summary(settings, summary, emulate, slowness))
+    orders = (broker_address(lab_broker) if lab_broker else settings.broker) if lab else None
+    run(lambda: run_to_summary(settings, summary, emulate, slowness, orders=orders))
 
 
 def _where(models_dir: Path | None, model: str | None) -> tuple[Path | None, str]:

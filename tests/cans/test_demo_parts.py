@@ -16,9 +16,9 @@ from bus.topics import FEEDBACK, GROUPS, METRICS, Topics
 from bus.wire import encode
 from cans.demo_gather import Gathered
 from cans.demo_plan import LEARNER, RIVALS, TYPES, DemoSettings
-from cans.demo_processes import Children, ProcessFailed
 from cans.demo_report import best_fixed, latency, make_report, second_half, table
 from cans.demo_view import progress, render
+from cans.site_processes import Children, ProcessFailed
 from tests.support.samples import SAMPLES
 
 TOPICS = Topics()

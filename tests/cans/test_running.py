@@ -7,7 +7,10 @@ import sys
 import pytest
 
 _ROLE = """
-import asyncio, sys
+import asyncio, signal, sys
+# Whoever runs the tests may have told their children to ignore some, as nohup does.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from cans.running import run
 from cans.settings import Command
 import click

@@ -24,6 +24,7 @@ from lab.simulator.spec.rivals import (
     Windowed,
 )
 from lab.simulator.spec.sections import Positive, Section
+from lab.simulator.spec.testbed import Testbed
 from lab.simulator.spec.worlds import World
 
 Engine = Literal["auto", "plain", "batched"]
@@ -68,6 +69,7 @@ class Experiment(Section, frozen=True, kw_only=True):
         settle_frames: `later_mean_ms` counts from this frame of each device on.
         engine: "plain" plays a run at a time, "batched" many together with the same choices, "auto" batches
             what has a batched form (`batch/scope.py`); over a cluster all is plain.
+        testbed: how it is played for real; None where it never is.
     """
 
     title: str
@@ -80,3 +82,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     published: dict[str, dict[str, Positive]] = msgspec.field(default_factory=dict)
     settle_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 200
     engine: Engine = "auto"
+    testbed: Testbed | None = None

@@ -1,7 +1,8 @@
-"""The demo's processes: started in sessions of their own, watched, and ended, whatever happens.
+"""The processes of a site on this machine: in sessions of their own, watched, and ended, whatever happens.
 
-A terminal sends Ctrl-C to a whole process group; with a session each, only the demo gets it and ends the
-others in order, so that they say goodbye and hand in what they know.
+A terminal sends Ctrl-C to a whole process group; with a session each, only who started them gets it and ends
+them in order, so that they say goodbye and hand in what they know. Who is killed himself ends nobody: his
+children carry his mark, and the next start ends those whose parent is gone.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from bus.errors import CansError, ConfigurationError
 
 _END_TIMEOUT_S = 8.0
@@ -21,10 +24,12 @@ _LAST_LINES = 15
 # How a command says that a setting cannot work, in its one sentence.
 _WRONG_SETTING = 2
 _SENTENCE = "cans: "
+# Of a child's environment: who has started it.
+_PARENT = "CANS_STARTED_BY"
 
 
 class ProcessFailed(CansError):  # noqa: N818 - says what happened
-    """A process of the demo ended that should not have, or badly."""
+    """A process ended that should not have, or badly."""
 
 
 @dataclass(slots=True)
@@ -52,19 +57,49 @@ class Child:
         )
 
 
+def end_leftovers() -> int:
+    """End what killed parents have left behind; return how many processes that were. Blocks."""
+    left = [process for process in psutil.process_iter() if _orphaned(process)]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(left, timeout=_END_TIMEOUT_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return len(left)
+
+
+def _mark() -> str:
+    """Return who this process is, also once its number is somebody else's."""
+    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def _orphaned(process: psutil.Process) -> bool:
+    try:
+        number, _, born = process.environ().get(_PARENT, "").partition(":")
+        if not number:
+            return False
+        return f"{psutil.Process(int(number)).create_time():.2f}" != born
+    except psutil.NoSuchProcess as gone:
+        return gone.pid != process.pid
+    except (psutil.AccessDenied, ValueError):
+        return False
+
+
 class Children:
-    """Every process of one demo; an asynchronous context manager that ends them all.
+    """Every process of one site; an asynchronous context manager that ends them all.
 
     Args:
         logs: folder for one log file each.
     """
 
     def __init__(self, logs: Path) -> None:
-        self._logs = logs
+        self.logs = logs
         self._children: list[Child] = []
 
     async def __aenter__(self) -> Self:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         return self
 
     async def __aexit__(
@@ -89,7 +124,7 @@ class Children:
             pipes: keep standard input open and read standard output, instead of logging it.
             environment: on top of this process's.
         """
-        log = self._logs / f"{name}.log"
+        log = self.logs / f"{name}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -99,7 +134,7 @@ class Children:
                 stdout=asyncio.subprocess.PIPE if pipes else file,
                 stderr=file,
                 start_new_session=True,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, _PARENT: _mark(), **(environment or {})},
             )
         child = Child(name, process, log)
         self._children.append(child)

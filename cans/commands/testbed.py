@@ -1,0 +1,95 @@
+"""`cans testbed`."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from cans.settings import Command
+
+
+@click.command("testbed", cls=Command)
+@click.argument("experiment", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of results and logs; out/testbed/NAME when not given.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Repetitions; the experiment's own when not given.")
+@click.option("--policies", default="", help="Names, comma separated; all of the experiment when not given.")
+@click.option(
+    "--traces",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of recorded links, files second,mbit_per_s as NAME.csv, in place of generated ones.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key of the experiment, such as world.frames=40; may be repeated.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the repetitions that --out does not hold yet.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def testbed(
+    *,
+    experiment: Path,
+    out: Path | None,
+    seeds: int | None,
+    policies: str,
+    traces: Path | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Play an experiment for real: processes, a broker, shaped links, policies in turns.
+
+    EXPERIMENT is a TOML file such as those in lab/experiments, with a section [testbed]. A whole site is
+    started on this machine and ended again: broker, links, edge worker, aggregator, devices. Every policy
+    plays the same frames at the same moments of the same links, in short blocks whose order is balanced. That
+    devices are slower than this machine, and links slower than loopback, is emulated, and said so.
+
+    What comes out is predicted by simulation first. An interrupted run goes on with --resume, repetition by
+    repetition. Leave the machine alone meanwhile: a block beside which it was slow is played again.
+
+    \b
+    What lands in the folder:
+      summary.json           latency, agreement, bytes: mean and 95 % interval, as `cans simulate` writes it
+      rounds/seed-N.json     every frame
+      profile.json           this machine, measured before
+      predicted/             what the simulator said before
+      logs/                  of every process
+
+    \b
+    Examples:
+      cans testbed lab/experiments/headline.toml --out out/headline
+      cans testbed lab/experiments/headline.toml --out out/quick --seeds 2 --policies default,ans,two_arm
+      cans compare out/headline --against ans
+    """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
+
+    from cans.logs import configure_logs  # noqa: PLC0415
+    from cans.running import run  # noqa: PLC0415
+    from cans.simulate import table_of  # noqa: PLC0415
+    from cans.testbed import TestbedSettings, run_testbed  # noqa: PLC0415
+
+    configure_logs(level="warning")
+    settings = TestbedSettings(
+        experiment,
+        out or Path("out", "testbed", experiment.stem),
+        seeds,
+        tuple(name for name in policies.split(",") if name),
+        traces,
+        overrides,
+        resume,
+        quiet,
+        shlex.join(["cans", *sys.argv[1:]]),
+    )
+    report = run(lambda: run_testbed(settings))
+    if report is None:
+        return
+    Console(width=None if sys.stdout.isatty() else 170).print(
+        table_of(str(report["provenance"]["title"]), report)
+    )
+    click.echo(f"{settings.out}: summary.json, rounds, logs")

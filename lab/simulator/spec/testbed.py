@@ -1,0 +1,34 @@
+"""What an experiment needs to be played on a testbed (`cans testbed`); a simulation skips it."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from lab.simulator.spec.sections import Count, Positive, Section
+
+
+class Testbed(Section, frozen=True, kw_only=True):
+    """How an experiment is played for real.
+
+    Attributes:
+        product: what it stands for, in words.
+        model: the network, as `cans device --model` takes it; the world's when empty.
+        codecs: as `--codecs`; the default ones when empty.
+        block_frames: frames that a policy plays in a row before the next one has its turn.
+        sweep: arms that are played as policies of their own, by label: what `best_fixed` and `oracle` are
+            estimated from.
+        down_mbit_s: rate of every link on the way back.
+        probe_drift: a block beside which the machine was so much slower than usual is played again.
+        repeats: how often at most.
+        edge_workers: tails that the edge worker runs at once.
+    """
+
+    product: str = ""
+    model: str = ""
+    codecs: tuple[str, ...] = ()
+    block_frames: Count = 10
+    sweep: tuple[str, ...] = ()
+    down_mbit_s: Positive = 20.0
+    probe_drift: Positive = 0.10
+    repeats: Annotated[int, Meta(ge=0, le=10)] = 2
+    edge_workers: Annotated[int, Meta(ge=1, le=64)] = 1

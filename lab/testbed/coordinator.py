@@ -1,0 +1,298 @@
+"""Plays a plan block by block: who plays when, on which frames, over which moment of each link.
+
+Before each block the links are emptied and set to the block's moment of their traces, and the machine is
+probed; a block beside which it was slower than usual is played again. What comes out is written after each
+repetition, so an interrupted run goes on with the next one.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from bus.connection import Connection, Delivery, Endpoint
+from bus.errors import CansError, LinkError, RemoteProtocolError
+from bus.topics import Topics
+from lab.testbed.orders import (
+    ORDER,
+    REPORT,
+    Failed,
+    Joined,
+    Leave,
+    Left,
+    Order,
+    Play,
+    Played,
+    Report,
+    read_report,
+)
+from lab.testbed.plan import Block, Plan
+from lab.testbed.probe import Drift, probe_ms
+from lab.testbed.together import together
+
+R = TypeVar("R", bound=Report)
+
+_SEND_AGAIN_S = 5.0
+_JOIN_S = 120.0
+# Beside what frames may take: messages, and the last feedback.
+_MORE_S = 30.0
+_LEAVE_S = 15.0
+
+
+class TestbedError(CansError):
+    """A device does not do what it is asked, and what to do."""
+
+    __test__ = False  # no test, for pytest
+
+
+class Links(Protocol):
+    """The shaped links of all devices."""
+
+    async def settle(self) -> None:
+        """Carry what is on its way, until nothing moves."""
+        ...
+
+    async def play(self, device: str, mbit_s: Sequence[float], at_s: float) -> None:
+        """Let a device's uplink follow a trace from a moment of it on."""
+        ...
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What one device did in one block, once.
+
+    Attributes:
+        round, place, policy, first, at_s: as `Block`.
+        device, type: whose.
+        attempt: 0, or more where it was played again; `counts` is the last attempt's alone.
+        slower: how much slower the machine was than usual beside it, as a share; the greater of two probes.
+    """
+
+    round: int
+    place: int
+    policy: str
+    first: int
+    at_s: float
+    device: str
+    type: str
+    attempt: int
+    counts: bool
+    slower: float
+    played: Played
+
+
+class Repetition(msgspec.Struct, frozen=True, kw_only=True):
+    """All turns of one seed, and what the devices said of themselves."""
+
+    seed: int
+    joined: dict[str, Joined]
+    turns: list[Turn]
+    took_s: float
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """Who tells devices what to play.
+
+    Attributes:
+        plan: what.
+        connection: to the broker, not through anybody's link.
+        topics: of the site.
+        links: of the devices.
+        tell: told after each block, for progress.
+    """
+
+    plan: Plan
+    connection: Connection
+    topics: Topics
+    links: Links
+    tell: Callable[[Block], None]
+    _number: int = 0
+    _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = None  # type: ignore[assignment] # below
+
+    def __post_init__(self) -> None:
+        self._waiting = {}
+
+    async def repetition(self, seed: int) -> Repetition:
+        """Play one seed from the beginning.
+
+        Raises:
+            TestbedError: a device failed, or does not answer.
+        """
+        began = time.monotonic()
+        plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
+        traces = plan.traces(seed)
+        joined: dict[str, Joined] = {}
+        turns: list[Turn] = []
+        there: list[int] = []
+        for block in plan.blocks(seed):
+            new = [
+                number
+                for number, device in enumerate(plan.devices)
+                if number not in there and device.joins_round <= block.round
+            ]
+            if new:
+                joined |= await self._join(seed, new)
+                there += new
+            turns += await self._until_undisturbed(block, there, traces, drift)
+            self.tell(block)
+        return Repetition(seed=seed, joined=joined, turns=turns, took_s=time.monotonic() - began)
+
+    async def leave(self) -> None:
+        """Let all devices end."""
+        number = self._next()
+        orders = {device.name: Leave(number=number) for device in self.plan.devices}
+        await self._ask(orders, Left, _LEAVE_S)
+
+    async def _join(self, seed: int, devices: Sequence[int]) -> dict[str, Joined]:
+        number = self._next()
+        orders = {
+            self.plan.devices[device].name: self.plan.join_of(seed, device, number) for device in devices
+        }
+        return await self._ask(orders, Joined, _JOIN_S)
+
+    async def _until_undisturbed(
+        self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]], drift: Drift
+    ) -> list[Turn]:
+        turns: list[Turn] = []
+        for attempt in range(self.plan.testbed.repeats + 1):
+            before = drift.slower(await asyncio.to_thread(probe_ms))
+            played = await self._play(block, there, traces)
+            slower = max(before, drift.slower(await asyncio.to_thread(probe_ms)))
+            again = drift.too_much(slower) and attempt < self.plan.testbed.repeats
+            turns += [
+                self._turn(block, number, attempt, slower, played, counts=not again) for number in there
+            ]
+            if not again:
+                break
+        return turns
+
+    def _turn(
+        self,
+        block: Block,
+        number: int,
+        attempt: int,
+        slower: float,
+        played: Mapping[str, Played],
+        *,
+        counts: bool,
+    ) -> Turn:
+        device = self.plan.devices[number]
+        return Turn(
+            round=block.round,
+            place=block.place,
+            policy=block.policy,
+            first=block.first,
+            at_s=block.at_s,
+            device=device.name,
+            type=device.kind.name,
+            attempt=attempt,
+            counts=counts,
+            slower=slower,
+            played=played[device.name],
+        )
+
+    async def _play(
+        self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]]
+    ) -> dict[str, Played]:
+        world, size = self.plan.world, self.plan.testbed.block_frames
+        await self.links.settle()
+        for number in there:
+            await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
+        number = self._next()
+        order = Play(number=number, policy=block.policy, first=block.first, frames=size)
+        most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
+        return await self._ask({self.plan.devices[each].name: order for each in there}, Played, most_s)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _ask(self, orders: Mapping[str, Order], kind: type[R], most_s: float) -> dict[str, R]:
+        """Send each device its order until it reports; return the reports."""
+        reports = await together(self._ask_one(*each, kind, most_s) for each in orders.items())
+        return dict(zip(orders, reports, strict=True))
+
+    async def _ask_one(self, device: str, order: Order, kind: type[R], most_s: float) -> R:
+        future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
+        self._waiting[device, order.number] = future
+        topic = self.topics.of(ORDER, device=device)
+        try:
+            async with asyncio.timeout(most_s):
+                while not future.done():
+                    try:
+                        await self.connection.publish(topic, msgspec.json.encode(order), qos=ORDER.qos)
+                    except LinkError:
+                        await asyncio.sleep(1.0)  # it is connecting again
+                        continue
+                    await asyncio.wait({future}, timeout=_SEND_AGAIN_S)
+        except TimeoutError:
+            raise TestbedError(
+                f"the device {device} has not answered for {most_s:.0f} s: is it running (cans device --lab "
+                f"--id {device}), and does it reach this broker under the prefix {self.topics.prefix}?"
+            ) from None
+        finally:
+            del self._waiting[device, order.number]
+        report = future.result()
+        if isinstance(report, Failed):
+            raise TestbedError(f"the device {device} cannot: {report.why}")
+        if not isinstance(report, kind):
+            raise TestbedError(f"the device {device} answered {type(report).__name__} to {order}")
+        return report
+
+    async def listen(self) -> None:
+        """Hand reports to whoever waits for them; for as long as the connection lasts."""
+        async for event in self.connection.events():
+            if not isinstance(event, Delivery):
+                continue
+            try:
+                report = read_report(event.payload)
+            except RemoteProtocolError:
+                event.ack()
+                continue
+            event.ack()
+            device = event.topic.rpartition("/")[2]
+            future = self._waiting.get((device, report.number))
+            if future is not None and not future.done():
+                future.set_result(report)
+
+
+@asynccontextmanager
+async def listening(coordinator: Coordinator) -> AsyncIterator[None]:
+    """Let a coordinator hear its devices for as long as the block."""
+    task = asyncio.create_task(coordinator.listen(), name="coordinator ear")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def endpoint_of(topics: Topics) -> Endpoint:
+    """Return who a coordinator is on the bus; a second one of the same prefix pushes the first off."""
+    reports = (topics.filter(REPORT), REPORT.qos)
+    name = f"{topics.prefix}:lab:coordinator".replace("/", ".")
+    return Endpoint(name, subscriptions=(reports,), queue_limit=1024)
+
+
+def path_of(out: Path, seed: int) -> Path:
+    """Return where a repetition is kept."""
+    return out / "rounds" / f"seed-{seed:06d}.json"
+
+
+def write(repetition: Repetition, out: Path) -> None:
+    """Keep a repetition, whole or not at all."""
+    path = path_of(out, repetition.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(msgspec.json.encode(repetition))
+    unfinished.replace(path)
+
+
+def read(path: Path) -> Repetition:
+    """Return a repetition that was kept."""
+    return msgspec.json.decode(path.read_bytes(), type=Repetition)

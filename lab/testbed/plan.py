@@ -1,0 +1,162 @@
+"""From an experiment file to what a testbed does: devices, players, blocks. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bus.errors import ConfigurationError
+from device.rotation import Rotation
+from lab.simulator import spec
+from lab.simulator.schedule import stays_of
+from lab.simulator.site import SiteWorld
+from lab.testbed.orders import Join, Player
+from lab.testbed.policies import PLAYED
+
+ESTIMATED = (spec.Oracle, spec.BestFixed)
+"""What no device can be: it is estimated from the sweep of arms."""
+SWEPT = "arm."
+"""How the name of a policy begins that plays one arm of the sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestDevice:
+    """A device of the site.
+
+    Attributes:
+        name: on the bus, for orders.
+        kind: its type.
+        joins_round: the first round that it plays.
+    """
+
+    __test__ = False  # no test, for pytest
+
+    name: str
+    kind: spec.DeviceType
+    joins_round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One policy's turn in a round: all devices that are there play the same frames at once.
+
+    Attributes:
+        round: number. place: of the policy in the round's order.
+        first: number of its first frame in the film. at_s: where the links' traces stand.
+    """
+
+    round: int
+    place: int
+    policy: str
+    first: int
+    at_s: float
+
+
+class Plan:
+    """What is played.
+
+    Args:
+        experiment: with a site, and a section [testbed].
+
+    Attributes:
+        experiment, world, testbed: its parts.
+        policies: who plays, the swept arms too.
+        devices: of the site.
+        rounds: of each repetition.
+
+    Raises:
+        ConfigurationError: no site, a world for one policy alone, a learner that no device can be, frames
+            that make no whole blocks.
+    """
+
+    def __init__(self, experiment: spec.Experiment) -> None:
+        self.experiment = experiment
+        self.testbed = experiment.testbed or spec.Testbed()
+        if not isinstance(experiment.world, spec.Site):
+            raise ConfigurationError("a testbed plays sites: [world] with kind = 'site'")
+        self.world = experiment.world
+        self.policies = _policies(experiment, self.testbed)
+        size = self.testbed.block_frames
+        if self.world.frames % size:
+            raise ConfigurationError(
+                f"world.frames = {self.world.frames} makes no whole blocks of testbed.block_frames = {size}"
+            )
+        self.rounds = self.world.frames // size
+        self.devices = _devices(self.world, size)
+        self._order = Rotation(list(self.policies))
+
+    @property
+    def model(self) -> str:
+        """The network that devices and edge worker play."""
+        return self.testbed.model or self.world.network
+
+    @property
+    def seeds(self) -> range:
+        """Numbers of the repetitions."""
+        return range(self.experiment.first_seed, self.experiment.first_seed + self.experiment.seeds)
+
+    def blocks(self, seed: int) -> Iterator[Block]:
+        """Yield the blocks of a repetition: every policy after each other one equally often."""
+        size = self.testbed.block_frames
+        for number in range(self.rounds):
+            for place, policy in enumerate(self._order(seed + number)):
+                yield Block(number, place, policy, number * size, number * size / self.world.fps)
+
+    def join_of(self, seed: int, device: int, number: int) -> Join:
+        """Return the order that lets a device begin a repetition."""
+        name, kind = self.devices[device].name, self.devices[device].kind
+        world = self.world
+        film = seed * 1000 + device
+        return Join(
+            number=number,
+            seed=film,
+            fps=kind.fps or world.fps,
+            deadline_ms=world.deadline_ms,
+            fallback_at=world.fallback_at,
+            patience=world.patience,
+            players=tuple(
+                Player(
+                    policy=policy,
+                    id=f"{name}-p{at}-s{seed}",
+                    type=f"{_group(learner, name, kind)}-p{at}-s{seed}",
+                    learner=learner,
+                    seed=film,
+                )
+                for at, (policy, learner) in enumerate(self.policies.items())
+            ),
+        )
+
+    def traces(self, seed: int) -> list[list[float]]:
+        """Return each device's uplink, Mbit/s second by second: what the simulator's devices have."""
+        return [[float(rate) for rate in link.mbit_s] for link in SiteWorld(self.world, seed).links]
+
+
+def _policies(experiment: spec.Experiment, testbed: spec.Testbed) -> dict[str, spec.Learner]:
+    found: dict[str, spec.Learner] = {}
+    for name, learner in experiment.policies.items():
+        if experiment.worlds[name] != experiment.world:
+            raise ConfigurationError(f"policies.{name}: on a testbed all policies share one world")
+        if isinstance(learner, PLAYED):
+            found[name] = learner
+        elif not isinstance(learner, ESTIMATED):
+            raise ConfigurationError(f"policies.{name}: a device cannot be that; it is for the simulator")
+    for label in testbed.sweep:
+        found[SWEPT + label.replace("/", ".")] = spec.Fixed(arm=label)
+    if len(found) < 1:
+        raise ConfigurationError("no policy plays: add a section such as [policies.default]")
+    return found
+
+
+def _devices(world: spec.Site, block_frames: int) -> list[TestDevice]:
+    counts: dict[str, int] = {}
+    devices = []
+    for stay in stays_of(world):
+        counts[stay.kind.name] = counts.get(stay.kind.name, 0) + 1
+        name = f"{stay.kind.name}-{counts[stay.kind.name]}".lower()
+        devices.append(TestDevice(name, stay.kind, round(stay.joins_s * world.fps) // block_frames))
+    return devices
+
+
+def _group(learner: spec.Learner, device: str, kind: spec.DeviceType) -> str:
+    """Return with whom a player learns: the bus knows groups by the type that devices declare."""
+    if not isinstance(learner, spec.Family) or learner.share == "device":
+        return device
+    return (kind.declared or kind.name).lower() if learner.share == "type" else "all"
