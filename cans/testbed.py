@@ -4,27 +4,26 @@ Composition only: `lab/testbed/` knows what to play and what it means; this star
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import platform
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.mqtt import open_connection
 from bus.topics import Topics
-from cans.broker import BrokerProcess, BrokerSettings
 from cans.simulate import SimulateSettings, simulate
-from cans.site_processes import Child, Children, end_leftovers
+from cans.site_processes import Children, end_leftovers
+from cans.testbed_ground import Ground, Portable
+from cans.testbed_site import PREFIX, Site, running_site
 from cans.versions import versions
-from lab.links import LinkSpec
 from lab.simulator.experiment import load
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.summary import Report
@@ -41,12 +40,9 @@ from lab.testbed.coordinator import (
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
 
-_PREFIX = "cans/testbed"
+TRAINED = "photographs"
+"""The weights that are made for the purpose."""
 _PROFILE_ROUNDS = 40
-_EDGE_START_S = 120.0
-_FIRST_RATE_MBIT = 100.0
-# Groups of a whole experiment: a policy's for each repetition.
-_GROUPS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +100,28 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     kept = _kept(settings, plan)
     missing = [seed for seed in plan.seeds if seed not in kept]
     async with Children(settings.out / "logs") as children:
-        profile = await _profile(settings, plan, children, console)
-        measured = replace_network(plan, profile)
+        weights = await _weights(settings, plan, children, console)
+        profile = await _profile(settings, plan, weights, children, console)
+        plan = _measured(plan, profile, weights)
         predicted = await asyncio.to_thread(_predict, settings, profile, console)
+        ground: Ground = Portable(plan, children)
         if missing:
-            async with _site(settings, measured, profile, children) as site:
-                await _play(settings, measured, site, missing, console)
+            async with running_site(plan, profile, children, ground) as site:
+                await _play(settings, plan, site, children, missing, console)
     repetitions = [read(path_of(settings.out, seed)) for seed in plan.seeds]
-    report = summarise(measured, repetitions, _provenance(settings, measured, repetitions))
+    report = summarise(plan, repetitions, _provenance(settings, plan, ground, repetitions))
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     return report
 
 
-def replace_network(plan: Plan, profile: Path) -> Plan:
+def _measured(plan: Plan, profile: Path, weights: str) -> Plan:
     """Return the plan in a world whose network is what this machine has just measured."""
-    import msgspec  # noqa: PLC0415 - as simulate does
-
     experiment = plan.experiment
     world = msgspec.structs.replace(plan.world, network=str(profile))
-    testbed = msgspec.structs.replace(plan.testbed, model=plan.model)
-    return Plan(
-        msgspec.structs.replace(
-            experiment,
-            world=world,
-            worlds=dict.fromkeys(experiment.worlds, world),
-            testbed=testbed,
-        )
-    )
+    testbed = msgspec.structs.replace(plan.testbed, model=plan.model, weights=weights)
+    worlds = dict.fromkeys(experiment.worlds, world)
+    return Plan(msgspec.structs.replace(experiment, world=world, worlds=worlds, testbed=testbed))
 
 
 def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
@@ -165,16 +155,31 @@ def _but_seeds(said: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     return found
 
 
-async def _profile(settings: TestbedSettings, plan: Plan, children: Children, console: Console) -> Path:
+async def _weights(settings: TestbedSettings, plan: Plan, children: Children, console: Console) -> str:
+    """Return the file of weights; empty for drawn ones."""
+    if plan.testbed.weights != TRAINED:
+        return plan.testbed.weights
+    place = settings.out / "network"
+    path = place / "weights.pth"
+    if not path.exists():
+        console.print("testbed: training a network on built-in photographs")
+        # Nothing but its last layer: what the layers take does not depend on their weights.
+        arguments = ["partition.training.photographs", str(place), "--epochs", "0", "--crops", "12"]
+        await children.run("network", arguments)
+    return str(path)
+
+
+async def _profile(
+    settings: TestbedSettings, plan: Plan, weights: str, children: Children, console: Console
+) -> Path:
     """Return a profile of this machine, measured once a folder, while it is quiet."""
     path = settings.out / "profile.json"
     if not path.exists():
         console.print("testbed: measuring this machine, leave it alone")
-        codecs = ("--codecs", ",".join(plan.testbed.codecs)) if plan.testbed.codecs else ()
-        await children.run(
-            "profile",
-            ["cans", "profile", plan.model, "--repeats", str(_PROFILE_ROUNDS), *codecs, "--out", str(path)],
-        )
+        more = ["--codecs", ",".join(plan.testbed.codecs)] if plan.testbed.codecs else []
+        more += ["--weights", weights] if weights else []
+        arguments = ["cans", "profile", plan.model, "--repeats", str(_PROFILE_ROUNDS), *more]
+        await children.run("profile", [*arguments, "--out", str(path)])
     return path.resolve()
 
 
@@ -197,106 +202,13 @@ def _predict(settings: TestbedSettings, profile: Path, console: Console) -> dict
     return found
 
 
-@dataclass(slots=True)
-class _Site:
-    """A running site: where its broker is, its devices and what they need."""
-
-    broker: BrokerAddress
-    links: "_LinkProcess"
-    children: Children
-    others: list[Child]
-    devices: list[Child]
-
-
-@contextlib.asynccontextmanager
-async def _site(
-    settings: TestbedSettings, plan: Plan, profile: Path, children: Children
-) -> AsyncIterator[_Site]:
-    """Start broker, links, aggregator, edge worker and devices."""
-    log = (settings.out / "logs" / "broker.log").open("w", encoding="utf-8")
-    with log:
-
-        def keep(line: str) -> None:
-            print(line, file=log, flush=True)
-
-        async with BrokerProcess(BrokerSettings(port=0), on_line=keep) as broker:
-            links = await _LinkProcess.start(children, broker.address, plan)
-            yield await _start(plan, profile, children, broker.address, links)
-
-
-async def _start(
-    plan: Plan, profile: Path, children: Children, broker: BrokerAddress, links: "_LinkProcess"
-) -> _Site:
-    testbed = plan.testbed
-    common = ["--prefix", _PREFIX, "--metrics-s", "60", "--detail", "testbed"]
-    codecs = ["--codecs", ",".join(testbed.codecs)] if testbed.codecs else []
-    network = ["--model", plan.model, *codecs]
-    groups = ["--largest-groups", str(_GROUPS), "--largest-installs", "16", "--no-guard"]
-    state = children.logs / "aggregator-state"
-    aggregator = await children.start(
-        "aggregator",
-        ["cans", "aggregator", "--state-dir", str(state), *groups, "--broker", broker.url, *common],
-    )
-    workers = ["--workers", str(testbed.edge_workers)]
-    edge = await children.start("edge", ["cans", "edge", *workers, *network, "--broker", broker.url, *common])
-    devices = []
-    for device in plan.devices:
-        own = replace(broker, host="127.0.0.1", port=links.ports[device.name]).url
-        slow = device.kind.slowness
-        emulated = ["--emulate", str(profile), "--slowness", str(slow)]
-        arguments = [
-            *("cans", "device", "--lab", "--id", device.name, "--type", device.kind.name.lower()),
-            *("--broker", own, "--lab-broker", broker.url, "--wait-edge-s", str(_EDGE_START_S)),
-            *(*network, *emulated, *common),
-        ]
-        devices.append(await children.start(device.name, arguments))
-    return _Site(broker, links, children, [aggregator, edge, links.child], devices)
-
-
-class _LinkProcess:
-    """Implements `lab.testbed.coordinator.Links` with the process that emulates links."""
-
-    def __init__(self, child: Child, ports: dict[str, int]) -> None:
-        self.child = child
-        self.ports = ports
-
-    @classmethod
-    async def start(cls, children: Children, broker: BrokerAddress, plan: Plan) -> "_LinkProcess":
-        """Start it, with a link for each device."""
-        arguments = ["lab.links", "--target", f"{broker.host}:{broker.port}"]
-        for device in plan.devices:
-            spec = LinkSpec(_FIRST_RATE_MBIT, plan.testbed.down_mbit_s, device.kind.link.delay_ms)
-            arguments += ["--link", f"{device.name}={spec.argument}"]
-        child = await children.start("links", arguments, pipes=True)
-        return cls(child, await _answer(child))
-
-    async def settle(self) -> None:
-        """As `Links.settle`."""
-        await self._tell({"settle": list(self.ports)})
-        await _answer(self.child)
-
-    async def play(self, device: str, mbit_s: Sequence[float], at_s: float) -> None:
-        """As `Links.play`."""
-        await self._tell({"link": device, "trace_mbit": list(mbit_s), "at_s": at_s})
-
-    async def _tell(self, order: dict[str, Any]) -> None:
-        assert self.child.process.stdin is not None
-        self.child.process.stdin.write(json.dumps(order).encode() + b"\n")
-        await self.child.process.stdin.drain()
-
-
-async def _answer(child: Child) -> dict[str, Any]:
-    assert child.process.stdout is not None
-    line = await child.process.stdout.readline()
-    if not line:
-        await child.process.wait()
-        raise child.failure()
-    found: dict[str, Any] = json.loads(line)
-    return found
-
-
 async def _play(
-    settings: TestbedSettings, plan: Plan, site: _Site, missing: Sequence[int], console: Console
+    settings: TestbedSettings,
+    plan: Plan,
+    site: Site,
+    children: Children,
+    missing: Sequence[int],
+    console: Console,
 ) -> None:
     """Play the repetitions that are missing, with a bar."""
     bar = Progress(
@@ -308,7 +220,7 @@ async def _play(
         console=console,
         disable=settings.quiet,
     )
-    topics = Topics(_PREFIX)
+    topics = Topics(PREFIX)
     blocks = plan.rounds * len(plan.policies)
     with bar:
         task = bar.add_task("joining", total=blocks * len(missing))
@@ -320,14 +232,14 @@ async def _play(
             coordinator = Coordinator(plan, connection, topics, site.links, tell)
             async with listening(coordinator):
                 for seed in missing:
-                    write(await _watched(site, coordinator.repetition(seed)), settings.out)
+                    write(await _watched(site, children, coordinator.repetition(seed)), settings.out)
                 await coordinator.leave()
 
 
-async def _watched(site: _Site, playing: Coroutine[Any, Any, Repetition]) -> Repetition:
+async def _watched(site: Site, children: Children, playing: Coroutine[Any, Any, Repetition]) -> Repetition:
     """Play a repetition; a process that dies meanwhile ends it with its last words."""
     repetition = asyncio.create_task(playing, name="repetition")
-    died = asyncio.create_task(site.children.watch([*site.others, *site.devices]), name="watch")
+    died = asyncio.create_task(children.watch(site.processes), name="watch")
     try:
         done, _ = await asyncio.wait({repetition, died}, return_when=asyncio.FIRST_COMPLETED)
         if died in done:
@@ -345,7 +257,9 @@ def _write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Repetition]) -> dict[str, Any]:
+def _provenance(
+    settings: TestbedSettings, plan: Plan, ground: Ground, repetitions: Sequence[Repetition]
+) -> dict[str, Any]:
     experiment = plan.experiment
     return {
         "title": experiment.title,
@@ -357,9 +271,8 @@ def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Rep
         "settle_frames": experiment.settle_frames,
         "seeds": [plan.seeds[0], plan.seeds[-1]],
         "simulated": False,
-        "mode": "portable",
-        "emulated": "devices (computing stretched by sleeping) and links (a shaping proxy); broker, edge "
-        "worker, aggregator, networks and every message are real",
+        "mode": ground.mode,
+        "emulated": ground.emulated,
         "estimated": ESTIMATES,
         "machine": platform.platform(),
         "processors": os.cpu_count(),

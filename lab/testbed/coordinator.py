@@ -53,8 +53,8 @@ class TestbedError(CansError):
 class Links(Protocol):
     """The shaped links of all devices."""
 
-    async def settle(self) -> None:
-        """Carry what is on its way, until nothing moves."""
+    async def settle(self, devices: Sequence[str]) -> None:
+        """Carry what is on its way on these devices' links, until nothing moves."""
         ...
 
     async def play(self, device: str, mbit_s: Sequence[float], at_s: float) -> None:
@@ -200,7 +200,7 @@ class Coordinator:
         self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]]
     ) -> dict[str, Played]:
         world, size = self.plan.world, self.plan.testbed.block_frames
-        await self.links.settle()
+        await self.links.settle([self.plan.devices[number].name for number in there])
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()

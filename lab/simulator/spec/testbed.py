@@ -13,6 +13,8 @@ class Testbed(Section, frozen=True, kw_only=True):
     Attributes:
         product: what it stands for, in words.
         model: the network, as `cans device --model` takes it; the world's when empty.
+        weights: a file of the network's weights, "photographs" for a network that is trained for a minute on
+            built-in photographs first, or empty for drawn weights.
         codecs: as `--codecs`; the default ones when empty.
         block_frames: frames that a policy plays in a row before the next one has its turn.
         sweep: arms that are played as policies of their own, by label: what `best_fixed` and `oracle` are
@@ -25,6 +27,7 @@ class Testbed(Section, frozen=True, kw_only=True):
 
     product: str = ""
     model: str = ""
+    weights: str = ""
     codecs: tuple[str, ...] = ()
     block_frames: Count = 10
     sweep: tuple[str, ...] = ()
