@@ -78,6 +78,7 @@ def policy_of(  # noqa: PLR0911 - a table
                 epsilon=learner.epsilon,
                 opening_frames=learner.opening_frames,
                 smoothing=learner.smoothing,
+                name=name,
             )
     kind = type(learner).__struct_config__.tag
     raise ConfigurationError(f"{name}: a device cannot be {kind!r}: that one lives in the simulator alone")

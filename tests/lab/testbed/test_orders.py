@@ -1,0 +1,40 @@
+"""What is said comes back as it was, and what is none ends nobody."""
+
+import msgspec
+import pytest
+
+from bus.errors import RemoteProtocolError
+from lab.simulator import spec
+from lab.testbed.orders import Failed, Join, Left, Play, Played, Player, Row, read_order, read_report
+
+JOIN = Join(
+    number=1,
+    seed=3,
+    fps=4.0,
+    deadline_ms=1000.0,
+    fallback_at=0.7,
+    patience=0.0,
+    players=(
+        Player(policy="default", id="a-p0-s1", type="a", learner=spec.Family(warm_start=40), seed=1),
+        Player(policy="ans", id="a-p1-s1", type="a", learner=spec.Ans(a_s=0.1), seed=1),
+    ),
+)
+ROW = Row(seq=3, arm="0/jpeg", by="edge", reason="", top=7, met=True, sent_bytes=9, stages={"total": 12.5})
+PLAYED = Played(number=2, policy="ans", rows=(ROW,), lost={"4": "stopping"}, cpu_s=0.1, messages=1, bytes=100)
+
+
+@pytest.mark.parametrize("order", [JOIN, Play(number=2, policy="ans", first=10, frames=10)])
+def test_orders(order: Join | Play) -> None:
+    assert read_order(msgspec.json.encode(order)) == order
+
+
+@pytest.mark.parametrize("report", [PLAYED, Failed(number=2, why="no such arm"), Left(number=3)])
+def test_reports(report: Played | Failed | Left) -> None:
+    assert read_report(msgspec.json.encode(report)) == report
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'{"kind":"dance","number":1}', b"\xff\x00", b"[" * 5000])
+def test_nonsense(payload: bytes) -> None:
+    for read in (read_order, read_report):
+        with pytest.raises(RemoteProtocolError):
+            read(payload)
