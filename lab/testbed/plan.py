@@ -39,10 +39,11 @@ class Block:
     """One policy's turn in a round: all devices that are there play the same frames at once.
 
     Attributes:
-        round: number. place: of the policy in the round's order.
+        seed: of the repetition. round: number. place: of the policy in the round's order.
         first: number of its first frame in the film. at_s: where the links' traces stand.
     """
 
+    seed: int
     round: int
     place: int
     policy: str
@@ -103,7 +104,7 @@ class Plan:
         size = self.testbed.block_frames
         for number in range(self.rounds):
             for place, policy in enumerate(self._order(seed + number)):
-                yield Block(number, place, policy, number * size, self._at_s(number))
+                yield Block(seed, number, place, policy, number * size, self._at_s(number))
 
     def _at_s(self, number: int) -> float:
         """Return the moment of a round: between bursts nothing happens, and nobody waits for it."""
