@@ -3,7 +3,8 @@
 `python -m partition.training.photographs OUT` writes `OUT/train` and `OUT/held-out`, a folder of crops
 for each photograph, and `OUT/weights.pth`: MobileNetV2 told to say which photograph a crop is of. Crops held
 out show other pixels than those trained on: right third of a photograph, and the rest.
-`--shown N` writes N other crops of the part that was trained on into `OUT/shown`: what a camera sees that stays.
+`--shown N` writes N other crops of the part that was trained on into `OUT/shown`: what a camera that stays
+in its place sees.
 Nothing is downloaded. What it must never be taken for: a network that knows more than these photographs.
 """
 
