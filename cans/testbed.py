@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import platform
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bus.topics import Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
 from cans.testbed_ground import Ground, Portable
+from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
 from cans.versions import versions
 from lab.simulator.experiment import load
@@ -43,6 +44,7 @@ from lab.testbed.results import ESTIMATES, summarise
 TRAINED = "photographs"
 """The weights that are made for the purpose."""
 _PROFILE_ROUNDS = 40
+GROUNDS: dict[str, Callable[[Plan, Children], Ground]] = {Portable.mode: Portable, Netns.mode: Netns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class TestbedSettings:
         policies: names to play, all when empty.
         traces: folder of recorded links that take the place of generated ones, None for none.
         overrides: "world.frames=40".
+        mode: a key of `GROUNDS`.
         resume: go on with the repetitions that are not there yet; else begin anew.
         quiet: no progress.
         command: what was typed, for the report.
@@ -69,6 +72,7 @@ class TestbedSettings:
     policies: tuple[str, ...] = ()
     traces: Path | None = None
     overrides: tuple[str, ...] = ()
+    mode: str = Portable.mode
     resume: bool = False
     quiet: bool = False
     command: str = ""
@@ -92,9 +96,9 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         TestbedError: a device failed meanwhile.
     """
     console = Console(stderr=True)
-    ended = await asyncio.to_thread(end_leftovers)
-    if ended:
-        console.print(f"testbed: ended {ended} processes that a killed run had left")
+    await asyncio.to_thread(_clear, console)
+    if settings.mode == Netns.mode:
+        await asyncio.to_thread(require_netns)
     settings.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies))
     kept = _kept(settings, plan)
@@ -104,7 +108,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         profile = await _profile(settings, plan, weights, children, console)
         plan = _measured(plan, profile, weights)
         predicted = await asyncio.to_thread(_predict, settings, profile, console)
-        ground: Ground = Portable(plan, children)
+        ground = GROUNDS[settings.mode](plan, children)
         if missing:
             async with running_site(plan, profile, children, ground) as site:
                 await _play(settings, plan, site, children, missing, console)
@@ -113,6 +117,16 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _clear(console: Console) -> None:
+    """Remove what a killed run has left on this machine."""
+    ended = end_leftovers()
+    if ended:
+        console.print(f"testbed: ended {ended} processes that a killed run had left")
+    left = remove_left()
+    if left:
+        console.print(f"testbed: removed what a killed run had left: {left}")
 
 
 def _measured(plan: Plan, profile: Path, weights: str) -> Plan:
@@ -134,7 +148,11 @@ def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
     any_there = any((settings.out / "rounds").glob("seed-*.json"))
     mark = settings.out / "experiment.json"
     said = json.dumps(
-        {"experiment": settings.experiment.read_text(encoding="utf-8"), "said": list(settings.said)}
+        {
+            "experiment": settings.experiment.read_text(encoding="utf-8"),
+            "said": list(settings.said),
+            "mode": settings.mode,
+        }
     )
     if any_there and not settings.resume:
         raise ConfigurationError(
