@@ -40,7 +40,7 @@ async def serve(
     Raises:
         ConfigurationError: this machine cannot do that.
     """
-    groups = find_groups()
+    orders, groups = await _orders(), find_groups()
     if groups is None:
         raise ConfigurationError("no cgroup of this machine has CPU quotas: use --mode portable")
     if len(specs) > LARGEST_SITE:
@@ -54,8 +54,6 @@ async def serve(
             group = _group(stack, groups, names.namespace, slowness.get(name, 1.0))
             described[name] = links[name].described | {"cgroup": str(group)}
         stack.push_async_callback(_until_left, [Path(each["cgroup"]) for each in described.values()])
-        # Not before: pyroute2 forks to enter a namespace, and a fork's signals would reach this loop.
-        orders = await _orders()
         ready(described)
         await _obey(links, orders)
 

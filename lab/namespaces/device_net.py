@@ -14,6 +14,7 @@ from lab.namespaces.shaper import Shaper
 
 _UPLINK, _LAB = "uplink", "lab"  # inside, where names are the device's own
 _BITS = 30
+_NETLINK_ROUTE = 0  # linux/netlink.h
 
 
 class DeviceNet:
@@ -51,7 +52,7 @@ class DeviceNet:
         self._root = root = await stack.enter_async_context(AsyncIPRoute())
         netns.create(names.namespace)
         stack.callback(_forget, names.namespace)
-        inside = await stack.enter_async_context(AsyncIPRoute(netns=names.namespace))
+        inside = await stack.enter_async_context(_netlink_of(names.namespace))
         await self._pair(inside, names.uplink, _UPLINK, lab=False)
         await self._pair(inside, names.lab_link, _LAB, lab=True)
         await inside.link("set", index=await index_of(inside, "lo"), state="up")
@@ -104,6 +105,13 @@ def entered(namespace: str) -> Iterator[None]:
         yield
     finally:
         netns.popns()
+
+
+def _netlink_of(namespace: str) -> AsyncIPRoute:
+    """Return netlink of a namespace; pyroute2's own way there is a fork, which shares our signals' pipe."""
+    with entered(namespace):
+        end = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_ROUTE)
+    return AsyncIPRoute(fileno=end.detach())
 
 
 def _packet_socket(interface: str) -> socket.socket:
