@@ -13,6 +13,7 @@ from cans.testbed_ground import FIRST_RATE_MBIT, HeldLinks, LaidLinks
 from lab.links import LinkSpec
 from lab.namespaces.able import first_unmet
 from lab.namespaces.leftovers import Leftovers, find_leftovers, remove_leftovers
+from lab.namespaces.names import NAMESPACES
 from lab.testbed.plan import Plan, TestDevice
 
 
@@ -31,8 +32,8 @@ class Netns:
     host = "127.0.0.1"
     emulated = (
         "devices (a CPU quota each, taken by the kernel at its ticks: work shorter than some milliseconds "
-        "may run at full speed), the rate of links (tc tbf, one rate a second), their delay (a proxy: tbf has "
-        "none); TCP over them, broker, edge worker, aggregator, network and every message are real"
+        "may run at full speed), the rate of links (tc tbf, one rate a second), their delay (a proxy: tbf "
+        "has none); TCP over them, broker, edge worker, aggregator, network and every message are real"
     )
 
     def __init__(self, plan: Plan, children: Children) -> None:
@@ -73,7 +74,7 @@ class Netns:
         """As `Ground.start`."""
         laid = self._laid.get(node)
         # Not ip netns exec: that hides the cgroups from who it starts.
-        within = ["nsenter", f"--net=/run/netns/{laid['namespace']}", "--"] if laid else []
+        within = ["nsenter", f"--net={NAMESPACES / laid['namespace']}", "--"] if laid else []
         return await self._children.start(node, arguments, within=within)
 
 

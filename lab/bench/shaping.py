@@ -1,7 +1,7 @@
 """Emulated links against their setting: what they carry a second, and how long a small message waits.
 
-The shaping proxy and the kernel's token bucket side by side, each as a testbed lays it. A second connection of
-the same device sends the small message right behind a large one: what it waits for is what the link queues.
+The shaping proxy and the kernel's token bucket side by side, each as a testbed lays it. A second connection
+of the same device sends the small message right behind a large one: it waits for what the link queues.
 """
 
 import asyncio
@@ -11,12 +11,16 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lab.bench.rows import Row
 from lab.links import LinkSpec
 from lab.namespaces.able import first_unmet
 from lab.namespaces.names import Names, run_of
 from lab.proxy import LinkProxy
+
+if TYPE_CHECKING:
+    from lab.namespaces.held_link import HeldLink
 
 RATES_MBIT = (1.0, 5.0, 20.0)
 MOST_OFF = 0.05
@@ -93,6 +97,13 @@ async def by_proxy(target: Address, spec: LinkSpec) -> AsyncIterator[Dial]:
 @asynccontextmanager
 async def by_kernel(target: Address, spec: LinkSpec) -> AsyncIterator[Dial]:
     """Lay a link as `--mode netns` does; what dials is in the namespace."""
+    async with held_by_kernel(target, spec) as (_, dial):
+        yield dial
+
+
+@asynccontextmanager
+async def held_by_kernel(target: Address, spec: LinkSpec) -> AsyncIterator[tuple["HeldLink", Dial]]:
+    """As `by_kernel`, with the link itself."""
     from lab.namespaces.device_net import entered  # noqa: PLC0415 - needs pyroute2, an extra
     from lab.namespaces.held_link import HeldLink  # noqa: PLC0415
 
@@ -106,7 +117,7 @@ async def by_kernel(target: Address, spec: LinkSpec) -> AsyncIterator[Dial]:
         return (await asyncio.open_connection(sock=end))[1]
 
     async with HeldLink(names, spec, target) as link:
-        yield dial
+        yield link, dial
 
 
 async def goodput_mbit(lay: Lay, rate_mbit: float, seconds: float) -> float:

@@ -35,13 +35,13 @@ def needs() -> list[Need]:
     linux = sys.platform == "linux"
     root = linux and os.geteuid() == 0
     library = importlib.util.find_spec("pyroute2") is not None
-    nsenter = shutil.which("nsenter")
+    tools = all(map(shutil.which, ("nsenter", "unshare")))
     return [
         Need("Linux", linux, sys.platform, "use a Linux machine, or --mode portable"),
         Need("root", root, f"user {os.geteuid()}", "run it as root, such as with sudo"),
         Need("pyroute2", library, "installed" if library else "missing", "pip install 'cans[netns]'"),
-        Need("nsenter", nsenter is not None, nsenter or "missing", "install util-linux"),
-        _links(tried=root and library),
+        Need("nsenter and unshare", tools, "installed" if tools else "missing", "install util-linux"),
+        _links(tried=root and library and tools),
         _quota(tried=root),
     ]
 
@@ -56,7 +56,7 @@ def _links(*, tried: bool) -> Need:
     name = "namespaces, veth and tc tbf"
     mend = "the kernel needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_NET_SCH_TBF (modprobe veth sch_tbf)"
     if not tried:
-        return Need(name, met=False, found="not tried", mend="mend root and pyroute2 first")
+        return Need(name, met=False, found="not tried", mend="mend the above first")
     from pyroute2 import NetlinkError  # noqa: PLC0415 - an extra
 
     try:
@@ -82,7 +82,7 @@ def _quota(*, tried: bool) -> Need:
         return Need(name, met=False, found="no cgroup has CPU quotas", mend=mend)
     where = f"version {groups.version} at {groups.root}"
     if not tried:
-        return Need(name, met=False, found=f"{where}, not tried", mend="mend root first")
+        return Need(name, met=False, found=f"{where}, not tried", mend="mend the above first")
     try:
         remove(groups.make(Names(_run(), 0, 0).namespace, 8.0))
     except ConfigurationError as error:

@@ -1,10 +1,12 @@
 """One device's namespace: a shaped pair of interfaces to the root, and one beside it that is not shaped."""
 
+import asyncio
 import contextlib
-import errno
 import socket
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 from pyroute2 import AsyncIPRoute, netns
@@ -50,8 +52,8 @@ class DeviceNet:
         names, stack = self.names, self._stack
         # One netlink each: the kernel lists queues to one asker at a time.
         self._root = root = await stack.enter_async_context(AsyncIPRoute())
-        netns.create(names.namespace)
-        stack.callback(_forget, names.namespace)
+        await _create(names.place)
+        stack.callback(netns.remove, names.namespace)
         inside = await stack.enter_async_context(_netlink_of(names.namespace))
         await self._pair(inside, names.uplink, _UPLINK, lab=False)
         await self._pair(inside, names.lab_link, _LAB, lab=True)
@@ -107,8 +109,23 @@ def entered(namespace: str) -> Iterator[None]:
         netns.popns()
 
 
+async def _create(place: Path) -> None:
+    """Make a namespace that stays until its file goes; pyroute2 would fork, and share our signals' pipe.
+
+    Raises:
+        OSError: the kernel refuses, or there is one of that name.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch(exist_ok=False)  # noqa: ASYNC240 - /run is in memory
+    process = await asyncio.create_subprocess_exec("unshare", f"--net={place}", "true", stderr=PIPE)
+    _, said = await process.communicate()
+    if process.returncode:
+        place.unlink()  # noqa: ASYNC240 - as above
+        raise OSError(said.decode(errors="replace").strip())
+
+
 def _netlink_of(namespace: str) -> AsyncIPRoute:
-    """Return netlink of a namespace; pyroute2's own way there is a fork, which shares our signals' pipe."""
+    """Return netlink of a namespace; here too pyroute2 would fork."""
     with entered(namespace):
         end = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_ROUTE)
     return AsyncIPRoute(fileno=end.detach())
@@ -118,12 +135,3 @@ def _packet_socket(interface: str) -> socket.socket:
     knock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)
     knock.bind((interface, 0))
     return knock
-
-
-def _forget(namespace: str) -> None:
-    """Remove a namespace's name; it ends with the last process in it."""
-    try:
-        netns.remove(namespace)
-    except OSError as error:
-        if error.errno != errno.ENOENT:
-            raise

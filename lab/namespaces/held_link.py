@@ -69,6 +69,11 @@ class HeldLink:
             "orders_port": self._orders.port,
         }
 
+    @property
+    def rates_mbit(self) -> tuple[float, float]:
+        """What the way up and the way down carry at present."""
+        return self._net.up.rate_mbit, self._net.down.rate_mbit
+
     async def obey(self, order: dict[str, Any]) -> None:
         """Carry out one order, as `lab.links` has them."""
         if order.get("reset"):

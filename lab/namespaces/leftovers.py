@@ -8,10 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.namespaces.names import run_in, run_of
+from lab.namespaces.names import NAMESPACES, run_in, run_of
 from lab.namespaces.quota import CpuGroups, find_groups, remove
 
-_NAMESPACES = (Path("/run/netns"), Path("/var/run/netns"))
 _INTERFACES = Path("/sys/class/net")
 
 
@@ -49,7 +48,7 @@ def find_leftovers(living: Collection[str], groups: CpuGroups | None = None) -> 
         return run is not None and run not in runs
 
     groups = groups or find_groups()
-    namespaces = {path.name for place in _NAMESPACES if place.is_dir() for path in place.iterdir()}
+    namespaces = {path.name for path in NAMESPACES.iterdir()} if NAMESPACES.is_dir() else set()
     interfaces = {path.name for path in _INTERFACES.iterdir()} if _INTERFACES.is_dir() else set()
     return Leftovers(
         tuple(sorted(filter(left, namespaces))),

@@ -7,7 +7,10 @@ left can be told from what a living one holds, whatever numbers are used again.
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
+NAMESPACES = Path("/run/netns")
+"""Where ip-netns(8) keeps them, so that `ip netns` shows ours too."""
 LARGEST_SITE = 32
 """Devices of one run: a block of 256 addresses holds two pairs of each."""
 _NETWORK = (198, 18)
@@ -46,6 +49,11 @@ class Names:
     def namespace(self) -> str:
         """Of the namespace, and of the cgroup."""
         return f"cans-{self.run}-{self.number}"
+
+    @property
+    def place(self) -> Path:
+        """The namespace's file."""
+        return NAMESPACES / self.namespace
 
     @property
     def uplink(self) -> str:
