@@ -12,7 +12,7 @@ SEEDS  ?= $(if $(QUICK),1)
 PURE   := bandits/*,bus/*,device/*,edge/*,aggregator/*
 SHELLS := bus/mqtt*.py,bus/allocator.py,bus/drain.py,*/runtime.py,device/executor.py,device/compute.py,device/frames.py,edge/tails.py
 
-.PHONY: help env demo test check bench results clean
+.PHONY: help env demo test check bench results testbed clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -55,6 +55,9 @@ results: env ## Every experiment: figures and pages of docs/results (QUICK=1: on
 	done
 	$(if $(SEEDS),,$(BIN)/python -m lab.theory --seeds 10 --rounds 1000 --rounds 3000 --out docs/results/theory.md)
 	$(if $(SEEDS),,$(BIN)/python -m lab.results_index)
+
+testbed: env ## The headline on real processes and shaped links, some 30 minutes, into out/testbed
+	$(BIN)/cans testbed lab/experiments/headline.toml --out $(OUT)/testbed/headline $(TESTBED_ARGS)
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

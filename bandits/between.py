@@ -33,6 +33,12 @@ class Between:
         self._clear: LinkEstimate | None = None  # while it is open whose fault a wait was
         self._unexplained_s = 0.0  # of that wait, if the link is clear
         self._beyond_s = 0.0
+        self._in_vain = False
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the last answer that was waited for has not come."""
+        return self._in_vain
 
     @property
     def beyond_s(self) -> float:
@@ -68,7 +74,7 @@ class Between:
 
     def answered(self, units: float, seconds: float, wait_s: float = 0.0) -> None:
         """Learn from an answer that was `seconds` on its way, and `wait_s` in a queue of the edge worker."""
-        self._clear = None
+        self._clear, self._in_vain = None, False
         self._beyond_s += _GAIN * (wait_s - self._beyond_s)
         self._link.observe(units, seconds)
 
@@ -76,11 +82,13 @@ class Between:
         """Learn that no answer came in `seconds` beside the edge worker's part."""
         if self._clear is None:
             self._clear = copy.copy(self._link)
+        self._in_vain = True
         self._unexplained_s = max(0.0, seconds - self._clear.expected_s(units))
         self._link.observe_at_least(units, seconds)
 
     def refused(self, seconds: float) -> None:
         """Learn that an edge worker would not do it, which has cost `seconds` beside its own part."""
+        self._in_vain = False
         if self._clear is not None:
             self._link, self._clear = self._clear, None  # a refusal has come over it
         self._beyond_s = max(self._beyond_s, seconds - self._link.expected_s(0.0))

@@ -80,6 +80,11 @@ class Conditions:
         usual_edge_s = self._usual(self._edge, rest, rest_s - link_s, factor)
         return np.stack([device, rest]), np.array([usual_device_s, usual_edge_s])
 
+    @property
+    def in_vain(self) -> bool:
+        """As that of `Between`."""
+        return self._between.in_vain
+
     def link_checked(self, check: LinkCheck) -> None:
         """Learn from the link alone."""
         self._between.checked(check)

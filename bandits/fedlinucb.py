@@ -251,6 +251,11 @@ class FedLinUCBDW:
         """As `HeedsLinkChecks.heeds_link_checks`."""
         return self._conditions is not None and self.settings.link_checks
 
+    @property
+    def wants_long_checks(self) -> bool:
+        """As `HeedsLinkChecks.wants_long_checks`."""
+        return self._conditions is not None and self._conditions.in_vain
+
     def link_checked(self, check: LinkCheck) -> None:
         """As `HeedsLinkChecks.link_checked`."""
         if self._conditions is not None:

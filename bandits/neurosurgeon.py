@@ -99,6 +99,11 @@ class Neurosurgeon:
             wait_s = min(cost.wait_s, link_s)
             self._between.answered(units, link_s - wait_s, wait_s)
 
+    @property
+    def wants_long_checks(self) -> bool:
+        """As `HeedsLinkChecks.wants_long_checks`."""
+        return self._between.in_vain
+
     def link_checked(self, check: LinkCheck) -> None:
         """As `HeedsLinkChecks.link_checked`."""
         self._between.checked(check)

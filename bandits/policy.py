@@ -85,6 +85,14 @@ class HeedsLinkChecks(Protocol):
         """Whether it does."""
         ...
 
+    @property
+    def wants_long_checks(self) -> bool:
+        """Whether a short message would say too little: no answer has come since one was waited for in vain.
+
+        A short one takes about a round trip over any link that lives, however little that carries.
+        """
+        ...
+
     def link_checked(self, check: LinkCheck) -> None:
         """Learn from one check; comes at any time, also between `select` and `update`, or not at all."""
         ...

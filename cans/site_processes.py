@@ -18,6 +18,7 @@ from typing import Self
 import psutil
 
 from bus.errors import CansError, ConfigurationError
+from lab.marks import mark
 
 _END_TIMEOUT_S = 8.0
 _LAST_LINES = 15
@@ -73,22 +74,6 @@ def end_leftovers() -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     return len(left)
-
-
-def mark(process: psutil.Process | None = None) -> str:
-    """Return who a process is, this one when None, also once its number is somebody else's."""
-    process = process or psutil.Process()
-    try:
-        # Ticks since the machine's start, where they can be had: times of day move when a clock is set.
-        born = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except OSError:
-        born = f"{process.create_time():.2f}"
-    return f"{process.pid}:{born}"
-
-
-def marks() -> set[str]:
-    """Return the marks of all processes there are; blocks."""
-    return {mark(process) for process in psutil.process_iter()}
 
 
 def started_by() -> dict[str, str]:

@@ -21,7 +21,7 @@ from bus.mqtt import open_connection
 from bus.topics import Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
-from cans.testbed_ground import Ground, Portable
+from cans.testbed_ground import Portable
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
 from cans.versions import versions
@@ -40,11 +40,12 @@ from lab.testbed.coordinator import (
 )
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
+from lab.testbed.together import together
 
 TRAINED = "photographs"
-"""The weights that are made for the purpose."""
+"""Weights, and frames, that are made for the purpose."""
 _PROFILE_ROUNDS = 40
-GROUNDS: dict[str, Callable[[Plan, Children], Ground]] = {Portable.mode: Portable, Netns.mode: Netns}
+GROUNDS: dict[str, type[Portable] | type[Netns]] = {Portable.mode: Portable, Netns.mode: Netns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +107,11 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     async with Children(settings.out / "logs") as children:
         weights = await _weights(settings, plan, children, console)
         profile = await _profile(settings, plan, weights, children, console)
-        plan = _measured(plan, profile, weights)
+        plan = _measured(plan, profile, weights, str(settings.out.resolve() / "network" / "shown"))
         predicted = await asyncio.to_thread(_predict, settings, profile, console)
-        ground = GROUNDS[settings.mode](plan, children)
-        if missing:
-            async with running_site(plan, profile, children, ground) as site:
-                await _play(settings, plan, site, children, missing, console)
+    await _play(settings, plan, profile, missing, console)
     repetitions = [read(path_of(settings.out, seed)) for seed in plan.seeds]
-    report = summarise(plan, repetitions, _provenance(settings, plan, ground, repetitions))
+    report = summarise(plan, repetitions, _provenance(settings, plan, repetitions))
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     return report
@@ -129,11 +127,12 @@ def _clear(console: Console) -> None:
         console.print(f"testbed: removed what a killed run had left: {left}")
 
 
-def _measured(plan: Plan, profile: Path, weights: str) -> Plan:
+def _measured(plan: Plan, profile: Path, weights: str, shown: str) -> Plan:
     """Return the plan in a world whose network is what this machine has just measured."""
     experiment = plan.experiment
     world = msgspec.structs.replace(plan.world, network=str(profile))
-    testbed = msgspec.structs.replace(plan.testbed, model=plan.model, weights=weights)
+    source = shown if plan.testbed.source == TRAINED else plan.testbed.source
+    testbed = msgspec.structs.replace(plan.testbed, model=plan.model, weights=weights, source=source)
     worlds = dict.fromkeys(experiment.worlds, world)
     return Plan(msgspec.structs.replace(experiment, world=world, worlds=worlds, testbed=testbed))
 
@@ -182,7 +181,16 @@ async def _weights(settings: TestbedSettings, plan: Plan, children: Children, co
     if not path.exists():
         console.print("testbed: training a network on built-in photographs")
         # Nothing but its last layer: what the layers take does not depend on their weights.
-        arguments = ["partition.training.photographs", str(place), "--epochs", "0", "--crops", "12"]
+        arguments = [
+            "partition.training.photographs",
+            str(place),
+            "--epochs",
+            "0",
+            "--crops",
+            "12",
+            "--shown",
+            "20",
+        ]
         await children.run("network", arguments)
     return str(path)
 
@@ -221,12 +229,7 @@ def _predict(settings: TestbedSettings, profile: Path, console: Console) -> dict
 
 
 async def _play(
-    settings: TestbedSettings,
-    plan: Plan,
-    site: Site,
-    children: Children,
-    missing: Sequence[int],
-    console: Console,
+    settings: TestbedSettings, plan: Plan, profile: Path, missing: Sequence[int], console: Console
 ) -> None:
     """Play the repetitions that are missing, with a bar."""
     bar = Progress(
@@ -238,20 +241,40 @@ async def _play(
         console=console,
         disable=settings.quiet,
     )
-    topics = Topics(PREFIX)
-    blocks = plan.rounds * len(plan.policies)
+    lanes = min(plan.testbed.lanes, len(missing))
     with bar:
-        task = bar.add_task("joining", total=blocks * len(missing))
+        task = bar.add_task("starting", total=plan.rounds * len(plan.policies) * len(missing))
 
         def tell(block: Block) -> None:
-            bar.update(task, advance=1, description=f"seed {seed}, round {block.round + 1}/{plan.rounds}")
+            said = f"{block.policy}, seed {block.seed}, round {block.round + 1}/{plan.rounds}"
+            bar.update(task, advance=1, description=said)
 
-        async with open_connection(site.broker, endpoint_of(topics)) as connection:
-            coordinator = Coordinator(plan, connection, topics, site.links, tell)
-            async with listening(coordinator):
-                for seed in missing:
-                    write(await _watched(site, children, coordinator.repetition(seed)), settings.out)
-                await coordinator.leave()
+        await together(
+            _lane(settings, plan, profile, lane, missing[lane::lanes], tell) for lane in range(lanes)
+        )
+
+
+async def _lane(
+    settings: TestbedSettings,
+    plan: Plan,
+    profile: Path,
+    lane: int,
+    seeds: Sequence[int],
+    tell: Callable[[Block], None],
+) -> None:
+    """Play some repetitions, one after the other, on a site of their own."""
+    topics = Topics(PREFIX)
+    logs = settings.out / "logs" / f"site-{lane + 1}"
+    async with (
+        Children(logs) as children,
+        running_site(plan, profile, children, GROUNDS[settings.mode](plan, children)) as site,
+        open_connection(site.broker, endpoint_of(topics)) as connection,
+    ):
+        coordinator = Coordinator(plan, connection, topics, site.links, tell)
+        async with listening(coordinator):
+            for seed in seeds:
+                write(await _watched(site, children, coordinator.repetition(seed)), settings.out)
+            await coordinator.leave()
 
 
 async def _watched(site: Site, children: Children, playing: Coroutine[Any, Any, Repetition]) -> Repetition:
@@ -275,9 +298,7 @@ def _write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _provenance(
-    settings: TestbedSettings, plan: Plan, ground: Ground, repetitions: Sequence[Repetition]
-) -> dict[str, Any]:
+def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Repetition]) -> dict[str, Any]:
     experiment = plan.experiment
     return {
         "title": experiment.title,
@@ -289,8 +310,9 @@ def _provenance(
         "settle_frames": experiment.settle_frames,
         "seeds": [plan.seeds[0], plan.seeds[-1]],
         "simulated": False,
-        "mode": ground.mode,
-        "emulated": ground.emulated,
+        "mode": settings.mode,
+        "emulated": GROUNDS[settings.mode].emulated,
+        "lanes": plan.testbed.lanes,
         "estimated": ESTIMATES,
         "machine": platform.platform(),
         "processors": os.cpu_count(),

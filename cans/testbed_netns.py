@@ -8,9 +8,10 @@ from typing import Any
 
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
-from cans.site_processes import Child, Children, mark, marks
+from cans.site_processes import Child, Children
 from cans.testbed_ground import FIRST_RATE_MBIT, HeldLinks, LaidLinks
 from lab.links import LinkSpec
+from lab.marks import marks
 from lab.namespaces.able import first_unmet
 from lab.namespaces.leftovers import Leftovers, find_leftovers, remove_leftovers
 from lab.namespaces.names import NAMESPACES
@@ -61,7 +62,7 @@ class Netns:
 
     async def lay(self, broker: BrokerAddress) -> LaidLinks:
         """As `Ground.lay`."""
-        arguments = ["lab.namespaces", "--target", f"{broker.host}:{broker.port}", "--mark", mark()]
+        arguments = ["lab.namespaces", "--target", f"{broker.host}:{broker.port}"]
         for device in self._plan.devices:
             spec = LinkSpec(FIRST_RATE_MBIT, self._plan.testbed.down_mbit_s, device.kind.link.delay_ms)
             arguments += ["--link", f"{device.name}={spec.argument}"]

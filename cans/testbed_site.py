@@ -81,6 +81,7 @@ async def _start(
             *("cans", "device", "--lab", "--id", device.name, "--type", device.kind.name.lower()),
             *("--broker", own.url, "--lab-broker", ground.orders_for(device.name, broker).url),
             *("--wait-edge-s", str(_EDGE_START_S)),
+            *(("--source", testbed.source) if testbed.source else ()),
             *(*network, *weights, *ground.slowed(device, profile), *common),
         ]
         started.append(await ground.start(device.name, arguments))

@@ -84,10 +84,12 @@ class PublishFeedback:
     Attributes:
         check: number of the link check that its acknowledgement is: publish at QoS 1, and answer with
             `LinkChecked` or `LinkCheckFailed`; 0 for none.
+        padded: of a check: white space after it makes it `link_checks.PADDED_BYTES` long.
     """
 
     feedback: Feedback
     check: int = 0
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from device.compute import Compute, Frame
 from device.frames import FrameSource
 from device.inbound import event_of
 from device.key_frames import KeyFrames
+from device.link_checks import PADDED_BYTES
 from device.preparation import run_warm_start
 from device.session import DeviceSession
 from device.settings import DeviceSettings
@@ -303,6 +304,8 @@ class Executor:
         topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)
         payload = encode(FEEDBACK, command.feedback)
         if command.check:
+            # White space behind it is JSON still: whoever reads feedback reads on.
+            payload = payload.ljust(PADDED_BYTES) if command.padded else payload
             self._checking = self._spawn(self._check_link(command.check, topic, payload), "link check")
         else:
             self._out.put(Outgoing(topic, payload, qos=FEEDBACK.qos))

@@ -3,7 +3,8 @@
 A frame that no edge worker answered teaches nothing of the link, and the next one that is offloaded to find
 out may wait in vain. Its feedback is published anyway, so it goes out at QoS 1 and its acknowledgement is
 timed: a *link check*. One is on its way at a time; whoever wants to know is told how long it took, and before
-each frame how long it has been taking.
+each frame how long it has been taking. Over a link that lives but carries little, such a message takes hardly
+more than a round trip; so while nobody has answered since an answer was waited for in vain, it is padded.
 This file must never know what a policy makes of it.
 """
 
@@ -14,6 +15,10 @@ from device.plan import Plan
 
 CHECK_BYTES = 600
 """Of a feedback message on its way, with topic, properties and the headers of TCP and IP: near enough."""
+LONG_CHECK_BYTES = 2000
+"""Of a padded one: what tells a link of 0.05 Mbit/s from a good one by a third of a second."""
+PADDED_BYTES = LONG_CHECK_BYTES - 100
+"""Of its payload."""
 
 
 class LinkChecks:
@@ -22,6 +27,7 @@ class LinkChecks:
     Attributes:
         done: checks that were acknowledged.
         latest_s: what the latest of them took; 0 before the first.
+        padded: whether the one on its way is a long one.
 
     Args:
         plan: says how long a message is in units of the link's column.
@@ -31,16 +37,18 @@ class LinkChecks:
     def __init__(self, plan: Plan, policies: Sequence[Policy]) -> None:
         self.done = 0
         self.latest_s = 0.0
+        self.padded = False
         elements = 0 if plan.columns is None else plan.columns.input_elements
-        self._units = CHECK_BYTES / elements if elements else 0.0
+        self._per_byte = 1.0 / elements if elements else 0.0
         self._heeding = [policy for policy in policies if heeds_link_checks(policy)]
         self._last = 0
         self._open: tuple[int, float] | None = None  # number, and since when
 
     def begin(self, now: float) -> int:
         """Return the number of a check that begins now; 0 if one is on its way or nobody wants to know."""
-        if self._open is not None or not self._heeding or not self._units:
+        if self._open is not None or not self._heeding or not self._per_byte:
             return 0
+        self.padded = any(policy.wants_long_checks for policy in self._heeding)
         self._last += 1
         self._open = (self._last, now)
         return self._last
@@ -63,6 +71,10 @@ class LinkChecks:
         """Tell for how long the check on its way has been taking, if there is one."""
         if self._open is not None:
             self._tell(LinkCheck(self._units, max(0.0, now - self._open[1]), at_least=True))
+
+    @property
+    def _units(self) -> float:
+        return self._per_byte * (LONG_CHECK_BYTES if self.padded else CHECK_BYTES)
 
     def _tell(self, check: LinkCheck) -> None:
         for policy in self._heeding:

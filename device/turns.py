@@ -346,7 +346,8 @@ class Turns:
         answer = Answer(turn.seq, turn.policy, top, confidence, by, total_ms)
         feedback = feedback_of(turn, self._identity, self._plan, answer, stages or NO_STAGES, self._limits)
         check = 0 if by == "edge" else self.link_checks.begin(now)
-        return [answer, PublishFeedback(feedback, check), *self._end_turn(now)]
+        padded = bool(check) and self.link_checks.padded
+        return [answer, PublishFeedback(feedback, check, padded=padded), *self._end_turn(now)]
 
     def _learn(self, turn: Turn, head: Head, cost: Cost) -> None:
         """Teach the turn's policy; what an exit answered never reached the arm's cut, and is none of its."""

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -191,7 +191,8 @@ def exits(given: Given, *, after: str, agreement: float, labels: str | None) -> 
     )
     info = _run(ExitsTraining(*_opened(given, classes), recipe), given)
     _show_rules(info)
-    click.echo(f"{given.out}: {len(info.rules)} exits of {info.model}, model {info.network}")
+    exits_written = "1 exit" if len(info.rules) == 1 else f"{len(info.rules)} exits"
+    click.echo(f"{given.out}: {exits_written} of {info.model}, model {info.network}")
 
 
 def _number_of(cut: str, model: "PartitionedModel") -> int:
@@ -307,12 +308,13 @@ def _run(training: "Training[T]", given: Given) -> T:
             report=show,
             stop=interrupted.is_set,
         )
-    if not ended:
-        click.echo(f"saved in {given.checkpoint}: go on with --resume", err=True)
-        raise click.exceptions.Exit(130)
-    info = training.save(given.out)
-    given.checkpoint.unlink(missing_ok=True)
-    return info
+    if ended:
+        with suppress(KeyboardInterrupt):
+            info = training.save(given.out)  # calibrates and measures first, which may take as long
+            given.checkpoint.unlink(missing_ok=True)
+            return info
+    click.echo(f"saved in {given.checkpoint}: go on with --resume", err=True)
+    raise click.exceptions.Exit(130)
 
 
 @contextmanager

@@ -8,11 +8,13 @@ ends those that stay, and removes everything. It needs root on Linux, and pyrout
 
 import argparse
 import asyncio
+import fcntl
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from pyroute2 import AsyncIPRoute
 
 from bus.errors import ConfigurationError
 from lab.links import LinkSpec, parse_link
+from lab.marks import mark
 from lab.namespaces.held_link import HeldLink
-from lab.namespaces.names import BLOCKS, LARGEST_SITE, Names, prefix_of, run_of
+from lab.namespaces.names import BLOCKS, LARGEST_SITE, NAMESPACES, Names, prefix_of, run_of
 from lab.namespaces.quota import CpuGroups, find_groups, members, remove
 from lab.testbed.together import together
 
@@ -33,7 +36,7 @@ Ready = Callable[[dict[str, Any]], None]
 
 
 async def serve(
-    target: tuple[str, int], mark: str, specs: dict[str, LinkSpec], slowness: dict[str, float], ready: Ready
+    target: tuple[str, int], specs: dict[str, LinkSpec], slowness: dict[str, float], ready: Ready
 ) -> None:
     """Hold everything and obey standard input until it is closed.
 
@@ -46,16 +49,29 @@ async def serve(
     if len(specs) > LARGEST_SITE:
         raise ConfigurationError(f"at most {LARGEST_SITE} devices have addresses: leave some out")
     async with AsyncExitStack() as stack:
-        block, run = await _free_block(), run_of(mark)
         links, described = {}, {}
-        for number, (name, spec) in enumerate(specs.items()):
-            names = Names(run, number, block)
-            links[name] = await stack.enter_async_context(HeldLink(names, spec, target))
-            group = _group(stack, groups, names.namespace, slowness.get(name, 1.0))
-            described[name] = links[name].described | {"cgroup": str(group)}
+        with _alone():
+            block, run = await _free_block(), run_of(mark())
+            for number, (name, spec) in enumerate(specs.items()):
+                names = Names(run, number, block)
+                links[name] = await stack.enter_async_context(HeldLink(names, spec, target))
+                group = _group(stack, groups, names.namespace, slowness.get(name, 1.0))
+                described[name] = links[name].described | {"cgroup": str(group)}
         stack.push_async_callback(_until_left, [Path(each["cgroup"]) for each in described.values()])
         ready(described)
         await _obey(links, orders)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let no other site of this machine look for free addresses meanwhile; blocks for as long as one does."""
+    NAMESPACES.mkdir(parents=True, exist_ok=True)
+    place = os.open(NAMESPACES, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
 
 
 async def _free_block() -> int:
@@ -116,7 +132,6 @@ def main() -> int:
     """Run until standard input is closed or a signal comes."""
     parser = argparse.ArgumentParser(prog="python -m lab.namespaces", description=__doc__)
     parser.add_argument("--target", required=True, type=_target, help="broker, HOST:PORT")
-    parser.add_argument("--mark", required=True, help="of who starts it: names of all that is made tell it")
     parser.add_argument("--link", action="append", default=[], type=parse_link, help="as lab.links takes it")
     parser.add_argument(
         "--slowness", action="append", default=[], type=_named_number, help="NAME=NUMBER: a share of one core"
@@ -128,7 +143,7 @@ def main() -> int:
 
     try:
         # asyncio's own loop: pyroute2's sockets are of a family that uvloop does not know.
-        asyncio.run(serve(given.target, given.mark, dict(given.link), dict(given.slowness), ready))
+        asyncio.run(serve(given.target, dict(given.link), dict(given.slowness), ready))
     except ConfigurationError as error:
         print(f"cans: {error}", file=sys.stderr)
         return 2

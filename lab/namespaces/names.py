@@ -1,7 +1,7 @@
 """Names of everything that a run leaves in the kernel: recognisable, and whose.
 
-A run's names hold a digest of its starter's mark (process number and birth), so that what a killed run has
-left can be told from what a living one holds, whatever numbers are used again.
+A run's names hold a digest of its holder's mark (process number, birth), so that what a killed run has left
+can be told from what a living one holds, whatever numbers are used again.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _NAMED = re.compile(rf"cans-?(?P<run>[0-9a-f]{{{_DIGITS}}})(-\d+|[ul]\d+)")
 
 
 def run_of(mark: str) -> str:
-    """Return how the names of a starter's things tell his: 8 hexadecimal digits."""
+    """Return how names tell who holds what they name, by his mark (`lab/marks.py`): 8 hexadecimal digits."""
     return hashlib.sha256(mark.encode()).hexdigest()[:_DIGITS]
 
 

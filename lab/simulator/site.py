@@ -18,7 +18,7 @@ from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.changes import Changes, Conditions
 from lab.simulator.links import MovingLink, link_of, recorded
-from lab.simulator.schedule import frames_of, stays_of
+from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.world import Turn, Vector, stream
 
 START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
@@ -51,7 +51,7 @@ class SiteWorld:
         self.link_column: int | None = self._table.columns.index("link.bits")
         self.rounds = sum(stay.frames for stay in self._stays)
         # The last frame may wait for the whole of its deadline.
-        seconds = settings.frames * (1.0 / settings.fps) + settings.deadline_ms / 1e3
+        seconds = length_s(settings) + settings.deadline_ms / 1e3
         self.links = [
             link_of(link, seconds, stream(seed, device, _LINK), settings.traces)
             for device, link in enumerate(recorded(self._kinds, settings.traces))
@@ -145,19 +145,29 @@ class _Frames:
         self._patience_s = settings.patience * self._finish_s if settings.patience else np.inf
         self._link = link
         self._check_bits = 8.0 * settings.check_bytes
-        self._check_units = self._check_bits * table.units_per_bit
+        self._long_check_bits = 8.0 * max(settings.check_bytes, settings.long_check_bytes)
+        self._units_per_bit = table.units_per_bit
         self._reply_loss = settings.channel.reply_loss
         self._expected_hold_s = settings.noise.hiccups * settings.noise.hiccup_ms / 1e3
 
-    def check(self, at_s: float, period_s: float, now: Conditions, after_s: float) -> LinkCheck | None:
+    def check(
+        self,
+        at_s: float,
+        period_s: float,
+        now: Conditions,
+        after_s: float,
+        *,
+        long: bool = False,
+    ) -> LinkCheck | None:
         """Return what a check of the link says until the next frame, if there is one, and time for it."""
         left_s = period_s - after_s
-        if left_s <= 0.0 or self._check_units == 0.0:
+        bits = self._long_check_bits if long else self._check_bits
+        if left_s <= 0.0 or bits == 0.0 or self._units_per_bit == 0.0:
             return None
         begin_s = np.array([at_s + after_s])
-        moving_s = self._link.transfer_s(begin_s, np.array([self._check_bits * now.link]))
+        moving_s = self._link.transfer_s(begin_s, np.array([bits * now.link]))
         took_s = float(moving_s[0]) + self._fixed_s
-        return LinkCheck(self._check_units, min(took_s, left_s), at_least=took_s > left_s)
+        return LinkCheck(bits * self._units_per_bit, min(took_s, left_s), at_least=took_s > left_s)
 
     def means(self, at_s: float, now: Conditions) -> Vector:
         """Return expected total seconds, (K,)."""

@@ -4,7 +4,7 @@ Everything random about a turn is drawn before anybody chooses, from streams of 
 policy meets the same frames, links and noise, and the difference of two policies is theirs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,14 @@ from lab.simulator import spec
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
+
+
+class Checking(Protocol):
+    """A device's link checks after a frame."""
+
+    def __call__(self, after_s: float, *, long: bool = False) -> LinkCheck | None:
+        """Return what one says that begins after so many seconds, None if it could not begin."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +41,7 @@ class Turn:
             what was waited in vain; None where a cost has no parts.
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
         wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
-        check: what a link check that begins after so many seconds says before the device's next frame, None
-            if it could not begin; None in a world without.
+        check: what a link check says before the device's next frame; None in a world without.
     """
 
     at_s: float
@@ -46,7 +53,7 @@ class Turn:
     link_costs: Vector | None = None
     censored: npt.NDArray[np.bool_] | None = None
     wait_s: float = 0.0
-    check: Callable[[float], LinkCheck | None] | None = None
+    check: Checking | None = None
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
@@ -63,7 +70,7 @@ def tell_of_link(policy: HeedsLinkChecks, turn: Turn, cost: Cost) -> None:
     """Tell a policy what the check says that follows each frame without an edge worker's answer."""
     if turn.check is None or not (cost.censored or cost.link_s == 0.0):
         return
-    check = turn.check(cost.total_s)
+    check = turn.check(cost.total_s, long=policy.wants_long_checks)
     if check is not None:
         policy.link_checked(check)
 

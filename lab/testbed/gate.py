@@ -3,25 +3,60 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
-from device.frames import Frame, Size
-from partition.images import MovingCrops
+import numpy as np
+
+from device.frames import CROPS, Frame, Size
+from partition.images import MovingCrops, image_files, read_image
+
+
+class Film(Protocol):
+    """Frames by number, the same each time."""
+
+    def frame(self, index: int) -> Frame:
+        """Return frame `index` >= 0."""
+        ...
+
+
+class Pictures:
+    """Implements `Film`: the images of a folder, in an order that the seed draws, again and again.
+
+    Raises:
+        ConfigurationError: no such folder, or no image in it.
+    """
+
+    def __init__(self, folder: Path, size: Size, seed: int) -> None:
+        self._paths = image_files(folder)
+        self._size = size
+        self._order = np.random.default_rng(seed).permutation(len(self._paths))
+
+    def frame(self, index: int) -> Frame:
+        """As `Film.frame`."""
+        return read_image(self._paths[self._order[index % len(self._paths)]], self._size)
+
+
+def film_of(source: str, size: Size, seed: int) -> Film:
+    """Return the film that `--source` names: crops, or a folder of images.
+
+    Raises:
+        ConfigurationError: it names anything else; what a camera sees cannot be shown twice.
+    """
+    return MovingCrops(seed, size) if source == CROPS else Pictures(Path(source), size, seed)
 
 
 class GatedFrames:
     """Implements `device.frames.FrameSource`.
 
     Args:
-        size: (height, width).
-        seed: of the moving crops.
+        film: what is shown.
         fps: the most frames a second; 0 for as many as are asked for.
         on_wait: called, in the source's thread, whenever it waits for a block.
     """
 
-    def __init__(
-        self, size: Size, *, seed: int, fps: float, on_wait: Callable[[], None] = lambda: None
-    ) -> None:
-        self._film = MovingCrops(seed, size)
+    def __init__(self, film: Film, *, fps: float, on_wait: Callable[[], None] = lambda: None) -> None:
+        self._film = film
         self._period_s = 1.0 / fps if fps else 0.0
         self._on_wait = on_wait
         self._changed = threading.Condition()

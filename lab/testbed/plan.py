@@ -39,10 +39,11 @@ class Block:
     """One policy's turn in a round: all devices that are there play the same frames at once.
 
     Attributes:
-        round: number. place: of the policy in the round's order.
+        seed: of the repetition. round: number. place: of the policy in the round's order.
         first: number of its first frame in the film. at_s: where the links' traces stand.
     """
 
+    seed: int
     round: int
     place: int
     policy: str
@@ -79,6 +80,11 @@ class Plan:
             raise ConfigurationError(
                 f"world.frames = {self.world.frames} makes no whole blocks of testbed.block_frames = {size}"
             )
+        if self.world.burst_frames not in {None, size}:
+            raise ConfigurationError(
+                f"testbed.block_frames = {size} is to be world.burst_frames = {self.world.burst_frames}: a "
+                "policy plays a burst at a time"
+            )
         self.rounds = self.world.frames // size
         self.devices = _devices(self.world, size)
         self._order = Rotation(list(self.policies))
@@ -98,7 +104,14 @@ class Plan:
         size = self.testbed.block_frames
         for number in range(self.rounds):
             for place, policy in enumerate(self._order(seed + number)):
-                yield Block(number, place, policy, number * size, number * size / self.world.fps)
+                yield Block(seed, number, place, policy, number * size, self._at_s(number))
+
+    def _at_s(self, number: int) -> float:
+        """Return the moment of a round: between bursts nothing happens, and nobody waits for it."""
+        world = self.world
+        if world.burst_frames is None:
+            return number * self.testbed.block_frames / world.fps
+        return number * world.burst_every_s
 
     def join_of(self, seed: int, device: int, number: int) -> Join:
         """Return the order that lets a device begin a repetition."""
@@ -151,7 +164,8 @@ def _devices(world: spec.Site, block_frames: int) -> list[TestDevice]:
     for stay in stays_of(world):
         counts[stay.kind.name] = counts.get(stay.kind.name, 0) + 1
         name = f"{stay.kind.name}-{counts[stay.kind.name]}".lower()
-        devices.append(TestDevice(name, stay.kind, round(stay.joins_s * world.fps) // block_frames))
+        missed = world.frames - stay.frames
+        devices.append(TestDevice(name, stay.kind, missed // block_frames))
     return devices
 
 

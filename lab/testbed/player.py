@@ -18,7 +18,7 @@ from device.runtime import Parts, run_device
 from device.settings import DeviceSettings
 from lab.simulator import spec
 from lab.simulator.federated_team import settings_of
-from lab.testbed.gate import GatedFrames
+from lab.testbed.gate import GatedFrames, film_of
 from lab.testbed.orders import Join, Play, Player, Row
 from lab.testbed.policies import policy_of
 
@@ -59,8 +59,7 @@ class PlayerDevice:
         loop = asyncio.get_running_loop()
         self._waits = asyncio.Event()
         self._frames = GatedFrames(
-            compute.input_size,
-            seed=player.seed,
+            film_of(device.source, compute.input_size, player.seed),
             fps=join.fps,
             on_wait=partial(_tell, loop, self._waits),
         )

@@ -7,6 +7,7 @@ package.module:callable@96x96             for frames of that height and width
 network.pt2                               an archive of torch.export.save
 """
 
+import difflib
 import importlib
 import json
 import re
@@ -27,8 +28,8 @@ _TEXT = re.compile(
     r"^(?P<place>[\w.]+):(?P<attribute>[\w.]+)(?P<arguments>\(.*\))?(?:@(?P<size>\d+x\d+))?$", re.DOTALL
 )
 _FORMS = (
-    'a built-in name, module:callable, module:callable({"name": value}), either of these with the size of '
-    "its frames behind it (@96x96), or a .pt2 archive"
+    'a built-in name, module:callable or module:callable({"name": value}), which may have the size of its '
+    "frames behind it, height and width, as in @96x96; or a .pt2 archive"
 )
 _SIZED = re.compile(r"^(?P<rest>.+)@\d+x\d+$", re.DOTALL)
 # Callables draw their weights from torch's generator; there is one for all threads, and two roles that load
@@ -125,7 +126,7 @@ def _arguments(text: str, said: str | None) -> tuple[tuple[Any, ...], dict[str, 
 
 
 def _call(source: Source, seed: int) -> nn.Module:
-    name = source.text
+    name, place = source.text, source.place
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # a person's file beside them, as `python -m` would find it
     try:
@@ -137,9 +138,15 @@ def _call(source: Source, seed: int) -> nn.Module:
         ) from None
     except Exception as error:  # noqa: BLE001 - importing runs a person's code
         raise ConfigurationError(f"cannot build the model {name}: {type(error).__name__}: {error}") from None
+    for part in source.attribute.split("."):
+        if not hasattr(factory, part):
+            near = difflib.get_close_matches(part, dir(factory), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "name what is called there"
+            raise ConfigurationError(
+                f"cannot build the model {name}: there is no {part!r} in {place}: {hint}"
+            )
+        factory, place = getattr(factory, part), f"{place}.{part}"
     try:
-        for part in source.attribute.split("."):
-            factory = getattr(factory, part)
         with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module = factory(*source.args, **source.kwargs)

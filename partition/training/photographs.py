@@ -3,6 +3,7 @@
 `python -m partition.training.photographs OUT` writes `OUT/train` and `OUT/held-out`, a folder of crops
 for each photograph, and `OUT/weights.pth`: MobileNetV2 told to say which photograph a crop is of. Crops held
 out show other pixels than those trained on: right third of a photograph, and the rest.
+`--shown N` writes N other crops of the part that was trained on into `OUT/shown`: what a camera sees that stays.
 Nothing is downloaded. What it must never be taken for: a network that knows more than these photographs.
 """
 
@@ -40,6 +41,7 @@ SUBJECTS = (
 BORDER = 0.65
 SIZE = 224
 BATCH = 16
+_SHOWN_SEED = 200
 
 
 def write_crops(folder: Path, count: int, seed: int, *, held_out: bool) -> None:
@@ -110,13 +112,18 @@ def accuracy(module: nn.Module, x: Tensor, labels: Tensor) -> float:
 @click.option(
     "--crops", type=click.IntRange(min=1), default=40, show_default=True, help="Of each photograph."
 )
+@click.option(
+    "--shown", type=click.IntRange(min=0), default=0, help="Crops like those trained on, but others."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-def main(out: Path, epochs: int, crops: int, seed: int, threads: int) -> None:
+def main(out: Path, epochs: int, crops: int, shown: int, seed: int, threads: int) -> None:
     """Train MobileNetV2 on crops of photographs; some minutes on two cores."""
     torch.set_num_threads(threads)
     for name, held_out in (("train", False), ("held-out", True)):
         write_crops(out / name, crops, seed + held_out, held_out=held_out)
+    if shown:
+        write_crops(out / "shown", shown, seed + _SHOWN_SEED, held_out=False)
     module = load_model("mobilenet_v2", seed=seed).module
     x, labels = read_crops(out / "train")
     unseen = read_crops(out / "held-out")

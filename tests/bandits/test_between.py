@@ -192,6 +192,28 @@ def frames_until_it_is_back(*, checks: bool, outage: int) -> tuple[int, int]:
     raise AssertionError("it never came back")
 
 
+def test_long_checks_are_wanted_from_an_answer_that_did_not_come_to_one_that_did() -> None:
+    between = Between(LinkSettings())
+    seen = [between.in_vain]
+    between.waited(1.0, 0.7)
+    between.checked(QUICK)
+    seen.append(between.in_vain)
+    between.answered(1.0, 0.03)
+    seen.append(between.in_vain)
+    between.waited(1.0, 0.7)
+    between.refused(0.01)
+    seen.append(between.in_vain)
+    assert seen == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [(PRACTICE, True), (Settings(), False)])
+def test_only_who_measures_a_link_wants_long_checks(settings: Settings, *, wanted: bool) -> None:
+    policy = FedLinUCBDW((True, False, False, False), settings, link_column=2)
+    policy.select(X)
+    policy.update(0, Cost(0.8, 0.0, 0.7, censored=True))
+    assert policy.wants_long_checks == wanted
+
+
 def test_who_checks_its_link_waits_less_in_an_outage_and_is_back_sooner_after_it() -> None:
     blind, seeing = (
         frames_until_it_is_back(checks=False, outage=40),

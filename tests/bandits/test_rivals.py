@@ -72,6 +72,7 @@ def test_neurosurgeon_heeds_link_checks_and_leaves_an_edge_worker_that_refuses()
     policy.link_checked(LinkCheck(0.01, 0.01))
     assert policy.select(X) != 2
     assert not Neurosurgeon(COMPUTE_S, 3, 2, link_checks=False).heeds_link_checks
+    assert policy.wants_long_checks
 
 
 def test_neurosurgeon_never_takes_a_bound_as_a_faster_link() -> None:

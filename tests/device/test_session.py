@@ -117,11 +117,11 @@ def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
     assert believed[1] > believed[0] + 0.03
 
 
-def heeding(*more: str) -> DeviceSession:
+def heeding(*more: str, look_within: float | None = 1e9) -> DeviceSession:
     """A session whose learner wants to know how the link does; its first frame is played on the device."""
     columns = m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=6000)
     plan = replace(PLAN, columns=columns).with_measured_link()
-    learner = Settings(link="measured", link_checks=True, look_within=1e9)
+    learner = Settings(link="measured", link_checks=True, look_within=look_within)
     return begun("fedlinucb_dw", *more, plan=plan, learner=learner)
 
 
@@ -135,6 +135,7 @@ def play_alone(made: DeviceSession, at: float) -> int:
     said = made.handle(e.HeadFinished(run.turn, LOCAL_HEAD), at + 0.03)
     (feedback,) = (each for each in said if isinstance(each, c.PublishFeedback))
     made.check()
+    assert not feedback.padded
     return feedback.check
 
 
@@ -163,6 +164,19 @@ def test_a_check_that_is_still_on_its_way_is_told_as_a_bound_and_one_is_on_its_w
     assert play_alone(other, 9.0) == 2
     assert link_of(made) != link_of(other)  # eight seconds without an acknowledgement
     assert made.metrics()["link_checks"] == 0.0
+
+
+def test_a_check_is_long_after_an_answer_that_did_not_come() -> None:
+    made = heeding(look_within=None)
+    play_alone(made, 1.0)
+    made.handle(e.LinkChecked(1, 0.001), 1.1)
+    (run,) = (each for each in made.handle(e.FrameCaptured("f"), 2.0) if isinstance(each, c.RunHead))
+    assert run.arm != PLAN.device_arm
+    made.handle(e.HeadFinished(run.turn, REMOTE_HEAD), 2.01)
+    (finish,) = (each for each in made.handle(e.DeadlinePassed(), 2.9) if isinstance(each, c.RunFallback))
+    said = made.handle(e.FallbackFinished(finish.turn, 3, 0.25, 40.0), 2.95)
+    (feedback,) = (each for each in said if isinstance(each, c.PublishFeedback))
+    assert (feedback.check, feedback.padded) == (2, True)
 
 
 def test_who_heeds_no_checks_publishes_none() -> None:

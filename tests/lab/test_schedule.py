@@ -12,7 +12,8 @@ from lab.simulator import spec
 from lab.simulator.engine import Run
 from lab.simulator.experiment import load
 from lab.simulator.jobs import do, jobs_of, make_world
-from lab.simulator.schedule import frames_of, stays_of
+from lab.simulator.schedule import frames_of, length_s, stays_of
+from lab.simulator.site import SiteWorld
 from lab.simulator.summary import joiners, summarise
 
 LINK = spec.Constant(mbit_s=12.0)
@@ -188,3 +189,48 @@ def test_every_experiment_of_the_project_plays(path: Path, tmp_path: Path) -> No
     assert any(name.startswith("first50_") for name in figures) == (path.stem == "joining")
     assert any(name == "regret_a_device" for name in figures) == (path.stem == "scaling")
     assert path.stem in Path("Makefile").read_text()
+
+
+def in_bursts(**changed: object) -> spec.Site:
+    kinds = (
+        spec.DeviceType(name="early", link=spec.Constant(mbit_s=1.0)),
+        spec.DeviceType(name="late", link=spec.Constant(mbit_s=1.0), join_after_frames=6),
+    )
+    fields = {"frames": 12, "fps": 2.0, "burst_frames": 3, "burst_every_s": 10.0, "types": kinds} | changed
+    return spec.Site(**fields)  # type: ignore[arg-type] # any of its fields
+
+
+def test_frames_come_in_bursts_with_rests_between_them() -> None:
+    early, late = stays_of(in_bursts())
+    assert early.at_s(np.arange(7)).tolist() == [0.0, 0.5, 1.0, 10.0, 10.5, 11.0, 20.0]
+    assert (late.joins_s, late.frames) == (20.0, 6)
+    moments = [at_s for at_s, device in frames_of([early, late], [0.0, 0.25]) if device == 1]
+    assert moments == [20.25, 20.75, 21.25, 30.25, 30.75, 31.25]
+    assert length_s(in_bursts()) == 31.5
+    assert length_s(in_bursts(burst_frames=None)) == 6.0
+
+
+def test_a_site_in_bursts_has_links_as_long_as_it_plays() -> None:
+    kind = spec.DeviceType(name="a", link=spec.Lte())
+    world = SiteWorld(in_bursts(types=(kind,)), 3)
+    assert world.links[0].mbit_s.size >= 32
+    assert max(turn.at_s for turn in world.turns()) > 31.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"burst_every_s": 1.0}, "is too short for 3 frames at 2 a second"),
+        (
+            {"types": (spec.DeviceType(name="a", link=spec.Lte(), fps=3.0),)},
+            "where frames come in bursts, fps, join_at_s and leave_after_frames are not known",
+        ),
+        (
+            {"types": (spec.DeviceType(name="a", link=spec.Lte(), join_after_frames=4),)},
+            "join_after_frames = 4 is no whole number of bursts of 3 frames before the end",
+        ),
+    ],
+)
+def test_bursts_that_cannot_be(changed: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        stays_of(in_bursts(**changed))

@@ -134,6 +134,10 @@ def test_a_check_of_the_link_says_how_it_is_when_the_frame_has_ended() -> None:
     float32 = table.arms.index("0/float32")
     units = turn.contexts[float32][table.columns.index("link.bits")] * 600 / table.payload_bytes[float32]
     assert check.units == pytest.approx(units)
+    long = turn.check(0.1, long=True)
+    assert long is not None
+    assert long.units == pytest.approx(units * 2000 / 600)
+    assert long.seconds == pytest.approx(fixed_s + 2000 * 8 / (mbit_s * 1e6))
     near = turn.check(0.999)
     assert near is not None
     assert near.at_least
@@ -160,6 +164,20 @@ def test_only_who_heeds_checks_of_the_link_plays_otherwise_for_them() -> None:
         assert latency_s(site, heeds) < latency_s(silent, heeds)
     for does_not in (spec.Family(link="measured"), spec.Neurosurgeon(link_checks=False), spec.TwoArm()):
         assert latency_s(site, does_not) == latency_s(silent, does_not)
+
+
+def test_long_checks_tell_a_link_that_carries_little_from_a_good_one() -> None:
+    bad = spec.TwoState(mbit_s=20.0, bad_mbit_s=0.05, good_s=90.0, bad_s=30.0, delay_ms=15.0)
+    phones = spec.DeviceType(name="phone", devices=2, slowness=12.0, link=bad)
+    site = spec.Site(frames=240, types=(phones,))
+    short = msgspec.structs.replace(site, long_check_bytes=0.0)
+    default = msgspec.convert(spec.PRESETS["default"], spec.Family)
+    means_s = []
+    for each in (site, short):
+        worlds = [make_world(each, seed) for seed in range(4)]
+        costs = [play(world, team_of(default, world, seed)).cost for seed, world in enumerate(worlds)]
+        means_s.append(float(np.mean(costs)))
+    assert means_s[0] < 0.95 * means_s[1]
 
 
 def test_early_exits_say_how_slow_a_device_is_and_nothing_of_the_edge() -> None:

@@ -15,6 +15,8 @@ class Testbed(Section, frozen=True, kw_only=True):
         model: the network, as `cans device --model` takes it; the world's when empty.
         weights: a file of the network's weights, "photographs" for a network that is trained for a minute on
             built-in photographs first, or empty for drawn weights.
+        source: a folder of images, "photographs" for other crops of those that the network was trained on, or
+            empty for moving crops.
         codecs: as `--codecs`; the default ones when empty.
         block_frames: frames that a policy plays in a row before the next one has its turn.
         sweep: arms that are played as policies of their own, by label: what `best_fixed` and `oracle` are
@@ -22,16 +24,20 @@ class Testbed(Section, frozen=True, kw_only=True):
         down_mbit_s: rate of every link on the way back.
         probe_drift: a block beside which the machine was so much slower than usual is played again.
         repeats: how often at most.
+        lanes: sites that play repetitions beside each other, each with all processes of its own; as many as
+            the machine carries without a device that is late.
         edge_workers: tails that the edge worker runs at once.
     """
 
     product: str = ""
     model: str = ""
     weights: str = ""
+    source: str = ""
     codecs: tuple[str, ...] = ()
     block_frames: Count = 10
     sweep: tuple[str, ...] = ()
     down_mbit_s: Positive = 20.0
     probe_drift: Positive = 0.10
     repeats: Annotated[int, Meta(ge=0, le=10)] = 2
+    lanes: Annotated[int, Meta(ge=1, le=64)] = 1
     edge_workers: Annotated[int, Meta(ge=1, le=64)] = 1

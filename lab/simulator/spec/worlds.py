@@ -139,11 +139,14 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         edge_slowness: of the edge worker, against the machine that measured.
         bus_ms: what broker and event loops add to an offloaded frame.
         fps: frames a second and device.
+        burst_frames: a device plays so many in a row, and then rests; None for no rest.
+        burst_every_s: from the beginning of a burst to that of the next.
         deadline_ms, fallback_at: as `cans device` has them: after that part of the deadline without an
             answer a device finishes by itself, from the activation that it kept.
         patience: it does so sooner, after so many times what finishing takes; 0 for no such end.
         check_bytes: of what a device publishes after a frame that no edge worker has answered, whose
             acknowledgement says how the link does; 0 for none.
+        long_check_bytes: of one after which no answer has come, since an answer was waited for in vain.
         traces: folder of recorded links; --traces names another.
         changes: what gets slower for a while.
         exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
@@ -159,10 +162,13 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     edge_slowness: Positive = 1.0
     bus_ms: NotNegative = 4.0
     fps: Positive = 1.0
+    burst_frames: Count | None = None
+    burst_every_s: Positive = 15.0
     deadline_ms: Positive = 1000.0
     fallback_at: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.7
     patience: NotNegative = 0.0
     check_bytes: NotNegative = 600.0
+    long_check_bytes: NotNegative = 2000.0
     traces: str = ""
     devices_each: Count | None = None
     exit_bias: Positive = 1.0

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 
-from cans.site_processes import mark, marks
+from lab.marks import mark, marks
 from lab.namespaces.device_net import DeviceNet
 from lab.namespaces.leftovers import Leftovers, find_leftovers, remove_leftovers
 from lab.namespaces.names import Names, run_of

@@ -2,16 +2,20 @@
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from lab.testbed.gate import GatedFrames
+from bus.errors import ConfigurationError
+from lab.testbed.gate import GatedFrames, film_of
 from partition.images import MovingCrops
 
 
 def test_frames_are_those_of_the_film_and_wait_for_their_block() -> None:
     waiting = threading.Event()
-    frames = GatedFrames((32, 32), seed=7, fps=0.0, on_wait=waiting.set)
+    frames = GatedFrames(MovingCrops(7, (32, 32)), fps=0.0, on_wait=waiting.set)
     taken: list[object] = []
     reader = threading.Thread(target=lambda: taken.extend(frames.next_frame() for _ in range(3)))
     reader.start()
@@ -30,7 +34,7 @@ def test_frames_are_those_of_the_film_and_wait_for_their_block() -> None:
 
 
 def test_a_block_is_not_faster_than_its_rate() -> None:
-    frames = GatedFrames((8, 8), seed=0, fps=50.0)
+    frames = GatedFrames(MovingCrops(0, (8, 8)), fps=50.0)
     frames.open(0, 4)
     began = time.monotonic()
     for _ in range(4):
@@ -39,7 +43,7 @@ def test_a_block_is_not_faster_than_its_rate() -> None:
 
 
 def test_closing_lets_who_waits_go() -> None:
-    frames = GatedFrames((8, 8), seed=0, fps=0.0)
+    frames = GatedFrames(MovingCrops(0, (8, 8)), fps=0.0)
     ended: list[object] = []
     reader = threading.Thread(target=lambda: ended.append(frames.next_frame()))
     reader.start()
@@ -48,3 +52,19 @@ def test_closing_lets_who_waits_go() -> None:
     assert ended == [None]
     frames.open(0, 3)
     assert frames.next_frame() is None
+
+
+def test_pictures_come_in_an_order_of_their_own_again_and_again(tmp_path: Path) -> None:
+    for shade in range(5):
+        Image.new("RGB", (9, 9), (shade, 0, 0)).save(tmp_path / f"{shade}.png")
+    film = film_of(str(tmp_path), (9, 9), 3)
+    shades = [int(film.frame(number)[0, 0, 0]) for number in range(10)]
+    assert sorted(shades[:5]) == list(range(5))
+    assert shades[5:] == shades[:5]
+    orders = {
+        tuple(int(film_of(str(tmp_path), (9, 9), s).frame(n)[0, 0, 0]) for n in range(5)) for s in range(9)
+    }
+    assert len(orders) > 1
+    assert isinstance(film_of("crops", (9, 9), 3), MovingCrops)
+    with pytest.raises(ConfigurationError, match="cannot read the folder camera"):
+        film_of("camera", (9, 9), 3)

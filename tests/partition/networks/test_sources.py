@@ -35,7 +35,7 @@ def test_all_forms_of_a_callable() -> None:
         ("m:f({width: 3})", "are no JSON"),
         ("m:f(", "names no model"),
         ("m:", "names no model"),
-        ("my.nets:branch@96", r"size of its frames behind it \(@96x96\)"),
+        ("my.nets:branch@96", "frames behind it, height and width, as in @96x96"),
         ("mobilenet_v2@96x96", "built-in networks take 224x224.*: write mobilenet_v2$"),
         ("net.pt2@96x96", "the frames that it was exported with: write net.pt2"),
         ("net.torchscript", "TorchScript, ONNX and weights hold no graph"),
@@ -51,7 +51,8 @@ def test_what_names_no_model_is_one_sentence(text: str, sentence: str) -> None:
     ("text", "sentence"),
     [
         ("no_such_package:f", "there is no module 'no_such_package' here"),
-        (f"{HERE}:Nowhere", "AttributeError"),
+        (f"{HERE}:Skip", f"there is no 'Skip' in {HERE}: did you mean 'Skips'?"),
+        (f"{HERE}:Skips.zzzzz", f"there is no 'zzzzz' in {HERE}.Skips: name what is called there"),
         (f"{HERE}:no_module", "returned int: it must return a torch.nn.Module"),
         (f'{HERE}:with_width({{"depth": 3}})', "unexpected keyword argument 'depth'"),
         ("nowhere.pt2", "there is no archive nowhere.pt2"),
