@@ -14,9 +14,15 @@ from tests.support.namespaces import needs_namespaces
 
 @pytest.mark.parametrize(
     ("slowness", "period", "quota"),
-    [(1.0, 8000, None), (2.5, 8000, 3200), (8.0, 8000, 1000), (20.0, 20000, 1000), (5000.0, 1_000_000, 1000)],
+    [
+        (1.0, 4000, None),
+        (2.5, 10_000, 4000),
+        (8.0, 32_000, 4000),
+        (500.0, 1_000_000, 2000),
+        (5e3, 1_000_000, 1000),
+    ],
 )
-def test_periods_are_as_short_as_the_least_quota_lets_them_be(
+def test_a_quota_is_a_tick_and_no_period_longer_than_the_kernel_takes(
     slowness: float, period: int, quota: int | None
 ) -> None:
     assert limits(2, slowness) == {"cpu.max": f"{quota or 'max'} {period}"}
@@ -41,7 +47,7 @@ def test_a_version_2_group_is_made_of_files(tmp_path: Path) -> None:
     (tmp_path / "cgroup.subtree_control").write_text("io")
     group = CpuGroups(tmp_path, 2).make(Names("0" * 8, 0, 0).namespace, 4.0)
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu"
-    assert (group / "cpu.max").read_text() == "2000 8000"
+    assert (group / "cpu.max").read_text() == "4000 16000"
     assert CpuGroups(tmp_path, 2).ours() == {group: "0" * 8}
 
 
