@@ -67,7 +67,7 @@ class CpuGroups:
 def limits(version: int, slowness: float) -> dict[str, str]:
     """Return what to write into which file, for a processor that is so many times slower.
 
-    The period is as short as the quota lets it be: a device that is 8 times slower stalls for 28 ms at a time,
+    The period is as short as the quota lets it be: a device that is 8 times slower stalls for 28 ms at once,
     and not for the default's 100.
     """
     if slowness <= 1.0:
