@@ -122,7 +122,11 @@ def _clear(console: Console) -> None:
     ended = end_leftovers()
     if ended:
         console.print(f"testbed: ended {ended} processes that a killed run had left")
-    left = remove_left()
+    try:
+        left = remove_left()
+    except ConfigurationError as error:
+        console.print(f"testbed: {error}")  # in the way of nobody: names are never used twice
+        return
     if left:
         console.print(f"testbed: removed what a killed run had left: {left}")
 

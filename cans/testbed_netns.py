@@ -99,7 +99,11 @@ def find_left() -> Leftovers:
 
 
 def remove_left() -> Leftovers:
-    """Remove what killed runs have left in the kernel, as root; return what that was. Blocks."""
+    """Remove what killed runs have left in the kernel, as root; return what that was. Blocks.
+
+    Raises:
+        ConfigurationError: not all of it could be removed.
+    """
     found = find_left()
     if not found or os.geteuid() != 0:
         return Leftovers()

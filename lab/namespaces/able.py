@@ -54,14 +54,19 @@ def first_unmet() -> Need | None:
 def _links(*, tried: bool) -> Need:
     """Lay a shaped pair of interfaces and remove it."""
     name = "namespaces, veth and tc tbf"
-    mend = "the kernel needs CONFIG_NET_NS, CONFIG_VETH and CONFIG_NET_SCH_TBF (modprobe veth sch_tbf)"
+    mend = (
+        "be root with all rights (a container: --privileged), on a kernel with CONFIG_NET_NS, CONFIG_VETH and "
+        "CONFIG_NET_SCH_TBF (modprobe -a veth sch_tbf)"
+    )
     if not tried:
         return Need(name, met=False, found="not tried", mend="mend the above first")
     from pyroute2 import NetlinkError  # noqa: PLC0415 - an extra
 
     try:
         asyncio.run(_lay())
-    except (NetlinkError, OSError) as error:
+    except NetlinkError as error:
+        return Need(name, met=False, found=os.strerror(error.code), mend=mend)
+    except OSError as error:
         return Need(name, met=False, found=str(error), mend=mend)
     return Need(name, met=True, found="tried, works", mend=mend)
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from bus.errors import ConfigurationError
 from lab.namespaces.names import NAMESPACES, run_in, run_of
 from lab.namespaces.quota import CpuGroups, find_groups, remove
 
@@ -58,20 +59,38 @@ def find_leftovers(living: Collection[str], groups: CpuGroups | None = None) -> 
 
 
 def remove_leftovers(found: Leftovers) -> None:
-    """Remove them, and kill who is still in the cgroups; blocks, and needs root."""
-    for group in found.groups:
-        remove(group)
+    """Remove them, and kill who is still in the cgroups; blocks, and needs root.
+
+    Raises:
+        ConfigurationError: not all of it could be removed.
+    """
+    kept = [str(group) for group in found.groups if not remove(group)]
     if found.namespaces or found.interfaces:
-        asyncio.run(_remove(found))
+        kept += asyncio.run(_remove(found))
+    if kept:
+        raise ConfigurationError(
+            f"a killed run has left {', '.join(kept)}, which cannot be removed here: see `cans doctor testbed`"
+        )
 
 
-async def _remove(found: Leftovers) -> None:
-    from pyroute2 import AsyncIPRoute, netns  # noqa: PLC0415 - an extra; without it nothing was made
+async def _remove(found: Leftovers) -> list[str]:
+    """Return what could not be removed."""
+    try:
+        from pyroute2 import AsyncIPRoute, NetlinkError, netns  # noqa: PLC0415 - an extra
 
-    from lab.namespaces.device_net import remove_link  # noqa: PLC0415
-
+        from lab.namespaces.device_net import remove_link  # noqa: PLC0415
+    except ImportError:
+        return [*found.namespaces, *found.interfaces]
+    kept = []
     async with AsyncIPRoute() as root:
         for interface in found.interfaces:
-            await remove_link(root, interface)
+            try:
+                await remove_link(root, interface)
+            except NetlinkError:
+                kept.append(interface)
     for namespace in found.namespaces:
-        netns.remove(namespace)
+        try:
+            netns.remove(namespace)
+        except OSError:
+            kept.append(namespace)
+    return kept
