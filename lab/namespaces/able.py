@@ -55,7 +55,7 @@ def _links(*, tried: bool) -> Need:
     """Lay a shaped pair of interfaces and remove it."""
     name = "namespaces, veth and tc tbf"
     mend = (
-        "be root with all rights (a container: --privileged), on a kernel with CONFIG_NET_NS, CONFIG_VETH and "
+        "be root with all rights (container: --privileged), on a kernel with CONFIG_NET_NS, CONFIG_VETH and "
         "CONFIG_NET_SCH_TBF (modprobe -a veth sch_tbf)"
     )
     if not tried:

@@ -69,7 +69,7 @@ def remove_leftovers(found: Leftovers) -> None:
         kept += asyncio.run(_remove(found))
     if kept:
         raise ConfigurationError(
-            f"a killed run has left {', '.join(kept)}, which cannot be removed here: see `cans doctor testbed`"
+            f"a killed run has left {', '.join(kept)}, which cannot be removed: see `cans doctor testbed`"
         )
 
 
