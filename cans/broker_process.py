@@ -25,6 +25,7 @@ from cans.broker_acl import parse_identity
 from cans.broker_certificates import provision
 from cans.broker_files import CONFIGS, render
 from cans.broker_places import free_port, reachable, require_free, require_writable, unwritable
+from cans.site_processes import started_by
 
 Engine = Literal["mosquitto", "amqtt"]
 
@@ -199,7 +200,7 @@ class BrokerProcess:
             stderr=subprocess.STDOUT,
             # Ctrl-C goes to a whole process group: the broker must outlive the roles' goodbyes.
             start_new_session=True,
-            env={**os.environ, **KEEP_LARGE_BUFFERS},
+            env={**os.environ, **KEEP_LARGE_BUFFERS, **started_by()},
         )
         self._reader = asyncio.create_task(self._read_log(self._process), name="broker log")
         try:

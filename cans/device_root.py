@@ -13,6 +13,7 @@ from device.compute import Compute, load_compute
 from device.runtime import run_device
 from device.settings import DeviceSettings, DeviceSummary
 from lab.emulation import StretchedCompute, load_profile
+from lab.namespaces.quota import enter
 from lab.testbed.lab_device import run_lab_device
 
 __all__ = ["DeviceSettings", "run_to_summary"]
@@ -25,6 +26,7 @@ async def run_to_summary(
     slowness: float,
     *,
     orders: BrokerAddress | None = None,
+    cgroup: Path | None = None,
 ) -> None:
     """Run a device; write what it came to, also when it is told to stop.
 
@@ -32,6 +34,7 @@ async def run_to_summary(
         settings: the device.
         summary: file to write, as JSON; None for none.
         orders: where a testbed's coordinator says what to play; None for a device of its own mind.
+        cgroup: with `orders`: where it goes once it is loaded.
         emulate: profile of this machine to stretch; None for the machine as it is.
         slowness: how many times slower, with `emulate`.
 
@@ -50,6 +53,8 @@ async def run_to_summary(
     if orders is not None:
         if compute is None:
             compute = await asyncio.to_thread(load_compute, settings)
+        if cgroup is not None:
+            enter(cgroup)
         await run_lab_device(settings, compute, orders)
         return
     ended: list[DeviceSummary] = []

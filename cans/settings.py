@@ -42,7 +42,18 @@ MODELS = "models"
 _MODELS_DIR = "models_dir"
 # Commands that run to their end and connect to nothing.
 _NO_BROKER = frozenset(
-    {"models", "partition", "profile", "train", "bottleneck", "exits", "simulate", "compare", "version"}
+    {
+        "models",
+        "partition",
+        "profile",
+        "train",
+        "bottleneck",
+        "exits",
+        "simulate",
+        "compare",
+        "doctor",
+        "version",
+    }
 )
 # Commands that connect to no broker of the person's by default: [broker] does not set theirs.
 _OWN_BROKER = _NO_BROKER | {"broker", "demo"}

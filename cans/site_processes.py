@@ -18,6 +18,7 @@ from typing import Self
 import psutil
 
 from bus.errors import CansError, ConfigurationError
+from lab.marks import mark
 
 _END_TIMEOUT_S = 8.0
 _LAST_LINES = 15
@@ -57,9 +58,14 @@ class Child:
         )
 
 
+def leftovers() -> list[psutil.Process]:
+    """Return what killed parents have left behind; blocks."""
+    return [process for process in psutil.process_iter() if _orphaned(process)]
+
+
 def end_leftovers() -> int:
     """End what killed parents have left behind; return how many processes that were. Blocks."""
-    left = [process for process in psutil.process_iter() if _orphaned(process)]
+    left = leftovers()
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -70,17 +76,15 @@ def end_leftovers() -> int:
     return len(left)
 
 
-def _mark() -> str:
-    """Return who this process is, also once its number is somebody else's."""
-    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+def started_by() -> dict[str, str]:
+    """Return what the environment of each child says, so that it can be found when its parent was killed."""
+    return {_PARENT: mark()}
 
 
 def _orphaned(process: psutil.Process) -> bool:
     try:
-        number, _, born = process.environ().get(_PARENT, "").partition(":")
-        if not number:
-            return False
-        return f"{psutil.Process(int(number)).create_time():.2f}" != born
+        parent = process.environ().get(_PARENT, "")
+        return bool(parent) and mark(psutil.Process(int(parent.partition(":")[0]))) != parent
     except psutil.NoSuchProcess as gone:
         return gone.pid != process.pid
     except (psutil.AccessDenied, ValueError):
@@ -115,6 +119,7 @@ class Children:
         *,
         pipes: bool = False,
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> Child:
         """Start `python -m ARGUMENTS` with its output in a log file.
 
@@ -123,10 +128,12 @@ class Children:
             arguments: module and its arguments.
             pipes: keep standard input open and read standard output, instead of logging it.
             environment: on top of this process's.
+            within: command that runs the rest of its line, such as nsenter.
         """
         log = self.logs / f"{name}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
+                *within,
                 sys.executable,
                 "-m",
                 *arguments,
@@ -134,7 +141,7 @@ class Children:
                 stdout=asyncio.subprocess.PIPE if pipes else file,
                 stderr=file,
                 start_new_session=True,
-                env={**os.environ, _PARENT: _mark(), **(environment or {})},
+                env={**os.environ, **started_by(), **(environment or {})},
             )
         child = Child(name, process, log)
         self._children.append(child)

@@ -22,6 +22,7 @@ from bus.topics import Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
 from cans.testbed_ground import Portable
+from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
 from cans.versions import versions
 from lab.simulator.experiment import load
@@ -44,6 +45,7 @@ from lab.testbed.together import together
 TRAINED = "photographs"
 """Weights, and frames, that are made for the purpose."""
 _PROFILE_ROUNDS = 40
+GROUNDS: dict[str, type[Portable] | type[Netns]] = {Portable.mode: Portable, Netns.mode: Netns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class TestbedSettings:
         policies: names to play, all when empty.
         traces: folder of recorded links that take the place of generated ones, None for none.
         overrides: "world.frames=40".
+        mode: a key of `GROUNDS`.
         resume: go on with the repetitions that are not there yet; else begin anew.
         quiet: no progress.
         command: what was typed, for the report.
@@ -70,6 +73,7 @@ class TestbedSettings:
     policies: tuple[str, ...] = ()
     traces: Path | None = None
     overrides: tuple[str, ...] = ()
+    mode: str = Portable.mode
     resume: bool = False
     quiet: bool = False
     command: str = ""
@@ -93,9 +97,9 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         TestbedError: a device failed meanwhile.
     """
     console = Console(stderr=True)
-    ended = await asyncio.to_thread(end_leftovers)
-    if ended:
-        console.print(f"testbed: ended {ended} processes that a killed run had left")
+    await asyncio.to_thread(_clear, console)
+    if settings.mode == Netns.mode:
+        await asyncio.to_thread(require_netns)
     settings.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies))
     kept = _kept(settings, plan)
@@ -111,6 +115,20 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     return report
+
+
+def _clear(console: Console) -> None:
+    """Remove what a killed run has left on this machine."""
+    ended = end_leftovers()
+    if ended:
+        console.print(f"testbed: ended {ended} processes that a killed run had left")
+    try:
+        left = remove_left()
+    except ConfigurationError as error:
+        console.print(f"testbed: {error}")  # in the way of nobody: names are never used twice
+        return
+    if left:
+        console.print(f"testbed: removed what a killed run had left: {left}")
 
 
 def _measured(plan: Plan, profile: Path, weights: str, shown: str) -> Plan:
@@ -133,7 +151,11 @@ def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
     any_there = any((settings.out / "rounds").glob("seed-*.json"))
     mark = settings.out / "experiment.json"
     said = json.dumps(
-        {"experiment": settings.experiment.read_text(encoding="utf-8"), "said": list(settings.said)}
+        {
+            "experiment": settings.experiment.read_text(encoding="utf-8"),
+            "said": list(settings.said),
+            "mode": settings.mode,
+        }
     )
     if any_there and not settings.resume:
         raise ConfigurationError(
@@ -249,7 +271,7 @@ async def _lane(
     logs = settings.out / "logs" / f"site-{lane + 1}"
     async with (
         Children(logs) as children,
-        running_site(plan, profile, children, Portable(plan, children)) as site,
+        running_site(plan, profile, children, GROUNDS[settings.mode](plan, children)) as site,
         open_connection(site.broker, endpoint_of(topics)) as connection,
     ):
         coordinator = Coordinator(plan, connection, topics, site.links, tell)
@@ -292,8 +314,8 @@ def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Rep
         "settle_frames": experiment.settle_frames,
         "seeds": [plan.seeds[0], plan.seeds[-1]],
         "simulated": False,
-        "mode": Portable.mode,
-        "emulated": Portable.emulated,
+        "mode": settings.mode,
+        "emulated": GROUNDS[settings.mode].emulated,
         "lanes": plan.testbed.lanes,
         "estimated": ESTIMATES,
         "machine": platform.platform(),

@@ -16,7 +16,7 @@ from lab.testbed.coordinator import Links
 from lab.testbed.plan import Plan, TestDevice
 
 # Until a trace plays; slices and buffers are sized by it.
-_FIRST_RATE_MBIT = 100.0
+FIRST_RATE_MBIT = 100.0
 
 
 class LaidLinks(Links, Protocol):
@@ -104,9 +104,9 @@ class Portable:
         """As `Ground.lay`."""
         arguments = ["lab.links", "--target", f"{broker.host}:{broker.port}"]
         for device in self._plan.devices:
-            spec = LinkSpec(_FIRST_RATE_MBIT, self._plan.testbed.down_mbit_s, device.kind.link.delay_ms)
+            spec = LinkSpec(FIRST_RATE_MBIT, self._plan.testbed.down_mbit_s, device.kind.link.delay_ms)
             arguments += ["--link", f"{device.name}={spec.argument}"]
-        links = ProxyLinks(await self._children.start("links", arguments, pipes=True))
+        links = HeldLinks(await self._children.start("links", arguments, pipes=True))
         self._ports = await links.answer()
         return links
 
@@ -115,8 +115,8 @@ class Portable:
         return await self._children.start(node, arguments)
 
 
-class ProxyLinks:
-    """Implements `LaidLinks` with the process that emulates links (`lab/links.py`)."""
+class HeldLinks:
+    """Implements `LaidLinks` with a process that holds links and obeys (`lab/links.py`, `lab/namespaces`)."""
 
     def __init__(self, child: Child) -> None:
         self.processes = [child]

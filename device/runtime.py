@@ -225,7 +225,9 @@ class _Runs:
 
     def _end(self, session: DeviceSession, compute: Compute) -> None:
         """Add what a session came to; the next one may capture what is left of the frames."""
-        summary = summarise(session, self._settings.policy, compute.label, compute.plan.banned)
+        # Not the settings' policy: an experiment gives a device policies with names of its own.
+        main = next(iter(session.turns.tallies))
+        summary = summarise(session, main, compute.label, compute.plan.banned)
         self.summary = summary if self.summary is None else joined(self.summary, summary)
         if self._settings.frames is not None and session.handed_over:
             self._settings = replace(self._settings, frames=self._settings.frames - session.turns.captured)

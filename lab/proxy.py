@@ -232,11 +232,12 @@ class _End(asyncio.Protocol):
 
 
 class LinkProxy:
-    """Listens on loopback and carries every connection to one target through one shaped link.
+    """Listens on loopback or where told, and carries every connection to one target through one shaped link.
 
     Args:
         target_host: where connections lead.
         target_port: its port.
+        host: address to listen on.
         up: from who connects towards the target.
         down: from the target back.
         seed: of jitter and losses.
@@ -251,11 +252,13 @@ class LinkProxy:
         target_host: str,
         target_port: int,
         *,
+        host: str = "127.0.0.1",
         up: Shape | None = None,
         down: Shape | None = None,
         seed: int = 0,
     ) -> None:
         self._target = (target_host, target_port)
+        self._host = host
         self._up = _Direction(up or Shape(), 2 * seed)
         self._down = _Direction(down or Shape(), 2 * seed + 1)
         self._server: asyncio.Server | None = None
@@ -281,9 +284,9 @@ class LinkProxy:
         return self._up.carried_bytes + self._down.carried_bytes
 
     async def start(self, port: int = 0) -> None:
-        """Listen on a loopback port; 0 for any free one."""
+        """Listen on a port; 0 for any free one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", port)
+        self._server = await loop.create_server(self._accept, self._host, port)
 
     async def close(self) -> None:
         """Stop listening and end every connection."""

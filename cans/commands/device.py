@@ -192,6 +192,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--lab-broker", metavar="URL", help="With --lab: take orders there; at --broker when not given."
 )
+@click.option(
+    "--lab-cgroup",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --lab: once loaded, move into this cgroup, whose CPU quota makes it as slow as its type.",
+)
 @click.option("--detail", default="", help="A sentence for people in the retained state.")
 @click.option("--summary", type=_FILE, help="Write what the run came to into this file, as JSON.")
 @broker_options
@@ -218,6 +223,7 @@ def device(
     slowness: float,
     lab: bool,
     lab_broker: str | None,
+    lab_cgroup: Path | None,
     summary: Path | None,
     log_format: str,
     log_level: str,
@@ -266,7 +272,7 @@ def device(
         **rest,
     )
     orders = (broker_address(lab_broker) if lab_broker else settings.broker) if lab else None
-    run(lambda: run_to_summary(settings, summary, emulate, slowness, orders=orders))
+    run(lambda: run_to_summary(settings, summary, emulate, slowness, orders=orders, cgroup=lab_cgroup))
 
 
 def _where(models_dir: Path | None, model: str | None) -> tuple[Path | None, str]:

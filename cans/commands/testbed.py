@@ -30,6 +30,14 @@ from cans.settings import Command
     metavar="KEY=VALUE",
     help="Change one key of the experiment, such as world.frames=40; may be repeated.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["portable", "netns"]),
+    default="portable",
+    help="portable: links shaped by a proxy, devices slowed by sleeping. netns, as root on Linux: a "
+    "network namespace a device, links shaped by the kernel, devices slowed by CPU quotas "
+    "(`cans doctor testbed` says whether it works).",
+)
 @click.option("--resume", is_flag=True, help="Go on with the repetitions that --out does not hold yet.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def testbed(
@@ -40,6 +48,7 @@ def testbed(
     policies: str,
     traces: Path | None,
     overrides: tuple[str, ...],
+    mode: str,
     resume: bool,
     quiet: bool,
 ) -> None:
@@ -65,6 +74,7 @@ def testbed(
     Examples:
       cans testbed lab/experiments/headline.toml --out out/headline
       cans testbed lab/experiments/headline.toml --out out/quick --seeds 2 --policies default,ans,two_arm
+      sudo cans testbed lab/experiments/headline.toml --mode netns --out out/headline-netns
       cans compare out/headline --against ans
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
@@ -82,6 +92,7 @@ def testbed(
         tuple(name for name in policies.split(",") if name),
         traces,
         overrides,
+        mode,
         resume,
         quiet,
         shlex.join(["cans", *sys.argv[1:]]),

@@ -28,6 +28,7 @@ BENCHES = {
     "idle": "lab.bench.idle",
     "simulating": "lab.bench.simulating",
     "reporting": "lab.bench.reporting",
+    "shaping": "lab.bench.shaping",
 }
 
 

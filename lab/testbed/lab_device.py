@@ -19,7 +19,7 @@ from bus.mqtt import open_connection
 from bus.topics import Topics
 from device.compute import Compute
 from device.known import Known, read_known
-from device.preparation import run_warm_start
+from device.preparation import profile_heads, run_warm_start
 from device.settings import DeviceSettings
 from lab.emulation import StretchedCompute
 from lab.simulator import spec
@@ -122,7 +122,9 @@ class _LabDevice:
             (each.learner.warm_start for each in order.players if isinstance(each.learner, spec.Family)),
             default=0,
         )
-        known = await asyncio.to_thread(self._know)
+        if self._known is None:
+            self._known = await asyncio.to_thread(self._know, order)
+        known = self._known
         if rows:
             found = await asyncio.to_thread(run_warm_start, self._compute, rows, order.seed)
             known = replace(known, rows=found)
@@ -140,11 +142,18 @@ class _LabDevice:
             versions={"cans": self._settings.version},
         )
 
-    def _know(self) -> Known:
-        """Return what rivals are given: an emulated device's profile is stretched as its computing is."""
+    def _know(self, order: Join) -> Known:
+        """Return what rivals are given: an emulated device's profile is stretched as its computing is.
+
+        A real one without a profile of itself measures its heads, once, where somebody asks for them.
+        """
         if isinstance(self._compute, StretchedCompute):
             return Known(self._compute.front_s, self._compute.edge_s)
-        return replace(read_known(self._settings, self._compute), rows=())
+        known = replace(read_known(self._settings, self._compute), rows=())
+        asked = any(isinstance(each.learner, spec.Ans | spec.Neurosurgeon) for each in order.players)
+        if known.front_s or not asked:
+            return known
+        return replace(known, front_s=profile_heads(self._compute, order.seed))
 
     async def _play(self, order: Play) -> Played:
         player = self._players.get(order.policy)

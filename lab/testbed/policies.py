@@ -88,6 +88,11 @@ def _neurosurgeon(name: str, learner: spec.Neurosurgeon, plan: Plan, known: Know
     """Give it what was profiled, arm by arm; the simulator's regresses noisy runs instead."""
     if plan.link is None:
         raise ConfigurationError(f"{name}: no context column says what an arm sends")
+    if not known.edge_s:
+        raise ConfigurationError(
+            f"{name} predicts from profiles: start the device with --edge-profile, a file that cans profile "
+            "has made on the edge worker's machine"
+        )
     return Neurosurgeon(
         [on_device + on_edge for on_device, on_edge in zip(known.front_s, known.edge_s, strict=True)],
         plan.dimension,

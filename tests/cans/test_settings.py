@@ -133,7 +133,7 @@ def _learner(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> LearnerSetting
     """What `cans device` with these arguments hands to the device."""
     handed: list[LearnerSettings] = []
 
-    def run_to_summary(settings: DeviceSettings, *_: object) -> None:
+    def run_to_summary(settings: DeviceSettings, *_: object, **_more: object) -> None:
         handed.append(settings.learner)
 
     monkeypatch.setattr("cans.device_root.run_to_summary", run_to_summary)

@@ -12,6 +12,8 @@ import pytest
 
 from aggregator.runtime import run_aggregator
 from aggregator.settings import AggregatorSettings
+from bandits.fixed import FixedArm
+from bandits.policy import Policy
 from bandits.settings import Settings
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint
@@ -22,7 +24,8 @@ from bus.mqtt import open_connection
 from bus.topics import FEEDBACK, STATE, Topics
 from bus.wire import decode
 from device import events as e
-from device.runtime import run_device
+from device.plan import Plan
+from device.runtime import Parts, run_device
 from device.settings import DeviceSettings, DeviceSummary
 from edge.runtime import run_edge
 from edge.settings import EdgeSettings, ModelChoice
@@ -93,6 +96,19 @@ def test_every_frame_is_answered_and_every_upload_merged(tmp_path: Path) -> None
     assert summary.statistics_sent == summary.statistics_merged >= 2
     assert summary.statistics_refused == 0
     assert (state.state, state.boot, state.type) == ("disconnected", 1, "pi4")
+
+
+def test_a_policy_that_is_given_may_have_any_name() -> None:
+    def alone(plan: Plan, boot: int) -> tuple[Policy, ...]:
+        return (FixedArm(plan.device_arm, f"mine, boot {boot}"),)
+
+    async def main() -> DeviceSummary:
+        given = settings(None, frames=3, policy="device_only", wait_edge_s=0.0)
+        return await run_device(given, connect=MemoryBroker().connect, parts=Parts(policies=alone))
+
+    summary = asyncio.run(main())
+    assert list(summary.policies) == ["mine, boot 1"]
+    assert summary.frames_answered == 3
 
 
 def test_devices_that_measure_their_links_are_a_group_of_their_own(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ def test_each_plays_and_learns(learner: spec.Learner, kind: type | None) -> None
         policy.update(arm, Cost(total_s=0.1, device_s=0.05, link_s=0.01))
 
 
+def test_neurosurgeon_needs_times_of_the_edge_worker() -> None:
+    with pytest.raises(ConfigurationError, match="--edge-profile"):
+        policy_of("mine", spec.Neurosurgeon(), PLAN, replace(KNOWN, edge_s=()), boot=1, seed=1)
+
+
 def test_settings_arrive() -> None:
     learner = spec.Family(warm_start=3, beta_noise=0.7, probe_after_frames=9)
     family = made(learner)

@@ -1,0 +1,94 @@
+"""Links carry what they are set to, however they are made; how fast this machine is does not enter."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from lab.bench.shaping import MOST_OFF, by_kernel, by_proxy, goodput_mbit, held_by_kernel, sunk, waits_ms
+from lab.links import LinkSpec
+from lab.namespaces.device_net import DeviceNet
+from lab.namespaces.names import Names
+from lab.namespaces.shaper import OPEN_MBIT, parameters
+from tests.support.namespaces import needs_namespaces
+
+# Far below what any machine carries: what is missing is then missing in the shaping.
+_SLOW_MBIT, _SECONDS = 2.0, 2.0
+_NAMES = Names("0" * 8, 0, 509)
+
+
+def test_the_proxy_carries_what_it_is_set_to() -> None:
+    got = asyncio.run(goodput_mbit(by_proxy, _SLOW_MBIT, _SECONDS))
+    assert got == pytest.approx(_SLOW_MBIT, rel=2 * MOST_OFF)
+
+
+@needs_namespaces
+def test_the_kernel_carries_what_it_is_set_to() -> None:
+    got = asyncio.run(goodput_mbit(by_kernel, _SLOW_MBIT, _SECONDS))
+    assert got == pytest.approx(_SLOW_MBIT, rel=2 * MOST_OFF)
+
+
+@needs_namespaces
+def test_a_message_waits_no_longer_than_all_that_was_sent_before_it_takes() -> None:
+    whole_ms = 256 * 1024 * 8 / (_SLOW_MBIT * 1e3)
+    for lay in (by_proxy, by_kernel):
+        assert 10.0 <= asyncio.run(waits_ms(lay, _SLOW_MBIT)) <= 1.5 * whole_ms
+
+
+def test_the_kernel_is_given_headers_on_top_of_the_rate() -> None:
+    given = parameters(8.0)
+    assert given["rate"] == round(1e6 * 1514 / 1448)
+    assert parameters(0.01)["burst"] >= 2 * 1514  # a packet must fit, or none passes
+    assert parameters(OPEN_MBIT)["rate"] < 2**32
+
+
+@needs_namespaces
+def test_a_faster_second_of_a_trace_is_not_waited_for_at_the_rate_of_the_slower_one() -> None:
+    """At 0.01 Mbit/s a packet takes 1.2 s: the kernel would sleep through the second after it."""
+
+    async def play() -> list[float]:
+        async with sunk() as (sink, target), held_by_kernel(target, LinkSpec(4.0, 20.0, 5.0)) as (link, dial):
+            writer = await dial()
+            writer.write(b"!")
+            await sink.until(0, 1)
+            await link.play([0.01, 4.0, 4.0, 4.0], 0.0)
+            began = asyncio.get_running_loop().time()
+            writer.write(bytes(300_000))
+            await sink.until(0, 300_001)
+            writer.close()
+            return [when - began for when, _ in sink.arrivals[0][1:]]
+
+    came = asyncio.run(play())
+    assert came[-1] <= 2.2
+    # Nothing stands still any longer than the slow second does.
+    assert max(later - earlier for earlier, later in pairwise(came)) <= 1.1
+
+
+@needs_namespaces
+def test_settling_carries_all_that_waits_and_gives_the_rate_back() -> None:
+    async def settle() -> tuple[float, int, float]:
+        async with sunk() as (sink, target), held_by_kernel(target, LinkSpec(0.5, 20.0, 5.0)) as (link, dial):
+            writer = await dial()
+            writer.write(bytes(200_000))  # 3 s of it
+            await sink.until(0, 1)
+            began = asyncio.get_running_loop().time()
+            await link.settle()
+            took = asyncio.get_running_loop().time() - began
+            writer.close()
+            return took, sum(size for _, size in sink.arrivals[0]), link.rates_mbit[0]
+
+    took, carried, rate = asyncio.run(settle())
+    assert (carried, rate) == (200_000, 0.5)
+    assert took < 2.0
+
+
+@needs_namespaces
+def test_nothing_of_a_device_is_left_when_laying_it_fails() -> None:
+    async def lay() -> None:
+        async with DeviceNet(_NAMES):
+            with pytest.raises(FileExistsError):
+                async with DeviceNet(_NAMES):
+                    pass
+
+    asyncio.run(lay())
+    asyncio.run(lay())  # the first has left nothing in the way
