@@ -24,7 +24,7 @@ from cans.site_processes import Children, end_leftovers
 from cans.testbed_ground import Portable
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
-from cans.versions import versions
+from cans.versions import commit_of, versions
 from lab.simulator.experiment import load
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.summary import Report
@@ -41,6 +41,7 @@ from lab.testbed.coordinator import (
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
 from lab.testbed.together import together
+from partition.profiles.profile_file import read_profile
 
 TRAINED = "photographs"
 """Weights, and frames, that are made for the purpose."""
@@ -62,6 +63,7 @@ class TestbedSettings:
         mode: a key of `GROUNDS`.
         resume: go on with the repetitions that are not there yet; else begin anew.
         quiet: no progress.
+        page: Markdown file to write, with the figures beside it; None for none.
         command: what was typed, for the report.
     """
 
@@ -76,6 +78,7 @@ class TestbedSettings:
     mode: str = Portable.mode
     resume: bool = False
     quiet: bool = False
+    page: Path | None = None
     command: str = ""
 
     @property
@@ -114,6 +117,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     report = summarise(plan, repetitions, _provenance(settings, plan, repetitions))
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
+    await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
 
 
@@ -129,6 +133,18 @@ def _clear(console: Console) -> None:
         return
     if left:
         console.print(f"testbed: removed what a killed run had left: {left}")
+
+
+def _report(
+    settings: TestbedSettings, plan: Plan, report: Report, repetitions: Sequence[Repetition], profile: Path
+) -> None:
+    """Tell people what came out."""
+    from cans.testbed_report import write  # noqa: PLC0415 - matplotlib, not before there is something to draw
+    from lab.testbed.report.markdown import write_page  # noqa: PLC0415 - as above
+
+    write(plan, report, repetitions, read_profile(profile), settings.out / "report.html")
+    if settings.page is not None:
+        write_page(plan, report, repetitions, settings.page)
 
 
 def _measured(plan: Plan, profile: Path, weights: str, shown: str) -> Plan:
@@ -323,6 +339,7 @@ def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Rep
         "devices": {name: joined.label for each in repetitions[:1] for name, joined in each.joined.items()},
         "seconds": [round(each.took_s, 1) for each in repetitions],
         "command": settings.command,
+        "commit": commit_of(Path(__file__).parent),
         "versions": versions(),
     }
 

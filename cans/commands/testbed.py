@@ -39,6 +39,11 @@ from cans.settings import Command
     "(`cans doctor testbed` says whether it works).",
 )
 @click.option("--resume", is_flag=True, help="Go on with the repetitions that --out does not hold yet.")
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write tables and figures as a Markdown page too.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def testbed(
     *,
@@ -50,6 +55,7 @@ def testbed(
     overrides: tuple[str, ...],
     mode: str,
     resume: bool,
+    page: Path | None,
     quiet: bool,
 ) -> None:
     """Play an experiment for real: processes, a broker, shaped links, policies in turns.
@@ -64,6 +70,7 @@ def testbed(
 
     \b
     What lands in the folder:
+      report.html            what came out, for somebody who doubts; needs nothing else
       summary.json           latency, agreement, bytes: mean and 95 % interval, as `cans simulate` writes it
       rounds/seed-N.json     every frame
       profile.json           this machine, measured before
@@ -95,6 +102,7 @@ def testbed(
         mode,
         resume,
         quiet,
+        page,
         shlex.join(["cans", *sys.argv[1:]]),
     )
     report = run(lambda: run_testbed(settings))
@@ -103,4 +111,4 @@ def testbed(
     Console(width=None if sys.stdout.isatty() else 170).print(
         table_of(str(report["provenance"]["title"]), report)
     )
-    click.echo(f"{settings.out}: summary.json, rounds, logs")
+    click.echo(f"{settings.out}: report.html, summary.json, rounds, logs")

@@ -21,7 +21,7 @@ from scipy import stats
 from bus.errors import ConfigurationError
 
 LEVEL = 0.05
-_LEAST_SEEDS = 3
+LEAST_SEEDS = 3
 Rows = dict[str, dict[str, float]]
 """Seed to figure to value."""
 _RESAMPLES = 9999
@@ -146,8 +146,8 @@ def _compare(first: Results, second: Results, pairs: Sequence[tuple[str, str]]) 
         seeds = [seed for seed in one if seed in other]
         if first.worlds.get(against) != second.worlds.get(policy):
             left_out[policy] = "played in another world: other settings, network or recordings"
-        elif len(seeds) < _LEAST_SEEDS:
-            left_out[policy] = f"has {len(seeds)} seeds in common, and {_LEAST_SEEDS} are the least"
+        elif len(seeds) < LEAST_SEEDS:
+            left_out[policy] = f"has {len(seeds)} seeds in common, and {LEAST_SEEDS} are the least"
         else:
             unpaired = len(one.keys() ^ other.keys())
             comparisons += [

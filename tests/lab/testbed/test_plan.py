@@ -13,11 +13,11 @@ from lab.simulator.experiment import load
 from lab.simulator.site import SiteWorld
 from lab.testbed.plan import Plan
 
-HEADLINE = Path("lab/experiments/headline.toml")
+TWO_TYPES = Path(__file__).with_name("two_types.toml")
 
 
 def plan(*overrides: str) -> Plan:
-    return Plan(load(HEADLINE, overrides=overrides))
+    return Plan(load(TWO_TYPES, overrides=overrides))
 
 
 def test_the_sweep_plays_and_what_is_estimated_does_not() -> None:
@@ -79,16 +79,10 @@ def test_links_are_those_of_the_simulation() -> None:
 
 
 def test_a_device_that_joins_late_has_no_part_in_earlier_rounds() -> None:
-    table = msgspec.toml.decode(HEADLINE.read_bytes())
-    assert len(table["world"]["types"]) == 2
-    types = [
-        *table["world"]["types"],
-        {**table["world"]["types"][0], "name": "late", "join_after_frames": 20},
-    ]
-    experiment = load(HEADLINE)
-    late = msgspec.convert(
-        {**msgspec.to_builtins(experiment.world), "types": types}, type(experiment.world), strict=False
-    )
+    experiment = load(TWO_TYPES)
+    early = msgspec.to_builtins(experiment.world)
+    types = [*early["types"], {**early["types"][0], "name": "late", "join_after_frames": 20}]
+    late = msgspec.convert({**early, "types": types}, type(experiment.world), strict=False)
     worlds = dict.fromkeys(experiment.worlds, late)
     found = Plan(msgspec.structs.replace(experiment, world=late, worlds=worlds))
     assert [device.joins_round for device in found.devices] == [0, 0, 2]

@@ -10,11 +10,11 @@ from lab.testbed.orders import Joined, Played, Row
 from lab.testbed.plan import Plan
 from lab.testbed.probe import Drift, probe_ms
 from lab.testbed.results import agreement_of, estimates, figures_of, summarise
-from tests.lab.testbed.test_plan import HEADLINE
+from tests.lab.testbed.test_plan import TWO_TYPES
 
 PLAN = Plan(
     load(
-        HEADLINE,
+        TWO_TYPES,
         overrides=["world.frames=4", "testbed.block_frames=2", "seeds=2", "settle_frames=2"],
         only=["device_only", "edge_only_jpeg", "oracle", "best_fixed"],
     )

@@ -1,0 +1,1 @@
+"""A testbed's run, told to people: numbers, sentences and figures, apart from the page they stand on."""
