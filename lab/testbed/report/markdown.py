@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bus.errors import ConfigurationError
 from lab.simulator.report import IN_SHORT
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
@@ -37,7 +38,17 @@ def write_page(plan: Plan, report: Report, repetitions: Sequence[Repetition], pa
         report: content of `summary.json`.
         repetitions: at least one.
         page: NAME.md; figures become NAME-means.png.
+
+    Raises:
+        ConfigurationError: it cannot be written there.
     """
+    try:
+        _write(plan, report, repetitions, page)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the page {page}: {error.strerror}") from None
+
+
+def _write(plan: Plan, report: Report, repetitions: Sequence[Repetition], page: Path) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     pictures = []
     for drawn in draw(plan, report, repetitions):
