@@ -110,7 +110,8 @@ def table_of(experiment: str, report: Report) -> Table:
     """Return the summary for people."""
     rows = report["policies"]
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    table = Table(title=experiment, caption="mean over seeds, ± half of its 95 % interval; all simulated")
+    how = "all simulated" if report["provenance"].get("simulated", True) else "devices and links emulated"
+    table = Table(title=experiment, caption=f"mean over seeds, ± half of its 95 % interval; {how}")
     table.add_column("policy", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)

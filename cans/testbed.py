@@ -112,7 +112,11 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         profile = await _profile(settings, plan, weights, children, console)
         plan = _measured(plan, profile, weights, str(settings.out.resolve() / "network" / "shown"))
         predicted = await asyncio.to_thread(_predict, settings, profile, console)
-    await _play(settings, plan, profile, missing, console)
+    try:
+        await _play(settings, plan, profile, missing, console)
+    except asyncio.CancelledError:
+        console.print("testbed: interrupted; what was played is kept: go on with --resume")
+        raise
     repetitions = [read(path_of(settings.out, seed)) for seed in plan.seeds]
     report = summarise(plan, repetitions, _provenance(settings, plan, repetitions))
     report["predicted"] = predicted
