@@ -80,9 +80,9 @@ def _against_simple(report: Report) -> list[Sentence]:
     found = _ratio(report, best)
     assert found is not None  # both are of the same repetitions
     missing = [name for name in SIMPLE if name not in means]
-    of = f" It is the best of {', '.join(means)}, picked with hindsight" if len(means) > 1 else ""
-    of += f"{';' if of else ''} not played: {', '.join(missing)}" if missing else ""
-    return [_judged(found, f"{of}." if of else "", headline=True), _tail(report, best)]
+    of = f" It is the best of {', '.join(means)}, picked with hindsight." if len(means) > 1 else ""
+    of += f" Not played: {', '.join(missing)}." if missing else ""
+    return [_judged(found, of, headline=True), _tail(report, best)]
 
 
 def _by_device(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[Sentence]:
