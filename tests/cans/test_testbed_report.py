@@ -36,7 +36,8 @@ def test_the_page_holds_every_part_a_doubter_asks_for(made: Run) -> None:
     html = page(made.plan, made.report, made.repetitions)
     found = re.findall(r'<h2 id="(\w+)">', html)
     assert found == [
-        "product", "real", "short", "policies", "differences", "figures", "predicted", "disturbance", "provenance",
+        "product", "real", "short", "policies", "differences", "figures", "predicted", "disturbance",
+        "provenance",
     ]  # fmt: skip
     assert html.count("<figure>") == html.count('<svg class="drawn"') == 6
     assert html.count("estimated</span>") >= 2

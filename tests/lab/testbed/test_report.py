@@ -157,7 +157,7 @@ def test_default_alone_is_compared_with_nobody(tmp_path: Path) -> None:
 def test_the_best_of_one_simple_policy_is_no_best(tmp_path: Path) -> None:
     made = run(tmp_path, only=("default", "two_arm"), overrides=("testbed.sweep=[]",))
     assert "hindsight" not in " ".join(each.text for each in sentences(made))
-    assert said_of(made, "not played: device_only").verdict == "Faster."
+    assert said_of(made, "Not played: device_only").verdict == "Faster."
 
 
 def test_agreement_of_others_is_said_without_default_being_judged(tmp_path: Path) -> None:
