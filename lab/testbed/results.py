@@ -33,15 +33,12 @@ def latencies(turns: Sequence[Turn]) -> Vector:
 def figures_of(plan: Plan, repetition: Repetition, policy: str) -> Figures:
     """Return what one policy came to in one repetition."""
     turns = turns_of(repetition, policy)
-    total_ms = latencies(turns)
     rows = [row for turn in turns for row in turn.played.rows]
     frames = sum(len(turn.played.rows) + len(turn.played.lost) for turn in turns)
-    figures = {"mean_ms": float(total_ms.mean())}
-    later = [turn for turn in turns if turn.first >= plan.experiment.settle_frames]
-    if later:
-        figures["later_mean_ms"] = float(latencies(later).mean())
-    quantiles = np.quantile(total_ms, list(QUANTILES.values()))
-    figures |= {name: float(value) for name, value in zip(QUANTILES, quantiles, strict=True)}
+    figures = _latency_of(latencies(turns))
+    later_ms = latencies([turn for turn in turns if turn.first >= plan.experiment.settle_frames])
+    if later_ms.size:
+        figures["later_mean_ms"] = float(later_ms.mean())
     figures |= {
         "answered": len(rows) / frames,
         "missed": sum(not row.met for row in rows) / frames,
@@ -52,6 +49,16 @@ def figures_of(plan: Plan, repetition: Repetition, policy: str) -> Figures:
     }
     agreement = agreement_of(repetition, policy)
     return figures if agreement is None else figures | {"agreement": agreement}
+
+
+def _latency_of(total_ms: Vector) -> Figures:
+    """Return mean and quantiles; nothing where no frame was answered."""
+    if not total_ms.size:
+        return {}
+    quantiles = np.quantile(total_ms, list(QUANTILES.values()))
+    return {"mean_ms": float(total_ms.mean())} | {
+        name: float(value) for name, value in zip(QUANTILES, quantiles, strict=True)
+    }
 
 
 def agreement_of(repetition: Repetition, policy: str) -> float | None:
@@ -97,10 +104,7 @@ def estimates(plan: Plan, repetition: Repetition) -> dict[str, Figures]:
             best = {device: _best_of(device, means, arms) for device in {block[0] for block in blocks}}
             chosen = {block: best[block[0]] for block in blocks}
         total_ms = np.concatenate([means[arm][block] for block, arm in chosen.items()])
-        quantiles = np.quantile(total_ms, list(QUANTILES.values()))
-        found[name] = {"mean_ms": float(total_ms.mean())} | {
-            quantile: float(value) for quantile, value in zip(QUANTILES, quantiles, strict=True)
-        }
+        found[name] = _latency_of(total_ms)
     return found
 
 
@@ -133,12 +137,12 @@ def summarise(plan: Plan, repetitions: Sequence[Repetition], provenance: Mapping
     return {
         "policies": policies,
         "by_seed": by_seed,
-        "repeated": _repeated(repetitions),
+        "repeated": _repeated(repetitions, plan.testbed.probe_drift),
         "provenance": dict(provenance),
     }
 
 
-def _repeated(repetitions: Sequence[Repetition]) -> dict[str, float]:
+def _repeated(repetitions: Sequence[Repetition], drift: float) -> dict[str, float]:
     """Return how many turns there were, how many were played again, and how slow the machine was."""
     turns = [turn for repetition in repetitions for turn in repetition.turns]
     slower = sorted(turn.slower for turn in turns)
@@ -147,7 +151,7 @@ def _repeated(repetitions: Sequence[Repetition]) -> dict[str, float]:
         "again": sum(not turn.counts for turn in turns),
         "slower_p50": float(np.quantile(slower, 0.5)) if slower else 0.0,
         "slower_p95": float(np.quantile(slower, 0.95)) if slower else 0.0,
-        "disturbed_and_kept": sum(turn.counts and turn.slower > 0.0 and turn.attempt > 0 for turn in turns),
+        "disturbed_and_kept": sum(turn.counts and turn.slower > drift for turn in turns),
     }
 
 

@@ -99,7 +99,11 @@ def test_tuning_plays_generated_links_and_every_value_of_the_plan_is_one(policy:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_tuned_policies_play_everywhere_with_the_settings_that_won(path: Path) -> None:
-    for name, learner in load(path).policies.items():
+    experiment = load(path)
+    if experiment.testbed is not None:  # tuned for its own world, and its file says how
+        assert "# Tuned by" in path.read_text()
+        return
+    for name, learner in experiment.policies.items():
         for knob, value in RECORD.get(name, {}).get("winner", {}).items():
             assert getattr(learner, knob) == value, (
                 f"{path}: {name}.{knob} is not what docs/results/tuning.md found"

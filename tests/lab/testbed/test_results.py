@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from lab.simulator.experiment import load
@@ -82,6 +83,15 @@ def test_figures_are_of_the_turns_that_count() -> None:
     assert (found["answered"], found["missed"], found["payload_bytes"]) == (1.0, 0.25, 1000.0)
     assert (found["messages"], found["bytes"]) == (4.0, 200.0)
     assert found["agreement"] == 0.75
+
+
+def test_who_answered_nothing_has_no_latency() -> None:
+    silent = turn("edge_only_jpeg", "phone-1", 0, Shown((1.0, 2.0)), "0/jpeg")
+    played = msgspec.structs.replace(silent.played, rows=(), lost={"0": "compute_failed", "1": "stopping"})
+    lost = msgspec.structs.replace(silent, played=played)
+    found = figures_of(PLAN, Repetition(seed=1, joined={}, turns=[lost], took_s=1.0), "edge_only_jpeg")
+    assert found["answered"] == 0.0
+    assert "mean_ms" not in found
 
 
 def test_nobody_knows_the_agreement_where_nobody_ran_the_whole_network() -> None:
