@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.broker import need_mosquitto
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 _HERE = Path(__file__).parents[2]
 _EXPERIMENT = """
