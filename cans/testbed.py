@@ -46,6 +46,8 @@ from partition.profiles.profile_file import read_profile
 TRAINED = "photographs"
 """Weights, and frames, that are made for the purpose."""
 _PROFILE_ROUNDS = 40
+# Lines of progress in a log.
+_TOLD = 20
 GROUNDS: dict[str, type[Portable] | type[Netns]] = {Portable.mode: Portable, Netns.mode: Netns}
 
 
@@ -267,11 +269,16 @@ async def _play(
     )
     lanes = min(plan.testbed.lanes, len(missing))
     with bar:
-        task = bar.add_task("starting", total=plan.rounds * len(plan.policies) * len(missing))
+        total = plan.rounds * len(plan.policies) * len(missing)
+        every = max(1, total // _TOLD)
+        task = bar.add_task("starting", total=total)
 
         def tell(block: Block) -> None:
             said = f"{block.policy}, seed {block.seed}, round {block.round + 1}/{plan.rounds}"
             bar.update(task, advance=1, description=said)
+            done = int(bar.tasks[0].completed)
+            if not console.is_terminal and not settings.quiet and done % every == 0:
+                console.print(f"testbed: {done} of {total} blocks, {said}")  # a log shows no bar
 
         await together(
             _lane(settings, plan, profile, lane, missing[lane::lanes], tell) for lane in range(lanes)

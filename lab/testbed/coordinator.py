@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -112,10 +112,7 @@ class Coordinator:
     links: Links
     tell: Callable[[Block], None]
     _number: int = 0
-    _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = None  # type: ignore[assignment] # below
-
-    def __post_init__(self) -> None:
-        self._waiting = {}
+    _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
     async def repetition(self, seed: int) -> Repetition:
         """Play one seed from the beginning.
