@@ -15,7 +15,6 @@ from cans.testbed_ground import Ground
 from lab.testbed.coordinator import Links
 from lab.testbed.plan import Plan
 
-PREFIX = "cans/testbed"
 _EDGE_START_S = 120.0
 # Groups of a whole experiment: a policy's for each repetition.
 _GROUPS = 1024
@@ -46,23 +45,33 @@ async def running_site(plan: Plan, profile: Path, children: Children, ground: Gr
         children: ends the processes.
         ground: where they run.
     """
-    with (children.logs / "broker.log").open("w", encoding="utf-8") as log:
+    async with _broker(ground, children.logs / "broker.log") as broker:
+        address = ground.seen_by_coordinator(broker)
+        links = await ground.lay(address)
+        processes = [*links.processes, *await _start(plan, profile, children, ground, address)]
+        yield Site(address, links, processes)
+
+
+@contextlib.asynccontextmanager
+async def _broker(ground: Ground, log_file: Path) -> AsyncIterator[BrokerAddress]:
+    """Start a broker, where the ground has none; end it then."""
+    if ground.broker is not None:
+        yield ground.broker
+        return
+    with log_file.open("w", encoding="utf-8") as log:
 
         def keep(line: str) -> None:
             print(line, file=log, flush=True)
 
         async with BrokerProcess(BrokerSettings(host=ground.host, port=0), on_line=keep) as broker:
-            address = ground.seen_by_coordinator(broker.address)
-            links = await ground.lay(address)
-            processes = [*links.processes, *await _start(plan, profile, children, ground, address)]
-            yield Site(address, links, processes)
+            yield broker.address
 
 
 async def _start(
     plan: Plan, profile: Path, children: Children, ground: Ground, broker: BrokerAddress
 ) -> list[Child]:
     testbed = plan.testbed
-    common = ["--prefix", PREFIX, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
+    common = ["--prefix", ground.prefix, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
     network = ["--model", plan.model]
     network += ["--codecs", ",".join(testbed.codecs)] if testbed.codecs else []
     weights = ["--weights", testbed.weights] if testbed.weights else []
@@ -85,4 +94,4 @@ async def _start(
             *(*network, *weights, *ground.slowed(device, profile), *common),
         ]
         started.append(await ground.start(device.name, arguments))
-    return started
+    return [child for child in started if child is not None]

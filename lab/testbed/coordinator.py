@@ -8,7 +8,7 @@ repetition, so an interrupted run goes on with the next one.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,17 +18,23 @@ import msgspec
 from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import CansError, LinkError, RemoteProtocolError
 from bus.topics import Topics
+from lab.testbed.allegiance import KEEP_S
 from lab.testbed.orders import (
     ORDER,
     REPORT,
+    Busy,
+    Enlist,
     Failed,
     Joined,
+    Keep,
     Leave,
     Left,
     Order,
     Play,
     Played,
+    Present,
     Report,
+    new_mark,
     read_report,
 )
 from lab.testbed.plan import Block, Plan
@@ -48,6 +54,14 @@ class TestbedError(CansError):
     """A device does not do what it is asked, and what to do."""
 
     __test__ = False  # no test, for pytest
+
+
+class Unanswered(TestbedError):  # noqa: N818 - says what happened
+    """A device said nothing."""
+
+
+class DeviceBusy(TestbedError):  # noqa: N818 - as above
+    """A device plays for another coordinator."""
 
 
 class Links(Protocol):
@@ -104,6 +118,9 @@ class Coordinator:
         topics: of the site.
         links: of the devices.
         tell: told after each block, for progress.
+        mark: tells its orders from those of all other coordinators.
+        edge_s: seconds of each arm on the edge worker, for devices that have no profile of it.
+        has_left: its devices are no longer its own.
     """
 
     plan: Plan
@@ -111,6 +128,9 @@ class Coordinator:
     topics: Topics
     links: Links
     tell: Callable[[Block], None]
+    mark: str = field(default_factory=new_mark)
+    edge_s: tuple[float, ...] = ()
+    has_left: bool = False
     _number: int = 0
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
@@ -139,16 +159,39 @@ class Coordinator:
             self.tell(block)
         return Repetition(seed=seed, joined=joined, turns=turns, took_s=time.monotonic() - began)
 
-    async def leave(self) -> None:
-        """Let all devices end."""
+    async def enlist(self, device: str, most_s: float) -> Present:
+        """Ask a device what it is; from then on it plays for nobody else, as long as it hears `keep`.
+
+        Raises:
+            Unanswered: it is not there.
+            DeviceBusy: it plays for somebody else.
+            TestbedError: it cannot play.
+        """
+        return await self._ask_one(device, Enlist(number=self._next()), Present, most_s)
+
+    async def keep(self) -> None:
+        """Let the devices hear, for ever, that their coordinator is there."""
+        order = msgspec.json.encode(Keep(number=0, mark=self.mark))
+        while True:
+            await asyncio.sleep(KEEP_S)
+            for device in self.plan.devices:
+                with suppress(LinkError):  # it is connecting again
+                    await self.connection.publish(self.topics.of(ORDER, device=device.name), order)
+
+    async def leave(self, *, stay: bool = False) -> None:
+        """Let all devices end; or let them go to the next coordinator, where they are to stay."""
         number = self._next()
-        orders = {device.name: Leave(number=number) for device in self.plan.devices}
+        orders = {device.name: Leave(number=number, stay=stay) for device in self.plan.devices}
         await self._ask(orders, Left, _LEAVE_S)
+        self.has_left = True
 
     async def _join(self, seed: int, devices: Sequence[int]) -> dict[str, Joined]:
         number = self._next()
         orders = {
-            self.plan.devices[device].name: self.plan.join_of(seed, device, number) for device in devices
+            self.plan.devices[device].name: msgspec.structs.replace(
+                self.plan.join_of(seed, device, number), edge_s=self.edge_s
+            )
+            for device in devices
         }
         return await self._ask(orders, Joined, _JOIN_S)
 
@@ -218,17 +261,18 @@ class Coordinator:
         future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._waiting[device, order.number] = future
         topic = self.topics.of(ORDER, device=device)
+        payload = msgspec.json.encode(msgspec.structs.replace(order, mark=self.mark))
         try:
             async with asyncio.timeout(most_s):
                 while not future.done():
                     try:
-                        await self.connection.publish(topic, msgspec.json.encode(order), qos=ORDER.qos)
+                        await self.connection.publish(topic, payload, qos=ORDER.qos)
                     except LinkError:
                         await asyncio.sleep(1.0)  # it is connecting again
                         continue
                     await asyncio.wait({future}, timeout=_SEND_AGAIN_S)
         except TimeoutError:
-            raise TestbedError(
+            raise Unanswered(
                 f"the device {device} has not answered for {most_s:.0f} s: is it running (cans device --lab "
                 f"--id {device}), and does it reach this broker under the prefix {self.topics.prefix}?"
             ) from None
@@ -237,6 +281,11 @@ class Coordinator:
         report = future.result()
         if isinstance(report, Failed):
             raise TestbedError(f"the device {device} cannot: {report.why}")
+        if isinstance(report, Busy):
+            raise DeviceBusy(
+                f"the device {device} plays for another coordinator, heard {report.silent_s:.0f} s ago: wait "
+                "until that one has ended, or end it"
+            )
         if not isinstance(report, kind):
             raise TestbedError(f"the device {device} answered {type(report).__name__} to {order}")
         return report
@@ -252,6 +301,8 @@ class Coordinator:
                 event.ack()
                 continue
             event.ack()
+            if report.mark != self.mark:
+                continue  # to somebody else, who may be gone
             device = event.topic.rpartition("/")[2]
             future = self._waiting.get((device, report.number))
             if future is not None and not future.done():
@@ -269,10 +320,10 @@ async def listening(coordinator: Coordinator) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-def endpoint_of(topics: Topics) -> Endpoint:
-    """Return who a coordinator is on the bus; a second one of the same prefix pushes the first off."""
+def endpoint_of(topics: Topics, mark: str) -> Endpoint:
+    """Return who a coordinator is on the bus: no second one pushes it off, its devices refuse that one."""
     reports = (topics.filter(REPORT), REPORT.qos)
-    name = f"{topics.prefix}:lab:coordinator".replace("/", ".")
+    name = f"{topics.prefix}:lab:coordinator:{mark}".replace("/", ".")
     return Endpoint(name, subscriptions=(reports,), queue_limit=1024)
 
 

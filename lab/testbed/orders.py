@@ -1,9 +1,11 @@
 """What coordinator and devices of a testbed tell each other, over the bus itself.
 
 Orders go to one device, reports come back from it. Either may be lost, doubled or late: an order is sent
-again until its report has come, and a device that is asked twice reports twice and plays once.
+again until its report has come, and a device that is asked twice reports twice and plays once. Numbers begin
+anew with each coordinator, so both carry its mark; whom a device obeys is said in `allegiance.py`.
 """
 
+import secrets
 from typing import Annotated
 
 import msgspec
@@ -11,21 +13,32 @@ from msgspec import Meta
 
 from bus.errors import RemoteProtocolError
 from bus.tensors import Payload
-from bus.topics import KIB, MIB, Form, Role, Topic
+from bus.topics import LAB_ORDER, LAB_REPORT
 from lab.simulator.spec import Learner
 
-# Not in the bus's own table: a site without a testbed has neither topic, and no role may use them there.
-ORDER = Topic("lab-order", ("device",), (), (Role.DEVICE,), (), 1, False, Form.JSON, 256 * KIB)
-REPORT = Topic("lab-report", ("device",), (Role.DEVICE,), (), (), 1, False, Form.JSON, 1 * MIB)
-
+ORDER, REPORT = LAB_ORDER, LAB_REPORT
 _Count = Annotated[int, Meta(ge=0)]
 _Words = Annotated[str, Meta(max_length=2000)]
+_Mark = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,16}$")]
+# A network's profile, every arm of it; the largest that have been measured are a third of this.
+_Profile = Annotated[str, Meta(max_length=900_000)]
+
+
+def new_mark() -> str:
+    """Return what tells one coordinator from all others."""
+    return secrets.token_hex(8)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """Base of both directions: `number` of the order that it is, or answers; unknown fields are skipped."""
+    """Base of both directions; unknown fields are skipped.
+
+    Attributes:
+        number: of the order that it is, or answers.
+        mark: of the coordinator whose order that is.
+    """
 
     number: _Count
+    mark: _Mark = ""
 
 
 class Player(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +58,14 @@ class Player(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
+class Enlist(Message, frozen=True, kw_only=True, tag="enlist"):
+    """Say who you are, and play for nobody else from now on."""
+
+
+class Keep(Message, frozen=True, kw_only=True, tag="keep"):
+    """The coordinator is still there; no report is wanted."""
+
+
 class Join(Message, frozen=True, kw_only=True, tag="join"):
     """Begin a repetition: forget the last one's players and start these.
 
@@ -53,6 +74,8 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
         fps: the most frames a second.
         deadline_ms, fallback_at, patience: as `cans device` has them.
         warm_rows: rows of early-exit experience for those learners that have a warm start.
+        edge_s: seconds of decode and tail of each arm on the edge worker, for devices that have no
+            --edge-profile; empty where nobody knows.
     """
 
     seed: int
@@ -61,6 +84,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     fallback_at: float
     patience: float
     players: tuple[Player, ...]
+    edge_s: tuple[float, ...] = ()
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
@@ -72,10 +96,16 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
-    """End: all players hand in what they have learnt, then the process is done."""
+    """End: all players hand in what they have learnt, then the process is done.
+
+    Attributes:
+        stay: the process is not done, but free for the next coordinator.
+    """
+
+    stay: bool = False
 
 
-Order = Join | Play | Leave
+Order = Enlist | Keep | Join | Play | Leave
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +126,26 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     met: bool
     sent_bytes: int
     stages: dict[str, float]
+
+
+class Present(Message, frozen=True, kw_only=True, tag="present"):
+    """Here, and yours.
+
+    Attributes:
+        label: of the network and of what is emulated, for people.
+        model: its hash. arms: labels of what can be played.
+        versions: of the software.
+        machine: what it is, for people. emulated: it only pretends to be as slow as it is.
+        profile: the file of `cans profile` that it was started with; empty for none.
+    """
+
+    label: str
+    model: str
+    arms: tuple[str, ...]
+    versions: dict[str, str]
+    machine: _Words
+    emulated: bool = False
+    profile: _Profile = ""
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
@@ -137,11 +187,17 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     why: _Words
 
 
+class Busy(Message, frozen=True, kw_only=True, tag="busy"):
+    """This device plays for another coordinator, which it has heard `silent_s` ago."""
+
+    silent_s: Annotated[float, Meta(ge=0.0)]
+
+
 class Left(Message, frozen=True, kw_only=True, tag="left"):
-    """Gone."""
+    """Gone, or free."""
 
 
-Report = Joined | Played | Failed | Left
+Report = Present | Joined | Played | Failed | Busy | Left
 
 _ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _REPORTS: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
