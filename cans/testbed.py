@@ -294,8 +294,8 @@ def _predict(
                 quiet=settings.quiet,
             )
         )
-    found: dict[str, Any] = json.loads(path.read_text())["policies"]
-    return found
+    predicted: dict[str, Any] = json.loads(path.read_text())["policies"]
+    return predicted
 
 
 async def _play(
