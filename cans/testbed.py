@@ -374,7 +374,7 @@ async def _coordinator(
     """Have a coordinator for a site: the one whom its devices know already, or a new one."""
     if found is not None:
         coordinator = found.coordinator
-        coordinator.plan, coordinator.tell = plan, tell
+        coordinator.plan, coordinator.tell, coordinator.probes_devices = plan, tell, True
         if Role.EDGE not in found.inventory.running:
             coordinator.edge_s = read_profile(profile).edge_s
         yield coordinator

@@ -83,7 +83,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         round, place, policy, first, at_s: as `Block`.
         device, type: whose.
         attempt: 0, or more where it was played again; `counts` is the last attempt's alone.
-        slower: how much slower the machine was than usual beside it, as a share; the greater of two probes.
+        slower: how much slower the machine was than usual beside it, as a share; the greater of two probes,
+            and of the devices' own where those are machines of their own.
     """
 
     round: int
@@ -120,6 +121,7 @@ class Coordinator:
         tell: told after each block, for progress.
         mark: tells its orders from those of all other coordinators.
         edge_s: seconds of each arm on the edge worker, for devices that have no profile of it.
+        probes_devices: they are machines of their own, which may be slow while this one is not.
         has_left: its devices are no longer its own.
     """
 
@@ -130,7 +132,9 @@ class Coordinator:
     tell: Callable[[Block], None]
     mark: str = field(default_factory=new_mark)
     edge_s: tuple[float, ...] = ()
+    probes_devices: bool = False
     has_left: bool = False
+    _drifts: dict[str, Drift] = field(default_factory=dict)
     _number: int = 0
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
@@ -142,6 +146,7 @@ class Coordinator:
         """
         began = time.monotonic()
         plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
+        self._drifts = {device.name: Drift(plan.testbed.probe_drift) for device in plan.devices}
         traces = plan.traces(seed)
         joined: dict[str, Joined] = {}
         turns: list[Turn] = []
@@ -202,7 +207,8 @@ class Coordinator:
         for attempt in range(self.plan.testbed.repeats + 1):
             before = drift.slower(await asyncio.to_thread(probe_ms))
             played = await self._play(block, there, traces)
-            slower = max(before, drift.slower(await asyncio.to_thread(probe_ms)))
+            after = drift.slower(await asyncio.to_thread(probe_ms))
+            slower = max(before, after, *self._slower_devices(played))
             again = drift.too_much(slower) and attempt < self.plan.testbed.repeats
             turns += [
                 self._turn(block, number, attempt, slower, played, counts=not again) for number in there
@@ -210,6 +216,13 @@ class Coordinator:
             if not again:
                 break
         return turns
+
+    def _slower_devices(self, played: Mapping[str, Played]) -> list[float]:
+        return [
+            self._drifts[device].slower(each.probe_ms)
+            for device, each in played.items()
+            if each.probe_ms is not None
+        ]
 
     def _turn(
         self,
@@ -244,7 +257,9 @@ class Coordinator:
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
-        order = Play(number=number, policy=block.policy, first=block.first, frames=size)
+        order = Play(
+            number=number, policy=block.policy, first=block.first, frames=size, probe=self.probes_devices
+        )
         most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
         return await self._ask({self.plan.devices[each].name: order for each in there}, Played, most_s)
 

@@ -44,6 +44,7 @@ from lab.testbed.orders import (
     read_order,
 )
 from lab.testbed.player import PlayerDevice
+from lab.testbed.probe import probe_ms
 from lab.testbed.together import together
 from partition.profiles.machine import this_machine
 
@@ -66,14 +67,21 @@ async def run_lab_device(settings: DeviceSettings, compute: Compute, orders: Bro
     endpoint = Endpoint(f"{topics.prefix}:lab:{settings.id}".replace("/", "."), subscriptions=(own,))
     wait = settings.wait_for_broker
     async with open_connection(orders, endpoint, first_connect="wait" if wait else "fail") as connection:
-        device = _LabDevice(settings, compute, connection)
+        device = LabDevice(settings, compute, connection)
         try:
             await device.serve()
         finally:
             await device.end_players()
 
 
-class _LabDevice:
+class LabDevice:
+    """What a device does with what it hears.
+
+    Args:
+        settings, compute: as `run_lab_device`.
+        connection: hears the device's orders.
+    """
+
     def __init__(self, settings: DeviceSettings, compute: Compute, connection: Connection) -> None:
         self._settings = settings
         self._compute = compute
@@ -236,14 +244,16 @@ class _LabDevice:
             raise ConfigurationError(f"nobody plays {order.policy!r} here: join first")
         cpu_s, messages, size = time.process_time(), player.messages, player.bytes
         rows, lost = await player.play(order)
+        cpu_s = time.process_time() - cpu_s
         return Played(
             number=order.number,
             policy=order.policy,
             rows=rows,
             lost=lost,
-            cpu_s=time.process_time() - cpu_s,
+            cpu_s=cpu_s,
             messages=player.messages - messages,
             bytes=player.bytes - size,
+            probe_ms=await asyncio.to_thread(probe_ms) if order.probe else None,
         )
 
     async def end_players(self) -> None:

@@ -88,11 +88,16 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
-    """Play so many frames of the film from `first` on, under one policy."""
+    """Play so many frames of the film from `first` on, under one policy.
+
+    Attributes:
+        probe: time a constant piece of work behind it, too.
+    """
 
     policy: str
     first: _Count
     frames: Annotated[int, Meta(ge=1, le=100_000)]
+    probe: bool = False
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
@@ -171,6 +176,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
         rows: answered frames, in order. lost: frames without an answer, to the reason.
         cpu_s: processor seconds of the whole device process meanwhile.
         messages, bytes: statistics that went up meanwhile.
+        probe_ms: what the constant piece of work took then, if that was asked.
     """
 
     policy: str
@@ -179,6 +185,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
     cpu_s: float
     messages: int
     bytes: int
+    probe_ms: float | None = None
 
 
 class Failed(Message, frozen=True, kw_only=True, tag="failed"):
