@@ -112,6 +112,7 @@ class Coordinator:
     links: Links
     tell: Callable[[Block], None]
     _number: int = 0
+    _phases_s: list[float] = field(default_factory=list)
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
     async def repetition(self, seed: int) -> Repetition:
@@ -123,6 +124,7 @@ class Coordinator:
         began = time.monotonic()
         plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
         traces = plan.traces(seed)
+        self._phases_s = plan.phases_s(seed)
         joined: dict[str, Joined] = {}
         turns: list[Turn] = []
         there: list[int] = []
@@ -201,9 +203,18 @@ class Coordinator:
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
-        order = Play(number=number, policy=block.policy, first=block.first, frames=size)
-        most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
-        return await self._ask({self.plan.devices[each].name: order for each in there}, Played, most_s)
+        orders = {
+            self.plan.devices[each].name: Play(
+                number=number,
+                policy=block.policy,
+                first=block.first,
+                frames=size,
+                after_s=self._phases_s[each],
+            )
+            for each in there
+        }
+        most_s = (size + 1) * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
+        return await self._ask(orders, Played, most_s)
 
     def _next(self) -> int:
         self._number += 1
