@@ -22,4 +22,4 @@ def run(*, quick: bool) -> Iterator[Row]:
     for each in found(measure(whole.quick() if quick else part)).figures:
         if each.transport != TCP:
             name = f"hop share of a frame, {each.transport}: {each.arm}, {each.link}"
-            yield Row(name, 100.0 * each.share, "%")
+            yield Row(name, 100.0 * each.whole.value, "%")

@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 
 from bus.errors import ConfigurationError
 from lab.hop.rows import ENGINES, GRPC, MQTT, TCP
-from lab.hop.shares import Figures, Found
+from lab.hop.shares import Figures, Found, Share
 from lab.hop.spec import Hop, HopLink
+from lab.simulator.compare import LEAST_SEEDS
 from lab.simulator.report import IN_SHORT
 
 _COLOURS = ("#0072b2", "#b35a00", "#0b6b3a")
 _HEADINGS = (
     "arm", "transport", "request bytes", "p50 ms", "p95", "p99", "head and codec", "edge worker", "under way",
-    "beyond TCP, ms", "share of the frame, %",
+    "beyond TCP, ms", "share of the frame, %", "under way alone, %",
 )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def write_page(
         *([] if rival_brokers else ["**mosquitto was not there: nothing is said of it.**"]),
         *(part for link in hop.links for part in _of_link(link, found)),
         f"![share of the median frame that a transport takes beyond direct TCP]({picture.name})",
+        "Bars: share of the whole frame, with its interval; dots: by the time under way alone.",
         _reading(),
         provenance,
     ]
@@ -61,29 +63,34 @@ def in_short(hop: Hop, found: Found) -> str:
     said = []
     names = [MQTT + engine for engine in reversed(ENGINES)] + [GRPC]
     for name in names:
-        of = sorted((each for each in found.figures if each.transport == name), key=lambda each: each.share)
+        of = [each for each in found.figures if each.transport == name]
         if of:
-            said.append(f"by {name} {_share(of[0])} {_where(of[0])} to {_share(of[-1])} {_where(of[-1])}")
+            said.append(f"by {name} {_range(of)}")
     same = (
         f"All transports gave the same answers on all {found.frames:,} frames."
         if not found.disagreed
         else f"**On {found.disagreed:,} of {found.frames:,} frames the answers differed.**"
     )
-    few = (
-        "" if any(each.ci95 for each in found.figures) else f" ({hop.repetitions} repetitions: no intervals)"
-    )
+    few = "" if hop.repetitions >= LEAST_SEEDS else f" ({hop.repetitions} repetitions: no intervals)"
     return (
         f"Of the median frame the hop takes{few}, beyond a direct TCP connection: {'; '.join(said)}. {same}"
     )
 
 
-def _share(one: Figures) -> str:
-    interval = "" if one.ci95 is None else f" ({100 * one.ci95[0]:.1f} to {100 * one.ci95[1]:.1f})"
-    return f"{100 * one.share:.1f} %{interval}"
+def _range(of: Sequence[Figures]) -> str:
+    """Return the least and the largest share of one transport, and what it is under way alone."""
+    ordered = sorted(of, key=lambda each: each.whole.value)
+    ends = (
+        f"{_share(each.whole)} % [{each.whole.beyond_ms:.1f} ms; `{each.arm}`, {each.link}]"
+        for each in (ordered[0], ordered[-1])
+    )
+    ways = [100 * each.way.value for each in of]
+    return f"{' to '.join(ends)}, and {min(ways):.1f} to {max(ways):.1f} % under way alone"
 
 
-def _where(one: Figures) -> str:
-    return f"[{one.beyond_ms:.1f} ms; `{one.arm}`, {one.link}]"
+def _share(share: Share) -> str:
+    interval = "" if share.ci95 is None else f" ({100 * share.ci95[0]:.1f} to {100 * share.ci95[1]:.1f})"
+    return f"{100 * share.value:.1f}{interval}"
 
 
 def _setting(hop: Hop, found: Found, command: str) -> Iterator[str]:
@@ -119,24 +126,26 @@ def _of_link(link: HopLink, found: Found) -> Iterator[str]:
 
 def _cells(one: Figures) -> Sequence[str]:
     ms = (one.p50_ms, one.p95_ms, one.p99_ms, one.front_ms, one.edge_ms, one.way_ms)
-    beyond = ("", "") if one.transport == TCP else (f"{one.beyond_ms:+.2f}", _share(one).replace(" %", ""))
+    beyond = (f"{one.whole.beyond_ms:+.2f}", _share(one.whole), _share(one.way))
     return (
         f"`{one.arm}`",
         one.transport,
         f"{one.request_bytes:,.0f}",
         *(f"{each:.1f}" for each in ms),
-        *beyond,
+        *(beyond if one.transport != TCP else ("",) * len(beyond)),
     )
 
 
 def _reading() -> str:
     return (
         "How to read it: head and codec, edge worker and under way are medians, so they need not add up to "
-        "p50; under way is all that neither side computes. The share is that of frames of this machine: a "
-        "slower device's frame is longer and the same hop a smaller share of it. A broker elsewhere than "
-        "beside the edge worker would add that way, and a broker that others keep busy its queue; neither is "
-        "here. What the broker buys for it (one address for all, wills, retained groups, no open port on the "
-        "edge worker) is not in the figures either."
+        "p50; under way is all that neither side computes. Heads and tails are computed anew for each "
+        "transport and their noise is in the share of the frame; the last column looks at the time under way "
+        "alone, and so leaves out what a transport's threads take from the computing. The share is that of "
+        "frames of this machine: a slower device's frame is longer and the same hop a smaller share of it. A "
+        "broker elsewhere than beside the edge worker would add that way, and a broker that others keep busy "
+        "its queue; neither is here. What the broker buys for it (one address for all, wills, retained "
+        "groups, no open port on the edge worker) is not in the figures either."
     )
 
 
@@ -153,11 +162,12 @@ def draw(hop: Hop, found: Found) -> Figure:
         for i, name in enumerate(names):
             of = [by[link.name, arm, name] for link in hop.links]
             places = [at + (i - (len(names) - 1) / 2) * width for at in range(len(of))]
-            bars = [100 * each.share for each in of]
+            bars = [100 * each.whole.value for each in of]
             axes.bar(places, bars, width, label=name, color=_COLOURS[i % len(_COLOURS)])
             for at, each in zip(places, of, strict=True):
-                if each.ci95 is not None:
-                    axes.plot([at, at], [100 * end for end in each.ci95], color="black", linewidth=1)
+                ends = each.whole.ci95 or ()
+                axes.plot([at] * len(ends), [100 * end for end in ends], color="black", linewidth=1)
+                axes.plot(at, 100 * each.way.value, marker="o", markersize=4, color="white", mec="black")
         axes.axhline(0.0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(hop.links)), [link.name for link in hop.links])
         axes.set_title(arm)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.errors import ConfigurationError
@@ -11,7 +12,7 @@ from lab.bench.hop import EXPERIMENT
 from lab.hop.__main__ import main
 from lab.hop.page import in_short
 from lab.hop.rows import Row
-from lab.hop.shares import found
+from lab.hop.shares import Share, found
 from lab.hop.spec import load
 
 GOOD = """
@@ -97,11 +98,11 @@ def test_a_share_is_what_a_frame_takes_beyond_tcp_over_what_it_takes() -> None:
     out = found(rows({"MQTT, mosquitto": 12.5, "TCP": 10.0, "gRPC": 8.0}))
     assert [each.transport for each in out.figures] == ["TCP", "MQTT, mosquitto", "gRPC"]
     tcp, mqtt, grpc = out.figures
-    assert (tcp.share, tcp.beyond_ms) == (0.0, 0.0)
-    assert mqtt.share == pytest.approx(0.2)
-    assert mqtt.beyond_ms == pytest.approx(2.5)
-    assert mqtt.ci95 == pytest.approx((0.2, 0.2))
-    assert grpc.share == pytest.approx(-0.25)
+    assert tcp.whole == tcp.way == Share(0.0, (0.0, 0.0), 0.0)
+    assert mqtt.whole.value == pytest.approx(0.2)
+    assert mqtt.whole.beyond_ms == pytest.approx(2.5)
+    assert mqtt.whole.ci95 == pytest.approx((0.2, 0.2))
+    assert grpc.whole.value == pytest.approx(-0.25)
     assert (mqtt.p50_ms, mqtt.frames, out.frames, out.disagreed) == (12.5, 12, 12, 0)
     assert (mqtt.p95_ms, mqtt.p99_ms) == (62.5, 62.5)
 
@@ -112,10 +113,21 @@ def test_an_interval_spans_what_repetitions_differ_by_and_needs_three() -> None:
         for repetition in range(6)
         for row in rows({"TCP": 10.0, "gRPC": 11.0 + repetition}, repetitions=repetition + 1)[-6:]
     ]
-    interval = found(moved).figures[1].ci95
+    interval = found(moved).figures[1].whole.ci95
     assert interval is not None
     assert 1.0 / 11.0 < interval[0] < 1.0 - 10.0 / 13.5 < interval[1] < 6.0 / 16.0
-    assert found(rows({"TCP": 10.0, "gRPC": 11.0}, repetitions=2)).figures[1].ci95 is None
+    assert found(rows({"TCP": 10.0, "gRPC": 11.0}, repetitions=2)).figures[1].whole.ci95 is None
+
+
+def test_the_time_under_way_is_looked_at_without_the_noise_of_computing() -> None:
+    slow_tail = [
+        msgspec.structs.replace(row, total_ms=row.total_ms + 30.0, edge_ms=33.0)
+        for row in rows({"MQTT, amqtt": 20.0})
+    ]
+    mqtt = found(rows({"TCP": 10.0}) + slow_tail).figures[1]
+    assert mqtt.whole.value == pytest.approx(40.0 / 50.0)
+    assert mqtt.way.value == pytest.approx(10.0 / 50.0)
+    assert mqtt.way.beyond_ms == pytest.approx(10.0)
 
 
 def test_answers_that_differ_are_counted_and_said() -> None:
