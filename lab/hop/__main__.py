@@ -24,6 +24,8 @@ from lab.hop.shares import Found, found
 from lab.hop.spec import load
 
 _NAMED = ("cans", "python", "torch", "numpy", "aiomqtt", "paho-mqtt", "amqtt", "mosquitto", "uvloop")
+# Of the cores, by other work: from then on the page says so before anything else.
+_BUSY = 0.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hop = load(asked.experiment)
         hop = hop.quick() if asked.quick else hop
         asked.out.mkdir(parents=True, exist_ok=True)
+        others = os.getloadavg()[0]
         rows = measure(hop)
         said = found(rows)
         _write(asked.out, rows, said)
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked.page or asked.out / "hop.md",
             command=command,
             provenance=_provenance(asked.experiment),
+            busy=_busy(others),
             rival_brokers=all(any(each.transport.endswith(e) for each in said.figures) for e in ENGINES),
         )
     except ConfigurationError as error:
@@ -63,6 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(in_short(hop, said))
     return 0
+
+
+def _busy(load: float) -> str:
+    """Return what is to be said of a machine that had other work, empty if it had little."""
+    cores = os.cpu_count() or 1
+    return (
+        "" if load < _BUSY * cores else f"others kept busy: load {load:.1f} on {cores} cores before the run"
+    )
 
 
 def _write(out: Path, rows: Sequence[Row], said: Found) -> None:

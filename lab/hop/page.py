@@ -21,7 +21,14 @@ _HEADINGS = (
 
 
 def write_page(
-    hop: Hop, found: Found, page: Path, *, command: str, provenance: str, rival_brokers: bool
+    hop: Hop,
+    found: Found,
+    page: Path,
+    *,
+    command: str,
+    provenance: str,
+    rival_brokers: bool,
+    busy: str = "",
 ) -> None:
     """Write the page, and the figure beside it as NAME-share.png.
 
@@ -32,15 +39,17 @@ def write_page(
         command: that wrote it.
         provenance: versions and machine, in words.
         rival_brokers: whether every broker was there.
+        busy: by what the machine was disturbed, if it was.
 
     Raises:
         ConfigurationError: it cannot be written there.
     """
+    where = f", **on a machine that {busy}**" if busy else ""
     picture = page.with_name(f"{page.stem}-share.png")
     parts = [
         f"# {hop.title}",
         hop.asks,
-        f"{IN_SHORT} measured, not simulated. {in_short(hop, found)}",
+        f"{IN_SHORT} measured, not simulated{where}. {in_short(hop, found)}",
         *_setting(hop, found, command),
         *([] if rival_brokers else ["**mosquitto was not there: nothing is said of it.**"]),
         *(part for link in hop.links for part in _of_link(link, found)),

@@ -10,7 +10,7 @@ import pytest
 from bus.errors import ConfigurationError
 from lab.bench.hop import EXPERIMENT
 from lab.hop.__main__ import main
-from lab.hop.page import in_short
+from lab.hop.page import in_short, write_page
 from lab.hop.rows import Row
 from lab.hop.shares import Share, found
 from lab.hop.spec import load
@@ -130,6 +130,27 @@ def test_the_time_under_way_is_looked_at_without_the_noise_of_computing() -> Non
     assert mqtt.way.beyond_ms == pytest.approx(10.0)
 
 
+def test_a_page_says_first_that_the_machine_was_busy_and_which_broker_was_missing(tmp_path: Path) -> None:
+    hop = load(EXPERIMENT)
+    out = found(
+        [
+            msgspec.structs.replace(row, link=link.name, arm=arm)
+            for link in hop.links
+            for arm in hop.arms
+            for row in rows({"TCP": 10.0, "MQTT, amqtt": 12.5})
+        ]
+    )
+    page = tmp_path / "hop.md"
+    said = {"command": "c", "provenance": "p", "rival_brokers": False, "busy": "was busy: load 3"}
+    write_page(hop, out, page, **said)  # type: ignore[arg-type]
+    short = page.read_text().split("\n\n")[2]
+    assert short.startswith("In short: measured, not simulated, **on a machine that was busy: load 3**. ")
+    assert "by MQTT, amqtt 20.0 (20.0 to 20.0) % [2.5 ms; `0/jpeg`, loopback]" in short
+    assert "**mosquitto was not there: nothing is said of it.**" in page.read_text()
+    with pytest.raises(ConfigurationError, match="cannot write the page"):
+        write_page(hop, out, page / "below.md", **said)  # type: ignore[arg-type]
+
+
 def test_answers_that_differ_are_counted_and_said() -> None:
     out = found(rows({"TCP": 10.0}) + rows({"gRPC": 10.0}, top=2))
     assert (out.frames, out.disagreed) == (12, 12)
@@ -152,7 +173,7 @@ def test_every_transport_plays_whole_frames_and_the_page_says_what_came_out(tmp_
     # The link is there: nothing can come back sooner than after its delay.
     assert min(row["way_ms"] for row in played if row["link"] == "fast") > 5.0
     text = page.read_text()
-    assert text.startswith("# A test\n\nWhat?\n\nIn short: measured, not simulated. ")
+    assert text.startswith("# A test\n\nWhat?\n\nIn short: measured, not simulated")
     assert "All transports gave the same answers on all 24 frames." in text
     assert f"    python -m lab.hop {path}\n" in text
     assert page.with_name("hop-share.png").is_file()
