@@ -14,6 +14,8 @@ from lab.hop.page import in_short, write_page
 from lab.hop.rows import Row
 from lab.hop.shares import Share, found
 from lab.hop.spec import load
+from partition.networks.zoo import load_model
+from partition.partitioned import build
 
 GOOD = """
 title = "A test"
@@ -40,6 +42,12 @@ def test_the_experiment_of_the_project_can_be_read_and_has_a_quick_part() -> Non
     quick = hop.quick()
     assert (len(quick.arms), len(quick.links)) == (1, 2)
     assert quick.frames * quick.repetitions < hop.frames * hop.repetitions
+
+
+def test_the_network_of_the_experiment_has_its_arms() -> None:
+    hop = load(EXPERIMENT)
+    model = build(load_model(hop.network), codecs=hop.codecs)
+    assert [model.arm(label).label for label in hop.arms] == list(hop.arms)
 
 
 def test_codecs_are_those_of_the_arms(tmp_path: Path) -> None:
