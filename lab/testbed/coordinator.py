@@ -136,6 +136,7 @@ class Coordinator:
     has_left: bool = False
     _drifts: dict[str, Drift] = field(default_factory=dict)
     _number: int = 0
+    _phases_s: list[float] = field(default_factory=list)
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
     async def repetition(self, seed: int) -> Repetition:
@@ -148,6 +149,7 @@ class Coordinator:
         plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
         self._drifts = {device.name: Drift(plan.testbed.probe_drift) for device in plan.devices}
         traces = plan.traces(seed)
+        self._phases_s = plan.phases_s(seed)
         joined: dict[str, Joined] = {}
         turns: list[Turn] = []
         there: list[int] = []
@@ -257,11 +259,19 @@ class Coordinator:
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
-        order = Play(
-            number=number, policy=block.policy, first=block.first, frames=size, probe=self.probes_devices
-        )
-        most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
-        return await self._ask({self.plan.devices[each].name: order for each in there}, Played, most_s)
+        orders = {
+            self.plan.devices[each].name: Play(
+                number=number,
+                policy=block.policy,
+                first=block.first,
+                frames=size,
+                after_s=self._phases_s[each],
+                probe=self.probes_devices,
+            )
+            for each in there
+        }
+        most_s = (size + 1) * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
+        return await self._ask(orders, Played, most_s)
 
     def _next(self) -> int:
         self._number += 1

@@ -242,17 +242,18 @@ class LabDevice:
         player = self._players.get(order.policy)
         if player is None:
             raise ConfigurationError(f"nobody plays {order.policy!r} here: join first")
-        cpu_s, messages, size = time.process_time(), player.messages, player.bytes
+        cpu_s = time.process_time()
         rows, lost = await player.play(order)
         cpu_s = time.process_time() - cpu_s
+        messages, size = player.take_traffic()
         return Played(
             number=order.number,
             policy=order.policy,
             rows=rows,
             lost=lost,
             cpu_s=cpu_s,
-            messages=player.messages - messages,
-            bytes=player.bytes - size,
+            messages=messages,
+            bytes=size,
             probe_ms=await asyncio.to_thread(probe_ms) if order.probe else None,
         )
 

@@ -91,12 +91,14 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
     """Play so many frames of the film from `first` on, under one policy.
 
     Attributes:
-        probe: time a constant piece of work behind it, too.
+        after_s: when the first is taken.
+        probe: time a constant piece of work behind the block, too.
     """
 
     policy: str
     first: _Count
     frames: Annotated[int, Meta(ge=1, le=100_000)]
+    after_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
     probe: bool = False
 
 
@@ -175,7 +177,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
     Attributes:
         rows: answered frames, in order. lost: frames without an answer, to the reason.
         cpu_s: processor seconds of the whole device process meanwhile.
-        messages, bytes: statistics that went up meanwhile.
+        messages, bytes: statistics that went up since the last such report; the first counts joining too.
         probe_ms: what the constant piece of work took then, if that was asked.
     """
 
