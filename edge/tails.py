@@ -17,7 +17,7 @@ from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.backends.threads import asked
-from partition.batch_choice import choose_batches
+from partition.batch_choice import Batch, choose_batches
 from partition.batches import run_tail_batch
 from partition.bottleneck import load, require_used
 from partition.networks.zoo import load_model
@@ -70,7 +70,7 @@ class PartitionedTails:
     def __init__(self, models: tuple[PartitionedModel, ...], largest_batch: int = 1) -> None:
         self._largest_batch = largest_batch
         self._models: dict[str, PartitionedModel] = {}
-        self._batches: dict[str, Batches] = {}
+        self._batches: dict[str, Mapping[int, Batch]] = {}
         for model in models:
             if model.hash in self._models:
                 raise ConfigurationError("a model is named twice with the same weights: name it once")
@@ -107,7 +107,9 @@ class PartitionedTails:
     @property
     def batches(self) -> Mapping[str, Batches]:
         """How many frames the tails of each model hash take at once."""
-        return self._batches
+        return {
+            hash_: {cut: batch.most for cut, batch in each.items()} for hash_, each in self._batches.items()
+        }
 
     @property
     def names(self) -> str:
@@ -140,7 +142,9 @@ class PartitionedTails:
             why = Failure("foreign", f"model {first.model} is not served here")
             return (why,) * len(requests)
         payloads = [request.payload for request in requests]
-        found = run_tail_batch(model, first.cut, first.codec, first.dtype, first.shape, payloads)
+        batch = self._batches.get(first.model, {}).get(first.cut)
+        meet = None if batch is None else batch.meet
+        found = run_tail_batch(model, first.cut, first.codec, first.dtype, first.shape, payloads, meet=meet)
         return tuple(map(_outcome, found))
 
 

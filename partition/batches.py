@@ -26,6 +26,7 @@ def run_tail_batch(
     dtype: str,
     shape: tuple[int, ...],
     payloads: Sequence[Payload],
+    meet: int | None = None,
 ) -> tuple[TailResult | RemoteProtocolError, ...]:
     """Run the edge side of frames that came through the same arm; one outcome each, in their order.
 
@@ -36,6 +37,7 @@ def run_tail_batch(
         dtype: announced.
         shape: announced.
         payloads: one a frame.
+        meet: the cut from which on they run together, as `partition.batch_choice` found it; `cut` when None.
 
     Returns:
         Results, all with the times of the whole batch, or the errors that `run_tail` would raise.
@@ -43,7 +45,8 @@ def run_tail_batch(
     started = time.perf_counter()
     found = [_tried(partial(model.decode, cut, codec, dtype, shape, payload)) for payload in payloads]
     decoded = time.perf_counter()
-    rows = iter(_run(model, cut, [each for each in found if not isinstance(each, RemoteProtocolError)]))
+    good = [each for each in found if not isinstance(each, RemoteProtocolError)]
+    rows = iter(_run(model, cut, good, meet))
     outcomes = [each if isinstance(each, RemoteProtocolError) else next(rows) for each in found]
     ended = time.perf_counter()
     decode_ms, tail_ms = (decoded - started) * 1e3, (ended - decoded) * 1e3
@@ -54,13 +57,13 @@ def run_tail_batch(
 
 
 def _run(
-    model: PartitionedModel, cut: int, frames: Sequence[Decoded]
+    model: PartitionedModel, cut: int, frames: Sequence[Decoded], meet: int | None
 ) -> Sequence[Logits | RemoteProtocolError]:
     """Return each frame's logits, float32 (classes,)."""
     if len(frames) > 1:
         # Where it fails, alone each fails or works by itself.
         with suppress(RemoteProtocolError, RuntimeError):
-            return [_tried(partial(finite, row)) for row in model.run_decoded(cut, frames)]
+            return [_tried(partial(finite, row)) for row in model.run_decoded(cut, frames, meet)]
     return [_tried(partial(_alone, model, cut, frame)) for frame in frames]
 
 

@@ -215,8 +215,13 @@ class PartitionedModel:
         ended = time.perf_counter()
         return TailResult(logits, (decoded - started) * 1e3, (ended - decoded) * 1e3)
 
-    def run_decoded(self, cut: int, frames: Sequence[Decoded]) -> Logits:
+    def run_decoded(self, cut: int, frames: Sequence[Decoded], meet: int | None = None) -> Logits:
         """Run the tail on what `decode` gave for one frame, or for several at once; see `partition.batches`.
+
+        Args:
+            cut: of all of them.
+            frames: at least one.
+            meet: the cut from which on several run together, each alone before; `cut` itself when None.
 
         Returns:
             float32 (frames, classes).
@@ -226,8 +231,13 @@ class PartitionedModel:
         """
         with self._torch():
             each = [(normalise(found),) if isinstance(found, np.ndarray) else found for found in frames]
-            crossing = each[0] if len(each) == 1 else map(torch.cat, zip(*each, strict=True))
-            logits = self._tail_of_received(cut, tuple(tensor.to(self.device) for tensor in crossing))
+            each = [tuple(tensor.to(self.device) for tensor in crossing) for crossing in each]
+            if len(each) > 1:
+                if meet is not None and meet > cut:
+                    each = [self._up_to(meet, cut, crossing) for crossing in each]
+                    cut = meet
+                each = [tuple(map(torch.cat, zip(*each, strict=True)))]
+            logits = self._tail_of_received(cut, each[0])
         return logits.reshape(len(frames), -1)
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRun:
@@ -370,6 +380,11 @@ class PartitionedModel:
         if isinstance(kept, Kept):
             return self._places[kept.cut], kept.crossing
         return 0, self._input(kept)
+
+    def _up_to(self, stop: int, cut: int, crossing: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Run from one cut to a later one."""
+        gave = self._segments.run(self._places[cut], self._places[stop], *crossing)
+        return gave[: len(self.cuts[stop].tensors)]
 
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""

@@ -2,50 +2,56 @@
 
 import pytest
 
-from partition.batch_choice import choose_batches
+from partition.batch_choice import Batch, Tried, choose_batches, settle, try_tails
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
 
 NO_LIMIT = float("inf")
-GAIN = "partition.batch_choice.LEAST_GAIN"
 
 
 def of(network: str) -> PartitionedModel:
     return build(load_model(network))
 
 
-@pytest.mark.parametrize("largest", [2, 3, 5])
-def test_where_any_gain_will_do_every_tail_takes_as_many_as_it_may(
-    largest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(GAIN, 0.0)
-    model = of("tests.support.tiny_network:make")
-    cuts = {arm.cut for arm in model.arms[:-1]}
-    assert choose_batches(model, largest, limit_s=NO_LIMIT) == dict.fromkeys(cuts, largest)
+def test_frames_meet_where_most_is_saved_and_run_alone_before_it() -> None:
+    tried = [Tried(3, 0.002, 0.001), Tried(2, 0.005, 0.003), Tried(1, 0.009, 0.008), Tried(0, 0.010, None)]
+    assert settle(tried, 8) == {3: Batch(8, 3), 2: Batch(8, 2), 1: Batch(8, 2), 0: Batch(8, 2)}
 
 
-def test_where_no_gain_will_do_no_time_is_left_or_nobody_asks_each_frame_runs_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_tail_of_which_little_is_saved_runs_frame_by_frame() -> None:
+    assert settle([Tried(2, 0.002, 0.001), Tried(1, 0.010, 0.010), Tried(0, 0.012, None)], 4) == {
+        2: Batch(4, 2),
+        1: Batch(4, 2),
+    }
+    assert settle([Tried(1, 0.002, 0.002), Tried(0, 0.003, 0.004)], 4) == {}
+    assert settle([Tried(1, 0.002, None)], 4) == {}
+
+
+def test_each_tail_that_can_be_asked_for_is_tried_the_last_first() -> None:
     model = of("tests.support.tiny_network:make")
-    assert choose_batches(model, 1, limit_s=NO_LIMIT) == {}
-    monkeypatch.setattr(GAIN, 0.0)
-    assert choose_batches(model, 8, limit_s=-1.0) == {}
-    monkeypatch.setattr(GAIN, float("inf"))
-    assert choose_batches(model, 8, limit_s=NO_LIMIT) == {}
+    cuts = sorted({arm.cut for arm in model.arms[:-1]}, reverse=True)
+    for limit_s in (NO_LIMIT, -1.0):
+        tried = try_tails(model, limit_s=limit_s)
+        assert [each.cut for each in tried] == cuts
+        assert all(each.alone_s > 0.0 for each in tried)
+        assert all((each.together_s is not None) == (limit_s > 0.0) for each in tried)
+
+
+def test_who_asks_for_no_batches_gets_none() -> None:
+    model = of("tests.support.tiny_network:make")
+    assert choose_batches(model, 1) == {}
+    assert all(each.most == 3 for each in choose_batches(model, 3).values())
 
 
 @pytest.mark.parametrize("network", ["Flat", "Summing", "Mixing"])
-def test_a_network_that_refuses_several_frames_or_mixes_them_runs_each_alone(
-    network: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(GAIN, 0.0)
-    assert choose_batches(of(f"tests.support.batch_networks:{network}@64x64"), 4, limit_s=NO_LIMIT) == {}
+def test_a_network_that_refuses_several_frames_or_mixes_them_is_not_given_them(network: str) -> None:
+    tried = try_tails(of(f"tests.support.batch_networks:{network}@64x64"), limit_s=NO_LIMIT)
+    assert {each.together_s for each in tried} == {None}
 
 
-def test_where_indices_cross_each_frame_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GAIN, 0.0)
+def test_where_indices_cross_frames_do_not_meet() -> None:
     model = of("tests.support.foreign_networks:Chooses@64x64")
-    whole = {cut for cut, each in enumerate(model.cuts) if {"int64"} & {spec.dtype for spec in each.tensors}}
-    assert whole & {arm.cut for arm in model.arms[:-1]}
-    assert not whole & choose_batches(model, 4, limit_s=NO_LIMIT).keys()
+    whole = {cut for cut, each in enumerate(model.cuts) if "int64" in {spec.dtype for spec in each.tensors}}
+    tried = {each.cut: each.together_s for each in try_tails(model, limit_s=NO_LIMIT)}
+    assert whole & tried.keys()
+    assert {tried[cut] for cut in whole & tried.keys()} == {None}

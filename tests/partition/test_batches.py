@@ -43,6 +43,17 @@ def test_a_batch_answers_each_frame_as_if_it_had_come_alone_at_every_cut(mobilen
         assert len({(each.decode_ms, each.tail_ms) for each in found if isinstance(each, TailResult)}) == 1
 
 
+def test_frames_may_meet_at_a_later_cut_and_run_alone_before_it(mobilenet: PartitionedModel) -> None:
+    arm = mobilenet.arms[0]
+    frames = [sent(mobilenet, arm, number) for number in range(2)]
+    dtype, shape, _ = frames[0]
+    payloads = [payload for *_, payload in frames]
+    for meet in (arm.cut, 4, len(mobilenet.cuts) - 2):
+        found = run_tail_batch(mobilenet, arm.cut, arm.codec, dtype, shape, payloads, meet=meet)
+        for outcome, payload in zip(found, payloads, strict=True):
+            assert agree(outcome, mobilenet.run_tail(arm.cut, arm.codec, dtype, shape, payload))
+
+
 def test_what_is_wrong_with_one_payload_is_nobody_elses_trouble(mobilenet: PartitionedModel) -> None:
     arm = mobilenet.arm("1/float32")
     dtype, shape, good = sent(mobilenet, arm, 0)
