@@ -7,14 +7,17 @@ busy moment of the machine hits both; the other one rests meanwhile.
 
 import asyncio
 import contextlib
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from operator import truediv
 
 import msgspec
 import numpy as np
+import psutil
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint
@@ -43,22 +46,21 @@ class Load:
     """What one edge worker did under load.
 
     Attributes:
-        seconds: of load. latencies: seconds from request to answer in hand. batches: size of each frame's.
+        rates: answers a second, one a round. p95_ms: of the latencies, from request to answer in hand.
+        cpu_ms: processor time of the edge worker for an answer. batches: mean size of a frame's batch.
     """
 
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    batches: list[int] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    p95_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    batches: list[float] = field(default_factory=list)
 
-    @property
-    def rate(self) -> float:
-        """Answers a second."""
-        return len(self.latencies) / self.seconds
-
-    @property
-    def p95_ms(self) -> float:
-        """Of the latencies."""
-        return float(np.percentile(self.latencies, 95.0)) * 1e3
+    def add(self, seconds: float, cpu_s: float, latencies: list[float], batches: list[int]) -> None:
+        """Take in a round."""
+        self.rates.append(len(latencies) / seconds)
+        self.p95_ms.append(float(np.percentile(latencies, 95.0)) * 1e3)
+        self.cpu_ms.append(cpu_s * 1e3 / len(latencies))
+        self.batches.append(statistics.mean(batches))
 
 
 class Devices:
@@ -102,10 +104,14 @@ class Devices:
         except TimeoutError:
             raise ConfigurationError(f"the edge workers did not come within {_START_S:g} s") from None
 
-    async def load(self, edge: str, request: ActivationRequest, seconds: float, into: Load) -> None:
+    async def load(
+        self, edge: str, process: psutil.Process, request: ActivationRequest, seconds: float, into: Load
+    ) -> None:
         """Let all devices ask for so long, each as soon as it has its answer."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, before = loop.time(), process.cpu_times()
+        latencies: list[float] = []
+        batches: list[int] = []
 
         async def ask(device: str) -> None:
             topic = TOPICS.of(INFER, edge=edge, device=device)
@@ -115,33 +121,48 @@ class Devices:
                 message = msgspec.structs.replace(request, id=id_, device=device)
                 await self._link.publish(topic, encode(INFER, message))
                 reply = await answer
-                into.latencies.append(loop.time() - asked)
-                into.batches.append(reply.batch)
+                latencies.append(loop.time() - asked)
+                batches.append(reply.batch)
 
         async with asyncio.TaskGroup() as tasks:
             for number in range(DEVICES):
                 tasks.create_task(ask(f"dev-{number}"), name=f"dev-{number}")
-        into.seconds += loop.time() - began
+        after = process.cpu_times()
+        cpu_s = after.user + after.system - before.user - before.system
+        into.add(loop.time() - began, cpu_s, latencies, batches)
 
 
 def run(*, quick: bool) -> Iterator[Row]:
     """Measure at the input, at an early cut and at late ones."""
-    rounds, seconds = (1, 1.0) if quick else (6, 2.0)
+    rounds, seconds = (1, 1.0) if quick else (6, 3.0)
     requests = _requests()
-    with mosquitto() as broker, _edges(broker), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        loads = runner.run(_measure(broker, requests, rounds, seconds))
+    with (
+        mosquitto() as broker,
+        _edges(broker) as edges,
+        asyncio.Runner(loop_factory=new_event_loop) as runner,
+    ):
+        loads = runner.run(_measure(broker, edges, requests, rounds, seconds))
     for label, load in loads.items():
         yield from _rows(label, load["none"], load["batched"])
 
 
 def _rows(label: str, none: Load, batched: Load) -> Iterator[Row]:
     name, judged = f"batching, {DEVICES} devices at {NETWORK} {label}", label in JUDGED
-    gain, p95 = batched.rate / none.rate, batched.p95_ms / none.p95_ms
+    # Round by round: neighbours in time have met the same machine.
+    gain, p95, cpu = (
+        statistics.median(map(truediv, mine, others))
+        for mine, others in (
+            (batched.rates, none.rates),
+            (batched.p95_ms, none.p95_ms),
+            (batched.cpu_ms, none.cpu_ms),
+        )
+    )
     yield Row(f"{name}: answers/s against none", gain, "ratio", LEAST_GAIN if judged else None, "least")
     yield Row(f"{name}: p95 against none", p95, "ratio", 1.0 if judged else None)
-    yield Row(f"{name}: answers/s", batched.rate, "1/s")
-    yield Row(f"{name}: p95", batched.p95_ms, "ms")
-    yield Row(f"{name}: frames that share a run", float(np.mean(batched.batches)), "frames")
+    yield Row(f"{name}: CPU an answer against none", cpu, "ratio")
+    yield Row(f"{name}: answers/s", statistics.median(batched.rates), "1/s")
+    yield Row(f"{name}: p95", statistics.median(batched.p95_ms), "ms")
+    yield Row(f"{name}: frames that share a run", statistics.median(batched.batches), "frames")
 
 
 def _requests() -> dict[str, ActivationRequest]:
@@ -173,7 +194,11 @@ def _requests() -> dict[str, ActivationRequest]:
 
 
 async def _measure(
-    broker: BrokerAddress, requests: Mapping[str, ActivationRequest], rounds: int, seconds: float
+    broker: BrokerAddress,
+    edges: Mapping[str, psutil.Process],
+    requests: Mapping[str, ActivationRequest],
+    rounds: int,
+    seconds: float,
 ) -> dict[str, dict[str, Load]]:
     """Return what each edge worker did, by arm."""
     loads = {label: {edge: Load() for edge in LARGEST} for label in requests}
@@ -187,18 +212,20 @@ async def _measure(
             for turn in range(-1, rounds):
                 for edge in order(turn):
                     into = loads[label][edge] if turn >= 0 else Load()  # the first round warms up
-                    await devices.load(edge, request, seconds if turn >= 0 else 0.5, into)
+                    await devices.load(edge, edges[edge], request, seconds if turn >= 0 else 0.5, into)
         reading.cancel()
     return loads
 
 
 @contextlib.contextmanager
-def _edges(broker: BrokerAddress) -> Iterator[None]:
+def _edges(broker: BrokerAddress) -> Iterator[dict[str, psutil.Process]]:
     """Run both edge workers while the block lasts."""
     common = ["--broker", broker.url, "--prefix", TOPICS.prefix, "--model", NETWORK, "--log-level", "warning"]
+    found = {}
     with contextlib.ExitStack() as stack:
         for edge, largest in LARGEST.items():
             command = [sys.executable, "-m", "cans", "edge", "--id", edge, "--largest-batch", str(largest)]
             process = stack.enter_context(subprocess.Popen([*command, *common]))  # noqa: S603 - our own
             stack.callback(process.terminate)
-        yield
+            found[edge] = psutil.Process(process.pid)
+        yield found
