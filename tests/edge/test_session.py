@@ -382,7 +382,8 @@ class EdgeMachine(RuleBasedStateMachine):
     def end_a_tail(self, data: st.DataObject) -> None:
         if self.running:
             worker = data.draw(st.sampled_from(sorted(self.running)))
-            outcome = st.sampled_from([OUTPUT, ev.Failure(None, "x"), ev.Failure("tensor", "y")])
+            ends: list[ev.Output | ev.Failure] = [OUTPUT, ev.Failure(None, "x"), ev.Failure("tensor", "y")]
+            outcome = st.sampled_from(ends)
             outcomes = [data.draw(outcome) for _ in range(self.running.pop(worker))]
             self.post(ev.TailFinished(worker, tuple(outcomes)))
 
