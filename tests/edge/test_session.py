@@ -315,6 +315,15 @@ def test_steady_load_is_announced_once_and_metrics_in_their_turn() -> None:
     assert session.next_deadline() == 10.0
 
 
+def test_a_load_too_short_to_matter_is_not_announced() -> None:
+    session = ready(metrics_s=60.0)
+    session.handle(arrived("1-1"), 0.0)
+    session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
+    assert session.handle(ev.DeadlinePassed(), 1.0) == []
+    assert session.next_deadline() == 60.0
+    session.check()
+
+
 class EdgeMachine(RuleBasedStateMachine):
     """Any order of events: every request ends exactly once, nothing is over its bound."""
 
