@@ -34,8 +34,8 @@ from lab.event_loop import new_event_loop
 NETWORK = "mobilenet_v2"
 DEVICES = 8
 LARGEST = {"none": 1, "batched": 8}
-ARMS = ("0/uint8", "3/int8-zstd", "8/int8-zstd", "12/int8-zstd")
-JUDGED = ("12/int8-zstd",)
+ARMS = ("0/uint8", "3/int8-zstd", "10/int8-zstd", "12/int8-zstd")
+JUDGED = ("10/int8-zstd",)
 LEAST_GAIN = 1.5
 TOPICS = Topics("bench/v1")
 _START_S = 120.0
