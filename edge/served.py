@@ -13,7 +13,7 @@ This file must never say how a model is loaded.
 from collections.abc import Mapping
 
 from bus.arms import arms_digest
-from edge.batching import Batches
+from edge.batching import Batch, Batches
 
 Arms = frozenset[tuple[int, str]]
 """The (cut, codec) that a model can be asked for."""
@@ -58,9 +58,9 @@ class Served:
         over_s = self._leaving.get(model)
         return None if over_s is not None and over_s <= now else self._arms.get(model)
 
-    def most_at_once(self, model: str, cut: int) -> int:
-        """Return how many frames may run together."""
-        return self._batches.get(model, {}).get(cut, 1)
+    def batch(self, model: str, cut: int) -> Batch | None:
+        """Return what is known of a tail that takes several frames, None for one that does not."""
+        return self._batches.get(model, {}).get(cut)
 
     def take_gone(self, now: float, busy: frozenset[str]) -> list[str]:
         """Forget and return the models whose grace is over and that no job is for."""

@@ -11,13 +11,13 @@ from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import ActivationRequest
 from bus.tensors import buffer_of
 from bus.topics import KIB, REPLY
-from edge.batching import Batches
+from edge.batching import Batch, Batches
 from edge.events import Failure, Output
 from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.backends.threads import asked
-from partition.batch_choice import Batch, choose_batches
+from partition.batch_choice import Meeting, choose_batches
 from partition.batches import run_tail_batch
 from partition.bottleneck import load, require_used
 from partition.networks.zoo import load_model
@@ -70,7 +70,7 @@ class PartitionedTails:
     def __init__(self, models: tuple[PartitionedModel, ...], largest_batch: int = 1) -> None:
         self._largest_batch = largest_batch
         self._models: dict[str, PartitionedModel] = {}
-        self._batches: dict[str, Mapping[int, Batch]] = {}
+        self._meetings: dict[str, Mapping[int, Meeting]] = {}
         for model in models:
             if model.hash in self._models:
                 raise ConfigurationError("a model is named twice with the same weights: name it once")
@@ -94,7 +94,7 @@ class PartitionedTails:
     def drop(self, hash_: str) -> None:
         """Forget a model; a tail of it that runs goes on. In any thread."""
         self._models = {known: model for known, model in self._models.items() if known != hash_}
-        self._batches = {known: each for known, each in self._batches.items() if known != hash_}
+        self._meetings = {known: each for known, each in self._meetings.items() if known != hash_}
 
     @property
     def models(self) -> Mapping[str, Arms]:
@@ -108,7 +108,8 @@ class PartitionedTails:
     def batches(self) -> Mapping[str, Batches]:
         """How many frames the tails of each model hash take at once."""
         return {
-            hash_: {cut: batch.most for cut, batch in each.items()} for hash_, each in self._batches.items()
+            hash_: {cut: Batch(tail.most, tail.fixed) for cut, tail in each.items()}
+            for hash_, each in self._meetings.items()
         }
 
     @property
@@ -132,7 +133,7 @@ class PartitionedTails:
         """
         model.choose_backends(heads=False)
         model.warm_up()
-        self._batches = {**self._batches, model.hash: choose_batches(model, self._largest_batch)}
+        self._meetings = {**self._meetings, model.hash: choose_batches(model, self._largest_batch)}
 
     def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
         """Decode, run the tail, find the best classes."""
@@ -142,8 +143,8 @@ class PartitionedTails:
             why = Failure("foreign", f"model {first.model} is not served here")
             return (why,) * len(requests)
         payloads = [request.payload for request in requests]
-        batch = self._batches.get(first.model, {}).get(first.cut)
-        meet = None if batch is None else batch.meet
+        meeting = self._meetings.get(first.model, {}).get(first.cut)
+        meet = None if meeting is None else meeting.meet
         found = run_tail_batch(model, first.cut, first.codec, first.dtype, first.shape, payloads, meet=meet)
         return tuple(map(_outcome, found))
 

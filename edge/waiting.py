@@ -69,13 +69,15 @@ class Waiting:
         device = next(iter(self._jobs), None)
         return None if device is None else self._jobs.pop(device)
 
-    def take_alike(self, job: Job, most: int) -> list[Job]:
-        """Take out what can run together with a job, up to so many."""
+    def alike(self, job: Job) -> list[Job]:
+        """Return what waits for the same tail as a job, in the order of the line."""
         tail = tail_of(job.request)
-        alike = [other for other in self._jobs.values() if tail_of(other.request) == tail][:most]
-        for other in alike:
-            del self._jobs[other.device]
-        return alike
+        return [other for other in self._jobs.values() if tail_of(other.request) == tail]
+
+    def take_out(self, jobs: list[Job]) -> None:
+        """Take these out of the line."""
+        for job in jobs:
+            del self._jobs[job.device]
 
     def take_expired(self, now: float) -> list[Job]:
         """Take out every job whose budget is spent."""

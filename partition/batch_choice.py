@@ -29,22 +29,26 @@ LIMIT_S = 2.0
 # Frames of a try; more gain a little more, and take their time.
 TRIED = 4
 _LOUD = 1e3
+# Least part of a frame in what a run costs besides: timings scatter.
+_LEAST_OWN = 0.05
 _REPEATS = 2
 
 Crossing = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Meeting:
     """How a tail takes several frames.
 
     Attributes:
         most: frames at once.
         meet: the cut from which on they run together.
+        fixed: what a run costs besides its frames, in frames.
     """
 
     most: int
     meet: int
+    fixed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Tried:
     together_s: float | None
 
 
-def choose_batches(model: PartitionedModel, largest: int) -> dict[int, Batch]:
+def choose_batches(model: PartitionedModel, largest: int) -> dict[int, Meeting]:
     """Try a model's tails; return, by cut, how they take several frames.
 
     Args:
@@ -72,20 +76,24 @@ def choose_batches(model: PartitionedModel, largest: int) -> dict[int, Batch]:
     return settle(try_tails(model), largest) if largest > 1 else {}
 
 
-def settle(tried: Iterable[Tried], largest: int) -> dict[int, Batch]:
+def settle(tried: Iterable[Tried], largest: int) -> dict[int, Meeting]:
     """Return, by cut, how a tail takes several frames; those that take one are left out. Pure.
 
     Args:
         tried: the last cut first.
         largest: the most frames that are asked for.
     """
-    chosen: dict[int, Batch] = {}
+    chosen: dict[int, Meeting] = {}
     meet, saved_s = None, 0.0  # what a frame saves by meeting there, whichever cut it comes from
     for each in tried:
         if each.together_s is not None and each.alone_s - each.together_s > saved_s:
             meet, saved_s = each.cut, each.alone_s - each.together_s
         if meet is not None and each.alone_s >= LEAST_GAIN * (each.alone_s - saved_s):
-            chosen[each.cut] = Batch(largest, meet)
+            # One frame takes fixed + own, each of several fixed / TRIED + own.
+            fixed_s = saved_s * TRIED / (TRIED - 1)
+            chosen[each.cut] = Meeting(
+                largest, meet, fixed_s / max(each.alone_s - fixed_s, _LEAST_OWN * fixed_s)
+            )
     return chosen
 
 

@@ -20,7 +20,7 @@ from bus.mqtt import open_connection
 from bus.tensors import buffer_of
 from bus.topics import INFER, REPLY, STATE, Topics
 from bus.wire import decode, encode
-from edge.batching import Batches
+from edge.batching import Batch, Batches
 from edge.events import Event, Failure, Output, RequestArrived
 from edge.runtime import run_edge
 from edge.served import Arms
@@ -42,7 +42,7 @@ class Summing:
 
     names = "summing"
     models: Mapping[str, Arms] = {MODEL: frozenset({(0, "uint8")})}
-    batches: Mapping[str, Batches] = {MODEL: {0: 4}}
+    batches: Mapping[str, Batches] = {MODEL: {0: Batch(4, 9.0)}}
 
     def __init__(self) -> None:
         self.gate = threading.Event()

@@ -6,6 +6,7 @@ from bus.arms import arms_digest
 from bus.messages import ActivationRequest
 from edge import commands as do
 from edge import events as ev
+from edge.batching import Batch
 from edge.session import EdgeSession, Limits
 
 OLD, NEW = "00112233445566aa", "ffeeddccbbaa0099"
@@ -85,7 +86,7 @@ def test_a_model_that_comes_back_in_its_grace_stays() -> None:
 
 def test_a_model_brings_along_how_many_frames_its_tails_take() -> None:
     session = ready()
-    session.handle(ev.ModelLoaded(NEW, ARMS, {0: 2}), 1.0)
+    session.handle(ev.ModelLoaded(NEW, ARMS, {0: Batch(2, 9.0)}), 1.0)
     for number in range(4):
         session.handle(arrived(f"1-{number}", NEW, f"cam-{number}"), 2.0)
     (run,) = session.handle(ev.TailFinished(0, (OUTPUT,)), 2.0)[1:]

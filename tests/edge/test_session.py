@@ -12,7 +12,7 @@ from bus.arms import arms_digest
 from bus.messages import ActivationRequest, InferenceReply, NodeState, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
-from edge.batching import Batches
+from edge.batching import Batch, Batches, size_of
 from edge.session import EdgeSession, Limits
 
 MODEL = "00112233445566aa"
@@ -226,7 +226,7 @@ def running_three(session: EdgeSession) -> tuple[ActivationRequest, ...]:
 
 
 def test_an_idle_worker_takes_all_that_wait_for_the_same_tail_and_each_is_answered_by_itself() -> None:
-    session = ready(batches={0: 3})
+    session = ready(batches={0: Batch(3, 9.0)})
     requests = running_three(session)
     assert [each.id for each in requests] == ["1-2", "1-4"]
     assert session.load == 3
@@ -244,8 +244,18 @@ def test_an_idle_worker_takes_all_that_wait_for_the_same_tail_and_each_is_answer
     session.check()
 
 
-@pytest.mark.parametrize(("batches", "together"), [({}, 1), ({3: 8}, 1), ({0: 2}, 2), ({0: 8}, 3)], ids=str)
-def test_as_many_as_the_tail_takes_and_no_more(batches: dict[int, int], together: int) -> None:
+@pytest.mark.parametrize(
+    ("batches", "together"),
+    [
+        ({}, 1),
+        ({3: Batch(8, 9.0)}, 1),
+        ({0: Batch(2, 9.0)}, 2),
+        ({0: Batch(8, 9.0)}, 3),
+        ({0: Batch(8, 1.0)}, 2),
+    ],
+    ids=str,
+)
+def test_as_many_as_the_tail_takes_and_no_more(batches: Batches, together: int) -> None:
     session = ready(batches=batches)
     for number in range(4):
         session.handle(arrived(f"1-{number}", f"cam-{number}"), 0.0)
@@ -254,8 +264,31 @@ def test_as_many_as_the_tail_takes_and_no_more(batches: dict[int, int], together
     assert [each.id for each in run.requests] == ["1-1", "1-2", "1-3"][:together]
 
 
+def test_a_burst_runs_in_small_batches_and_a_lasting_load_in_the_largest() -> None:
+    tail = Batch(8, 0.5)
+    assert [size_of(tail, alike, 0) for alike in (1, 2, 8, 18)] == [1, 1, 2, 3]
+    assert [size_of(tail, 8, handed_over) for handed_over in (0, 10, 40, 1000)] == [2, 3, 5, 8]
+    assert size_of(tail, 3, 1000) == 3
+    assert size_of(None, 8, 1000) == 1
+
+
+def test_a_worker_that_was_idle_begins_with_small_batches_again() -> None:
+    session = ready(batches={0: Batch(8, 0.5)})
+    sizes = []
+    for burst in range(2):
+        for number in range(9):
+            session.handle(arrived(f"{burst}-{number}", f"cam-{number}", budget_ms=9000.0), burst)
+        size = 1
+        while session.load:
+            commands = session.handle(ev.TailFinished(0, (OUTPUT,) * size), burst)
+            size = sum(len(each.requests) for each in commands if isinstance(each, do.RunTail))
+            sizes.append(size)
+        session.check()
+    assert sizes == [2, 2, 2, 2, 0] * 2
+
+
 def test_a_batch_that_outlasts_the_drain_is_rejected_frame_by_frame() -> None:
-    session = ready(batches={0: 8})
+    session = ready(batches={0: Batch(8, 9.0)})
     running_three(session)
     session.handle(ev.StopRequested(), 0.2)
     commands = session.handle(ev.StopRequested(), 0.3)
@@ -327,10 +360,19 @@ def test_a_load_too_short_to_matter_is_not_announced() -> None:
 class EdgeMachine(RuleBasedStateMachine):
     """Any order of events: every request ends exactly once, nothing is over its bound."""
 
-    @initialize(workers=st.integers(1, 3), waiting=st.integers(1, 4), largest=st.integers(1, 3))
-    def start(self, workers: int, waiting: int, largest: int) -> None:
+    @initialize(
+        workers=st.integers(1, 3),
+        waiting=st.integers(1, 4),
+        largest=st.integers(1, 3),
+        fixed=st.sampled_from([0.1, 1.0, 9.0]),
+    )
+    def start(self, workers: int, waiting: int, largest: int, fixed: float) -> None:
         self.session = EdgeSession(
-            "edge-1", ARMS, batches={MODEL: {0: largest}}, workers=workers, limits=Limits(waiting=waiting)
+            "edge-1",
+            ARMS,
+            batches={MODEL: {0: Batch(largest, fixed)}},
+            workers=workers,
+            limits=Limits(waiting=waiting),
         )
         self.now = 0.0
         self.cold = list(range(workers))

@@ -38,7 +38,7 @@ def test_each_request_of_a_batch_has_its_own_outcome() -> None:
     tails = PartitionedTails((model,), largest_batch=4)
     assert tails.batches == {}
     tails.warm_up()
-    assert all(most == 4 for most in tails.batches[model.hash].values())
+    assert all(each.most == 4 for each in tails.batches[model.hash].values())
     first, broken, last = tails.run([request(model, 0), request(model, 1, b"short"), request(model, 2)])
     assert isinstance(broken, Failure)
     assert broken.fault == "tensor"

@@ -16,6 +16,7 @@ from bus.wire import encode, encode_metrics
 from edge import commands as tail_do
 from edge import events as tail_ev
 from edge import receiving as requests
+from edge.batching import Batch
 from edge.session import EdgeSession
 from tests.support.device_parts import MODEL, PLAN
 from tests.support.simulated_books import Name, contains
@@ -24,7 +25,7 @@ from tests.support.simulated_device import CLASSES
 from tests.support.simulated_nodes import Disk, Node, World
 
 _ARMS = frozenset((arm.cut, arm.codec) for arm in PLAN.arms if arm is not PLAN.arms[PLAN.device_arm])
-_BATCHES = {cut: 4 for cut, _ in _ARMS}
+_BATCHES = {cut: Batch(4, 1.0) for cut, _ in _ARMS}
 _OUTPUT = memoryview(bytes(CLASSES))
 LIMITS = Limits()
 
