@@ -99,6 +99,8 @@ class InferenceReply(Message, frozen=True, kw_only=True, tag="result"):
         load: jobs waiting or running when the answer was written.
         reply_ms: what else passed here between the request's arrival and the answer, as in `bus/stages.py`; 0
             from older workers, whose devices count it as link.
+        batch: frames that shared this run of the tail, this one included; `decode_ms` and `tail_ms` are the
+            batch's, since each frame has waited for all of it.
     """
 
     id: Label
@@ -113,6 +115,7 @@ class InferenceReply(Message, frozen=True, kw_only=True, tag="result"):
     tail_ms: Milliseconds
     load: Ratio
     reply_ms: Milliseconds = 0.0
+    batch: Count = 1
 
 
 class Rejection(Message, frozen=True, kw_only=True, tag="rejection"):

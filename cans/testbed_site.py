@@ -79,7 +79,7 @@ async def _start(
     state = ["--state-dir", str(children.logs / "aggregator-state")]
     central = ["--broker", broker.url, *common]
     served = ["--model", f"{plan.model}={testbed.weights}" if testbed.weights else plan.model, *network[2:]]
-    workers = ["--workers", str(testbed.edge_workers)]
+    workers = ["--workers", str(testbed.edge_workers), "--largest-batch", str(testbed.largest_batch)]
     started = [
         await ground.start("aggregator", ["cans", "aggregator", *state, *groups, *central]),
         await ground.start("edge", ["cans", "edge", *workers, *served, *central]),

@@ -7,10 +7,14 @@ from bus.messages import ActivationRequest, InferenceReply, NodeState, Rejection
 
 @dataclass(frozen=True, slots=True)
 class RunTail:
-    """Run this on an idle worker; answer with `TailFinished` or `TailFailed`, always."""
+    """Run these together on an idle worker; answer with `TailFinished`, always.
+
+    Attributes:
+        requests: of different devices, for the same tail.
+    """
 
     worker: int
-    request: ActivationRequest
+    requests: tuple[ActivationRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)

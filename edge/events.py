@@ -1,9 +1,10 @@
 """What can happen to an edge worker, in the past tense. The session is told nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bus.errors import RemoteFault
 from bus.messages import ActivationRequest
+from edge.batching import Batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,13 @@ class WorkerIdle:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a tail gave.
+    """What a tail gave for one frame.
 
     Attributes:
         top: index of the best class. confidence: its softmax value.
         dtype, shape, payload: the network's output.
-        decode_ms, tail_ms: time in the worker thread.
+        decode_ms, tail_ms: time in the worker thread, until all frames of the batch were through: each has
+            waited for the others.
     """
 
     top: int
@@ -62,24 +64,27 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class TailFinished:
-    """A worker has run its tail and is idle again."""
-
-    worker: int
-    output: Output
-
-
-@dataclass(frozen=True, slots=True)
-class TailFailed:
-    """A worker could not run its tail and is idle again.
+class Failure:
+    """Why there is no output for one frame.
 
     Attributes:
         fault: what was wrong with the payload, or None if the failure is this side's own.
     """
 
-    worker: int
     fault: RemoteFault | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TailFinished:
+    """A worker has run its tail and is idle again.
+
+    Attributes:
+        outcomes: one for each request of `RunTail`, in their order.
+    """
+
+    worker: int
+    outcomes: tuple[Output | Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,12 @@ class ModelLoaded:
 
     Attributes:
         arms: the (cut, codec) that it can be asked for.
+        batches: how many frames its tails take at once.
     """
 
     model: str
     arms: frozenset[tuple[int, str]]
+    batches: Batches = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,6 @@ Event = (
     | RequestBroken
     | WorkerIdle
     | TailFinished
-    | TailFailed
     | ModelLoaded
     | ModelRemoved
     | DeadlinePassed

@@ -73,7 +73,8 @@ class Library:
         for model in sorted(there - self._own):
             if self._take_up(model):
                 self._served.add(model)
-                return [*changes, ev.ModelLoaded(model, self._tails.models[model])]
+                arms, batches = self._tails.models[model], self._tails.batches[model]
+                return [*changes, ev.ModelLoaded(model, arms, batches)]
         return changes
 
     def _take_up(self, model: str) -> bool:
@@ -88,8 +89,7 @@ class Library:
             return False
         try:
             loaded = self._load(model)
-            loaded.choose_backends(heads=False)
-            loaded.warm_up()
+            self._tails.prepare(loaded)
             self._tails.add(loaded)
         except Exception as error:  # noqa: BLE001 - a person's module raises anything; the others are served on
             self._failed[model] = made

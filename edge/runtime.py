@@ -15,7 +15,7 @@ import structlog
 
 from bus.connection import Connection, Delivery, Endpoint, LinkDown, LinkUp, Properties
 from bus.drain import run_until_drained
-from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from bus.errors import ConfigurationError, LocalProtocolError
 from bus.faults import Faults
 from bus.messages import Message
 from bus.mqtt import open_connection
@@ -180,7 +180,13 @@ class _Edge:
         self._say_names()
         self._control_out = Outbox(control, limit=8)
         self._data_out = Outbox(data, limit=REPLIES_QUEUED)
-        session = EdgeSession(settings.id, tails.models, workers=settings.workers, limits=settings.limits)
+        session = EdgeSession(
+            settings.id,
+            tails.models,
+            batches=tails.batches,
+            workers=settings.workers,
+            limits=settings.limits,
+        )
         voice.latest = session.announced
         self._shell: Shell[ev.Event, do.Command] = Shell(session, self._execute, ev.DeadlinePassed())
 
@@ -314,14 +320,13 @@ class _Edge:
         """Run one tail in a worker thread; whatever happens there comes back as one event."""
         try:
             loop = asyncio.get_running_loop()
-            output = await loop.run_in_executor(self._threads, self._tails.run, command.request)
-        except RemoteProtocolError as error:
-            self._post(ev.TailFailed(command.worker, error.fault, error.detail))
+            outcomes = await loop.run_in_executor(self._threads, self._tails.run, command.requests)
         except Exception as error:  # noqa: BLE001 - torch raises anything; the worker must go on
-            self._log.exception("tail failed", model=command.request.model, cut=command.request.cut)
-            self._post(ev.TailFailed(command.worker, None, f"the tail failed here: {type(error).__name__}"))
-        else:
-            self._post(ev.TailFinished(command.worker, output))
+            first = command.requests[0]
+            self._log.exception("tail failed", model=first.model, cut=first.cut)
+            failed = ev.Failure(None, f"the tail failed here: {type(error).__name__}")
+            outcomes = (failed,) * len(command.requests)
+        self._post(ev.TailFinished(command.worker, outcomes))
 
     def _answer(self, device: str, message: Message, expires_s: float, correlation: bytes | None) -> None:
         """Send to the device's own reply topic."""

@@ -1,15 +1,14 @@
 """The edge worker's decisions: which tail runs next, which request is rejected and why.
 
 It does for you: serve models that come and go (`edge.served`), keep a bounded line of jobs (policy in
-`edge.waiting`), hand a job to a worker only when one is idle, drop jobs whose budget is spent, answer or
-reject every request exactly once, ignore doubles, say how loaded it is, count everything, drain when told
-to stop.
+`edge.waiting`), hand a job to a worker only when one is idle, and with it those for the same tail
+(`edge.batching`), drop jobs whose budget is spent, answer or reject every request exactly once, ignore
+doubles, say how loaded it is, count everything, drain when told to stop.
 It will not: decode bytes, run a tail, publish, read a clock, or interrupt a tail that runs. A tail that
 ends after its deadline is answered all the same: the work is done, and a late answer teaches the device
 what this arm costs.
 A shell must: post `WorkerIdle` once a worker (numbered from 0) has warmed up, post exactly one
-`TailFinished` or `TailFailed` per `RunTail`, post `DeadlinePassed` at `next_deadline()`, and close
-everything on `Stop`.
+`TailFinished` per `RunTail`, post `DeadlinePassed` at `next_deadline()`, and close everything on `Stop`.
 
     state         goes to        when
     init          ready          the first worker has warmed up
@@ -25,6 +24,7 @@ from typing import assert_never
 from bus.messages import InferenceReply, NodeState, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
+from edge.batching import Batches, size_of, tail_of
 from edge.load import LoadMeter
 from edge.recent import Recent
 from edge.served import Arms, Served
@@ -68,20 +68,30 @@ class EdgeSession:
     Args:
         edge: its id.
         models: what each model hash can be asked for at first.
+        batches: how many frames their tails take at once; one where nothing is said.
         workers: worker threads.
         limits: its bounds.
     """
 
     def __init__(
-        self, edge: str, models: Mapping[str, Arms], *, workers: int = 1, limits: Limits = DEFAULT_LIMITS
+        self,
+        edge: str,
+        models: Mapping[str, Arms],
+        *,
+        batches: Mapping[str, Batches] | None = None,
+        workers: int = 1,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._edge = edge
-        self._served = Served(models, limits.grace_s)
+        self._served = Served(models, limits.grace_s, batches)
         self._workers = workers
         self._limits = limits
         self._waiting = Waiting(limits.waiting)
-        self._running: dict[int, tuple[Job, float]] = {}  # by worker, with the time it was handed over
+        self._running: dict[
+            int, tuple[tuple[Job, ...], float]
+        ] = {}  # by worker, with the time of handing over
         self._idle: deque[int] = deque()
+        self._handed_over = 0  # frames, since a worker was idle
         self._recent = Recent()
         self._strange = Throttle(limits.strange_per_s)
         self._meter = LoadMeter(limits.load_period_s, limits.load_hysteresis)
@@ -103,7 +113,11 @@ class EdgeSession:
     @property
     def load(self) -> int:
         """Jobs waiting or running."""
-        return len(self._waiting) + len(self._running)
+        return len(self._waiting) + len(self._running_jobs)
+
+    @property
+    def _running_jobs(self) -> list[Job]:
+        return [job for jobs, _ in self._running.values() for job in jobs]
 
     def next_deadline(self) -> float | None:
         """When to be woken: a budget, an announcement, metrics, or the end of the drain."""
@@ -116,7 +130,7 @@ class EdgeSession:
             times += [self._meter.due_s(), self._metrics_s]
         return min((time for time in times if time is not None), default=None)
 
-    def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: C901, PLR0912 - one case an event
+    def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: C901 - one case an event
         """Change by one event; `now` is in seconds, monotonic."""
         self._out = []
         for job in self._waiting.take_expired(now):
@@ -130,10 +144,8 @@ class EdgeSession:
                 self._idle.append(worker)
                 if self._state == "init":
                     self._state = "ready"
-            case ev.TailFinished(worker, output):
-                self._on_finished(worker, output, now)
-            case ev.TailFailed():
-                self._on_failed(event, now)
+            case ev.TailFinished(worker, outcomes):
+                self._on_finished(worker, outcomes, now)
             case ev.ModelLoaded() | ev.ModelRemoved():
                 self._on_model(event, now)
             case ev.DeadlinePassed():
@@ -197,14 +209,23 @@ class EdgeSession:
             event.device, event.request_id, reason, event.detail, SHORTEST_EXPIRY_S, event.correlation
         )
 
-    def _on_finished(self, worker: int, output: ev.Output, now: float) -> None:
-        """Answer."""
-        job, started_s = self._running.pop(worker)
+    def _on_finished(self, worker: int, outcomes: tuple[ev.Output | ev.Failure, ...], now: float) -> None:
+        """Answer each by itself."""
+        jobs, started_s = self._running.pop(worker)
         self._idle.append(worker)
+        self.tally.batch(len(jobs))
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, ev.Failure):
+                self._fail(job, outcome, now)
+            else:
+                self._answer(job, outcome, started_s, len(jobs), now)
+
+    def _answer(self, job: Job, output: ev.Output, started_s: float, batch: int, now: float) -> None:
+        """Send what a tail gave."""
         queue_ms = (started_s - job.arrived_s) * 1000.0
         ran_ms = output.decode_ms + output.tail_ms
         reply_ms = max(0.0, (now - started_s) * 1000.0 - ran_ms)
-        self.tally.tail(queue_ms=queue_ms, decode_ms=output.decode_ms, tail_ms=output.tail_ms)
+        self.tally.tail(queue_ms=queue_ms, tail_ms=output.tail_ms, busy_ms=ran_ms / batch)
         if self._stopped:
             return  # it was rejected when the drain time ended
         self.tally.answered += 1
@@ -222,20 +243,19 @@ class EdgeSession:
             tail_ms=output.tail_ms,
             load=self.load,
             reply_ms=reply_ms,
+            batch=batch,
         )
         expires_s = max(SHORTEST_EXPIRY_S, job.deadline_s - now)
         self._out.append(do.PublishReply(job.device, reply, expires_s, job.correlation))
 
-    def _on_failed(self, event: ev.TailFailed, now: float) -> None:
+    def _fail(self, job: Job, failure: ev.Failure, now: float) -> None:
         """Reject what the payload's fault is, or admit that the fault is here."""
-        job, _ = self._running.pop(event.worker)
-        self._idle.append(event.worker)
-        if event.fault is not None:
-            self.tally.faults.count(event.fault)
+        if failure.fault is not None:
+            self.tally.faults.count(failure.fault)
         else:
             self.tally.tail_failures += 1
         if not self._stopped:
-            self._reject(job, "malformed" if event.fault else "overloaded", event.detail, now)
+            self._reject(job, "malformed" if failure.fault else "overloaded", failure.detail, now)
 
     def _on_stop(self, now: float) -> None:
         """Reject what waits; let what runs end, or end at once if told twice."""
@@ -248,24 +268,31 @@ class EdgeSession:
             self._reject(job, "shutting_down", "", now)
 
     def _hand_over(self, now: float) -> None:
-        """Give waiting jobs to idle workers."""
+        """Give waiting jobs to idle workers, and with each those that shall run with it."""
         while self._idle and (job := self._waiting.take()) is not None:
+            batch, alike = self._served.batch(job.request.model, job.request.cut), self._waiting.alike(job)
+            company = alike[: size_of(batch, 1 + len(alike), self._handed_over) - 1]
+            self._waiting.take_out(company)
+            jobs = (job, *company)
+            self._handed_over += len(jobs)
             worker = self._idle.popleft()
-            self._running[worker] = (job, now)
-            self._out.append(do.RunTail(worker, job.request))
+            self._running[worker] = (jobs, now)
+            self._out.append(do.RunTail(worker, tuple(each.request for each in jobs)))
+        if self._idle:
+            self._handed_over = 0
 
     def _on_model(self, event: ev.ModelLoaded | ev.ModelRemoved, now: float) -> None:
         """Take a model up or let it go; one that stops does neither, it has said goodbye for all."""
         if self._state == "disconnected":
             return
         if isinstance(event, ev.ModelLoaded):
-            self._served.loaded(event.model, event.arms)
+            self._served.loaded(event.model, event.arms, event.batches)
         else:
             self._served.removed(event.model, now)
 
     def _let_models_go(self, now: float) -> None:
         """Drop the models whose grace is over, once their last job has ended."""
-        busy = self._waiting.models() | {job.request.model for job, _ in self._running.values()}
+        busy = self._waiting.models() | {job.request.model for job in self._running_jobs}
         self._out += [do.DropModel(model) for model in self._served.take_gone(now, busy)]
         self._grace_over_s = None if self._stopped else self._served.due_s(now)
 
@@ -281,7 +308,7 @@ class EdgeSession:
             self._announce(round(mean, 2))
         if now >= self._metrics_s:
             self._metrics_s = now + self._limits.metrics_s
-            counts = self.tally.metrics(waiting=len(self._waiting), running=len(self._running))
+            counts = self.tally.metrics(waiting=len(self._waiting), running=len(self._running_jobs))
             self._out.append(do.PublishMetrics(counts))
 
     def _announce(self, load: float) -> None:
@@ -295,7 +322,7 @@ class EdgeSession:
         if self._drained_s is None or self._stopped or (self._running and now < self._drained_s):
             return
         self._stopped, self._grace_over_s = True, None
-        for job, _ in self._running.values():
+        for job in self._running_jobs:
             self._reject(job, "shutting_down", "", now)
         self._out.append(do.Stop())
 
@@ -327,6 +354,9 @@ class EdgeSession:
         workers = [*self._idle, *self._running]
         assert len(set(workers)) == len(workers) <= self._workers
         assert not (self._idle and len(self._waiting)), "a worker is idle while a job waits"
+        for jobs, _ in self._running.values():
+            assert len({tail_of(job.request) for job in jobs}) == 1, "a batch of different tails"
+            assert len({job.device for job in jobs}) == len(jobs), "a batch with two frames of a device"
         held = 0 if self._stopped else self.load
         assert self.tally.requests == self.tally.ended() + held, "a request was lost or ended twice"
         assert not (self._state == "disconnected" and len(self._waiting))

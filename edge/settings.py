@@ -45,6 +45,7 @@ class EdgeSettings:
             be best.
         backend: what may run its tails, measured at the start: see `partition.backends`.
         device: "cpu", "cuda" or "auto".
+        largest_batch: most frames that one run of a tail answers, where that is faster; 1 for one each.
         waiting: jobs that may wait for a worker.
         drain_s: how long running tails may still take when told to stop.
         wait_for_broker: go on trying if the broker cannot be reached at the start, instead of ending.
@@ -71,6 +72,7 @@ class EdgeSettings:
     threads: int | None = None
     backend: str = "eager"
     device: str = "cpu"
+    largest_batch: int = 8
     waiting: int = 16
     drain_s: float = 5.0
     wait_for_broker: bool = False
@@ -92,6 +94,7 @@ class EdgeSettings:
             ("workers", self.workers, 1),
             ("threads", 1 if self.threads is None else self.threads, 1),
             ("waiting", self.waiting, 1),
+            ("largest batch", self.largest_batch, 1),
         ):
             if value < least:
                 raise ConfigurationError(f"{name} is {value}: give {least} or more")

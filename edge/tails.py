@@ -4,22 +4,25 @@
 `run` takes. `PartitionedTails` is the real one. This file must never touch the event loop.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import ActivationRequest
 from bus.tensors import buffer_of
 from bus.topics import KIB, REPLY
-from edge.events import Output
+from edge.batching import Batch, Batches
+from edge.events import Failure, Output
 from edge.served import Arms
 from edge.settings import EdgeSettings
 from partition.arms import NO_CODEC
 from partition.backends.threads import asked
+from partition.batch_choice import Meeting, choose_batches
+from partition.batches import run_tail_batch
 from partition.bottleneck import load, require_used
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
-from partition.results import answer_of
+from partition.results import TailResult, answer_of
 
 
 class Tails(Protocol):
@@ -31,6 +34,11 @@ class Tails(Protocol):
         ...
 
     @property
+    def batches(self) -> Mapping[str, Batches]:
+        """How many frames the tails of each model hash take at once; known once they are warm."""
+        ...
+
+    @property
     def names(self) -> str:
         """The models' names, for people."""
         ...
@@ -39,11 +47,11 @@ class Tails(Protocol):
         """Make the first tail cost what later ones do; called once, in a worker thread."""
         ...
 
-    def run(self, request: ActivationRequest) -> Output:
-        """Run one tail; called in a worker thread.
+    def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
+        """Run one tail for requests that differ in their payloads only; called in a worker thread.
 
-        Raises:
-            RemoteProtocolError: the payload is not what the cut needs.
+        Returns:
+            One outcome each, in their order; a failure for a payload that is not what the cut needs.
         """
         ...
 
@@ -53,13 +61,16 @@ class PartitionedTails:
 
     Args:
         models: with different hashes.
+        largest_batch: most frames that a tail is tried with at once; 1 for no batches.
 
     Raises:
         ConfigurationError: the same network twice, or one whose output no reply can carry.
     """
 
-    def __init__(self, models: tuple[PartitionedModel, ...]) -> None:
+    def __init__(self, models: tuple[PartitionedModel, ...], largest_batch: int = 1) -> None:
+        self._largest_batch = largest_batch
         self._models: dict[str, PartitionedModel] = {}
+        self._meetings: dict[str, Mapping[int, Meeting]] = {}
         for model in models:
             if model.hash in self._models:
                 raise ConfigurationError("a model is named twice with the same weights: name it once")
@@ -83,6 +94,7 @@ class PartitionedTails:
     def drop(self, hash_: str) -> None:
         """Forget a model; a tail of it that runs goes on. In any thread."""
         self._models = {known: model for known, model in self._models.items() if known != hash_}
+        self._meetings = {known: each for known, each in self._meetings.items() if known != hash_}
 
     @property
     def models(self) -> Mapping[str, Arms]:
@@ -90,6 +102,14 @@ class PartitionedTails:
         return {
             hash_: frozenset((arm.cut, arm.codec) for arm in model.arms if arm.codec != NO_CODEC)
             for hash_, model in self._models.items()
+        }
+
+    @property
+    def batches(self) -> Mapping[str, Batches]:
+        """How many frames the tails of each model hash take at once."""
+        return {
+            hash_: {cut: Batch(tail.most, tail.fixed) for cut, tail in each.items()}
+            for hash_, each in self._meetings.items()
         }
 
     @property
@@ -101,27 +121,47 @@ class PartitionedTails:
         )
 
     def warm_up(self) -> None:
-        """Choose what runs the tails, and run every one once."""
+        """Make all ready."""
         for model in self._models.values():
-            model.choose_backends(heads=False)
-            model.warm_up()
+            self.prepare(model)
 
-    def run(self, request: ActivationRequest) -> Output:
-        """Decode, run the tail, find the best class."""
-        model = self._models.get(request.model)
+    def prepare(self, model: PartitionedModel) -> None:
+        """Choose what runs the tails of a model, run every one once, and try how many frames each takes.
+
+        Raises:
+            ConfigurationError: it gives no answer to a black frame.
+        """
+        model.choose_backends(heads=False)
+        model.warm_up()
+        self._meetings = {**self._meetings, model.hash: choose_batches(model, self._largest_batch)}
+
+    def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
+        """Decode, run the tail, find the best classes."""
+        first = requests[0]
+        model = self._models.get(first.model)
         if model is None:
-            raise RemoteProtocolError("foreign", f"model {request.model} is not served here")
-        result = model.run_tail(request.cut, request.codec, request.dtype, request.shape, request.payload)
-        answer = answer_of(result.logits)
-        return Output(
-            top=answer.top1,
-            confidence=answer.confidence,
-            dtype="float32",
-            shape=result.logits.shape,
-            payload=buffer_of(result.logits),
-            decode_ms=result.decode_ms,
-            tail_ms=result.tail_ms,
-        )
+            why = Failure("foreign", f"model {first.model} is not served here")
+            return (why,) * len(requests)
+        payloads = [request.payload for request in requests]
+        meeting = self._meetings.get(first.model, {}).get(first.cut)
+        meet = None if meeting is None else meeting.meet
+        found = run_tail_batch(model, first.cut, first.codec, first.dtype, first.shape, payloads, meet=meet)
+        return tuple(map(_outcome, found))
+
+
+def _outcome(found: TailResult | RemoteProtocolError) -> Output | Failure:
+    if isinstance(found, RemoteProtocolError):
+        return Failure(found.fault, found.detail)
+    answer = answer_of(found.logits)
+    return Output(
+        top=answer.top1,
+        confidence=answer.confidence,
+        dtype="float32",
+        shape=found.logits.shape,
+        payload=buffer_of(found.logits),
+        decode_ms=found.decode_ms,
+        tail_ms=found.tail_ms,
+    )
 
 
 def load_tails(settings: EdgeSettings) -> PartitionedTails:
@@ -143,4 +183,4 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
         for choice in settings.models
     )
     require_used(trained, [model.hash for model in models])
-    return PartitionedTails(models)
+    return PartitionedTails(models, settings.largest_batch)

@@ -32,22 +32,29 @@ class Tally:
         self.tail_failures = 0
         self.rejected: dict[Reject, int] = dict.fromkeys(REASONS, 0)
         self.faults = Faults()
+        self._tails = 0
+        self._frames = 0
         self._queue_ms: deque[float] = deque(maxlen=WINDOW)
         self._tail_ms: deque[float] = deque(maxlen=WINDOW)
         self._busy_ms: deque[float] = deque(maxlen=WINDOW)
 
-    def tail(self, *, queue_ms: float, decode_ms: float, tail_ms: float) -> None:
-        """Count one tail that ran."""
+    def batch(self, frames: int) -> None:
+        """Count one run of a tail."""
+        self._tails += 1
+        self._frames += frames
+
+    def tail(self, *, queue_ms: float, tail_ms: float, busy_ms: float) -> None:
+        """Count one frame that a tail gave something for; `busy_ms` is its share of the worker's time."""
         self._queue_ms.append(queue_ms)
         self._tail_ms.append(tail_ms)
-        self._busy_ms.append(decode_ms + tail_ms)
+        self._busy_ms.append(busy_ms)
 
     def ended(self) -> int:
         """How many requests need nothing more."""
         return self.answered + sum(self.rejected.values()) + self.duplicates + self.unanswerable
 
     def speed(self, workers: int) -> float:
-        """Tails a second that this many workers can run, from the latest ones; 0.0 before the first."""
+        """Frames a second that this many workers can answer, from the latest; 0.0 before the first."""
         busy_ms = sum(self._busy_ms)
         return round(1000.0 * workers * len(self._busy_ms) / busy_ms, 3) if busy_ms > 0.0 else 0.0
 
@@ -64,6 +71,7 @@ class Tally:
             **self.faults.metrics(),
             "queue_depth": waiting,
             "running": running,
+            "batch_mean": self._frames / self._tails if self._tails else 0.0,
             "queue_ms_p50": percentile(self._queue_ms, 0.5),
             "queue_ms_p95": percentile(self._queue_ms, 0.95),
             "tail_ms_p50": percentile(self._tail_ms, 0.5),

@@ -9,12 +9,16 @@ Policy, in this order:
 3. Beyond the bound the job with the least budget left goes, the newcomer included: it is the likeliest
    to expire in the line anyway, so dropping it wastes least. Of equals the newcomer goes.
 
+4. Whoever asks for the same tail as the next one goes with it, in the order of the line (`edge.batching`);
+   nobody is passed over for that: the next one is served all the same, and its worker is free.
+
 This file must never know what a job is for.
 """
 
 from dataclasses import dataclass
 
 from bus.messages import ActivationRequest
+from edge.batching import tail_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,16 @@ class Waiting:
         """Take the next job out of the line."""
         device = next(iter(self._jobs), None)
         return None if device is None else self._jobs.pop(device)
+
+    def alike(self, job: Job) -> list[Job]:
+        """Return what waits for the same tail as a job, in the order of the line."""
+        tail = tail_of(job.request)
+        return [other for other in self._jobs.values() if tail_of(other.request) == tail]
+
+    def take_out(self, jobs: list[Job]) -> None:
+        """Take these out of the line."""
+        for job in jobs:
+            del self._jobs[job.device]
 
     def take_expired(self, now: float) -> list[Job]:
         """Take out every job whose budget is spent."""

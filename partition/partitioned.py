@@ -37,9 +37,11 @@ from partition.networks.identity import model_hash
 from partition.networks.zoo import Exit, Network
 from partition.offered import answering, cuts_of, offered
 from partition.preprocessing import normalise
-from partition.results import Answer, ExitRun, HeadResult, Kept, Logits, TailResult, answer_of
+from partition.results import Answer, ExitRun, HeadResult, Kept, Logits, TailResult, answer_of, finite
 
 Frame = npt.NDArray[np.uint8]
+# A frame as it was sent, or the tensors that cross.
+Decoded = npt.NDArray[Any] | tuple[Tensor, ...]
 # What torch was last told in this thread, by whichever model.
 _bound = threading.local()
 
@@ -207,15 +209,36 @@ class PartitionedModel:
                 bytes that are not what the cut needs, `not_finite` if they lead to NaN or infinity.
         """
         started = time.perf_counter()
-        found = self._decode(cut, codec, dtype, shape, payload)
+        found = self.decode(cut, codec, dtype, shape, payload)
         decoded = time.perf_counter()
-        with self._torch():
-            crossing = (normalise(found),) if isinstance(found, np.ndarray) else found
-            logits = self._tail_of_received(cut, tuple(tensor.to(self.device) for tensor in crossing))
+        logits = finite(self.run_decoded(cut, [found])[0])
         ended = time.perf_counter()
-        if not np.isfinite(logits).all():
-            raise RemoteProtocolError("not_finite", "the activation leads to logits that are not finite")
         return TailResult(logits, (decoded - started) * 1e3, (ended - decoded) * 1e3)
+
+    def run_decoded(self, cut: int, frames: Sequence[Decoded], meet: int | None = None) -> Logits:
+        """Run the tail on what `decode` gave for one frame, or for several at once; see `partition.batches`.
+
+        Args:
+            cut: of all of them.
+            frames: at least one.
+            meet: the cut from which on several run together, each alone before; `cut` itself when None.
+
+        Returns:
+            float32 (frames, classes).
+
+        Raises:
+            RemoteProtocolError: `tensor`, as `run_tail`; for several, of any of them.
+        """
+        with self._torch():
+            each = [(normalise(found),) if isinstance(found, np.ndarray) else found for found in frames]
+            each = [tuple(tensor.to(self.device) for tensor in crossing) for crossing in each]
+            if len(each) > 1:
+                if meet is not None and meet > cut:
+                    each = [self._up_to(meet, cut, crossing) for crossing in each]
+                    cut = meet
+                each = [tuple(map(torch.cat, zip(*each, strict=True)))]
+            logits = self._tail_of_received(cut, each[0])
+        return logits.reshape(len(frames), -1)
 
     def run_exits(self, frame: Frame, exit_index: int) -> ExitRun:
         """Answer one frame on the device at an exit: a row for the warm start.
@@ -358,6 +381,11 @@ class PartitionedModel:
             return self._places[kept.cut], kept.crossing
         return 0, self._input(kept)
 
+    def _up_to(self, stop: int, cut: int, crossing: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Run from one cut to a later one."""
+        gave = self._segments.run(self._places[cut], self._places[stop], *crossing)
+        return gave[: len(self.cuts[stop].tensors)]
+
     def _tail_of_received(self, cut: int, crossing: tuple[Tensor, ...]) -> Logits:
         """Run a tail on what a peer sent: its indices may point anywhere, and torch says so in many ways."""
         if all(tensor.is_floating_point() for tensor in crossing):
@@ -382,10 +410,12 @@ class PartitionedModel:
                 f"a frame is uint8 {(*self.input_size, 3)}, not {frame.dtype} {frame.shape}"
             )
 
-    def _decode(
-        self, cut: int, codec: str, dtype: str, shape: tuple[int, ...], payload: Payload
-    ) -> npt.NDArray[Any] | tuple[Tensor, ...]:
-        """Return the frame, or what crosses."""
+    def decode(self, cut: int, codec: str, dtype: str, shape: tuple[int, ...], payload: Payload) -> Decoded:
+        """Return the frame, or what crosses.
+
+        Raises:
+            RemoteProtocolError: as `run_tail`, but for what the tail makes of it.
+        """
         if not any(arm.cut == cut and arm.codec == codec and codec != NO_CODEC for arm in self.arms):
             raise RemoteProtocolError("foreign", f"{self.name} has no cut {cut} with codec {codec[:32]!r}")
         decoder = self.codecs[codec]

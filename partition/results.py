@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from bus.errors import RemoteProtocolError
 from bus.tensors import Payload
 
 Logits = npt.NDArray[np.float32]
@@ -110,6 +111,17 @@ class ExitRun:
     context: npt.NDArray[np.float64]
     latency_ms: float
     answer: Answer
+
+
+def finite(logits: Logits) -> Logits:
+    """Return what came of a peer's activation, if it can be an answer.
+
+    Raises:
+        RemoteProtocolError: `not_finite`.
+    """
+    if not np.isfinite(logits).all():
+        raise RemoteProtocolError("not_finite", "the activation leads to logits that are not finite")
+    return logits
 
 
 def answer_of(logits: Logits, tail_ms: float = 0.0) -> Answer:

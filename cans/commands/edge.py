@@ -59,6 +59,13 @@ from cans.shared_options import (
 @click.option(
     "--waiting", type=click.IntRange(min=1), default=16, help="Requests that may wait; more are rejected."
 )
+@click.option(
+    "--largest-batch",
+    type=click.IntRange(min=1),
+    default=8,
+    help="Frames of different devices that one run of a tail answers at most, where a try at the start "
+    "finds that faster; 1 for one each.",
+)
 @click.option("--drain-s", default=5.0, help="Seconds that running tails may take when told to stop.")
 @click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
 @click.option(
@@ -85,6 +92,7 @@ def edge(
     backend: str,
     torch_device: str,
     waiting: int,
+    largest_batch: int,
     drain_s: float,
     metrics_s: float,
     state_dir: Path | None,
@@ -132,6 +140,7 @@ def edge(
         backend=backend,
         device=torch_device,
         waiting=waiting,
+        largest_batch=largest_batch,
         drain_s=drain_s,
         metrics_s=metrics_s,
         state_dir=state_dir,

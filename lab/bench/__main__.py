@@ -23,6 +23,7 @@ BENCHES = {
     "playing": "lab.bench.playing",
     "cutting": "lab.bench.cutting",
     "backends": "lab.bench.backends",
+    "batching": "lab.bench.batching",
     "merging": "lab.bench.merging",
     "codecs": "lab.bench.codecs",
     "idle": "lab.bench.idle",

@@ -14,6 +14,7 @@ from bus.messages import ActivationRequest
 from cans.__main__ import main
 from device.compute import load_compute
 from device.settings import DeviceSettings
+from edge.events import Output
 from edge.settings import EdgeSettings, ModelChoice
 from edge.tails import load_tails
 from partition.bottleneck import load
@@ -154,7 +155,9 @@ def test_device_and_edge_that_are_given_the_file_have_the_arm_in_common(images: 
         budget_ms=1000.0,
         payload=memoryview(head.payload),
     )
-    assert tails.run(request).shape == (10,)
+    (output,) = tails.run([request])
+    assert isinstance(output, Output)
+    assert output.shape == (10,)
     without = load_compute(replace(given, bottlenecks=()))
     assert without.plan.model == compute.plan.model
     assert without.plan.schema != compute.plan.schema

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import pytest
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint, Properties
-from bus.errors import ConfigurationError, RemoteProtocolError
+from bus.errors import ConfigurationError
 from bus.memory import MemoryBroker
 from bus.messages import ActivationRequest, InferenceReply, Message, Rejection
 from bus.mqtt import open_connection
 from bus.tensors import buffer_of
 from bus.topics import INFER, REPLY, STATE, Topics
 from bus.wire import decode, encode
-from edge.events import Event, Output, RequestArrived
+from edge.batching import Batch, Batches
+from edge.events import Event, Failure, Output, RequestArrived
 from edge.runtime import run_edge
 from edge.served import Arms
 from edge.settings import EdgeSettings, ModelChoice
@@ -41,6 +42,7 @@ class Summing:
 
     names = "summing"
     models: Mapping[str, Arms] = {MODEL: frozenset({(0, "uint8")})}
+    batches: Mapping[str, Batches] = {MODEL: {0: Batch(4, 9.0)}}
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -48,12 +50,14 @@ class Summing:
     def warm_up(self) -> None:
         """Nothing is cold."""
 
-    def run(self, request: ActivationRequest) -> Output:
-        total = sum(bytes(request.payload))
+    def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
+        return tuple(self._run(sum(bytes(request.payload))) for request in requests)
+
+    def _run(self, total: int) -> Output | Failure:
         if total == 0:
             self.gate.wait(10.0)
         if total == 1:
-            raise RemoteProtocolError("tensor", "a single one")
+            return Failure("tensor", "a single one")
         if total == 2:
             raise ZeroDivisionError
         return Output(total, 1.0, "float32", (1,), memoryview(b"1234"), 0.0, 1.0)
@@ -99,9 +103,9 @@ async def until_state(incoming: AsyncIterator[Delivery], *words: str) -> dict[st
     raise AssertionError
 
 
-async def next_reply(incoming: AsyncIterator[Delivery]) -> Message:
+async def next_reply(incoming: AsyncIterator[Delivery], topic: str = REPLY_TOPIC) -> Message:
     async for delivery in incoming:
-        if delivery.topic == REPLY_TOPIC:
+        if delivery.topic == topic:
             return decode(REPLY, delivery.payload)
     raise AssertionError
 
@@ -111,7 +115,7 @@ async def running(
     broker: MemoryBroker, tails: Summing, on_event: Callable[[Event], None] | None = None
 ) -> AsyncIterator[tuple[asyncio.Task[None], Connection, AsyncIterator[Delivery]]]:
     """A device's connection beside a ready edge worker; the worker is stopped at the end."""
-    device = Endpoint("cam-1", subscriptions=((REPLY_TOPIC, 0), (STATE_TOPIC, 1)))
+    device = Endpoint("cam-1", subscriptions=((T.filter(REPLY), 0), (STATE_TOPIC, 1)))
     async with asyncio.timeout(30), broker.connect(device) as link:
         incoming = deliveries(link)
         task = asyncio.create_task(
@@ -188,6 +192,29 @@ def test_cancelling_drains_what_runs_is_answered_what_waits_is_rejected() -> Non
     asyncio.run(main())
 
 
+def test_what_gathers_while_a_tail_runs_is_answered_together() -> None:
+    async def main() -> None:
+        broker, tails, arrived = MemoryBroker(), Summing(), asyncio.Semaphore(0)
+
+        def count(event: Event) -> None:
+            if isinstance(event, RequestArrived):
+                arrived.release()
+
+        async with running(broker, tails, count) as (_, link, incoming):
+            for number, payload in enumerate((b"\0", b"\x05", b"\x01", b"\x06")):
+                name = f"cam-{number}"
+                message = request(f"1-{number}", payload, device=name)
+                await link.publish(T.of(INFER, edge="edge-1", device=name), message)
+                await arrived.acquire()
+            tails.gate.set()
+            replies = [await next_reply(incoming, T.of(REPLY, device=f"cam-{n}")) for n in range(4)]
+            assert isinstance(replies[2], Rejection)
+            answers = [(each.top, each.batch) for each in replies if isinstance(each, InferenceReply)]
+            assert answers == [(0, 1), (5, 3), (6, 3)]
+
+    asyncio.run(main())
+
+
 def test_a_lost_link_leaves_a_will_and_the_state_comes_back() -> None:
     async def main() -> None:
         broker = MemoryBroker()
@@ -218,7 +245,15 @@ def test_another_client_with_its_id_ends_it_with_a_sentence() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"id": "Edge 1"}, {"models": ()}, {"workers": 0}, {"threads": 0}, {"metrics_s": 0.0}, {"drain_s": -1.0}],
+    [
+        {"id": "Edge 1"},
+        {"models": ()},
+        {"workers": 0},
+        {"threads": 0},
+        {"largest_batch": 0},
+        {"metrics_s": 0.0},
+        {"drain_s": -1.0},
+    ],
     ids=str,
 )
 def test_settings_that_cannot_work_are_one_sentence(changes: dict[str, Any]) -> None:

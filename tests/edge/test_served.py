@@ -6,6 +6,7 @@ from bus.arms import arms_digest
 from bus.messages import ActivationRequest
 from edge import commands as do
 from edge import events as ev
+from edge.batching import Batch
 from edge.session import EdgeSession, Limits
 
 OLD, NEW = "00112233445566aa", "ffeeddccbbaa0099"
@@ -48,8 +49,8 @@ def test_a_new_model_is_announced_beside_the_old_one_and_both_are_answered() -> 
     assert session.handle(ev.ModelLoaded(NEW, ARMS), 1.0) == []
     for number, model in enumerate((OLD, NEW)):
         event = arrived(f"1-{number}", model)
-        assert session.handle(event, 2.0) == [do.RunTail(0, event.request)]
-        assert isinstance(session.handle(ev.TailFinished(0, OUTPUT), 2.0)[0], do.PublishReply)
+        assert session.handle(event, 2.0) == [do.RunTail(0, (event.request,))]
+        assert isinstance(session.handle(ev.TailFinished(0, (OUTPUT,)), 2.0)[0], do.PublishReply)
         session.check()
 
 
@@ -60,7 +61,7 @@ def test_a_removed_model_is_answered_until_its_grace_is_over_and_its_jobs_have_e
     assert session.handle(ev.ModelRemoved(OLD), 6.0) == []  # the grace is not begun anew
     assert session.next_deadline() == 15.0
     running, waiting = arrived("1-1", OLD), arrived("1-2", OLD, "cam-2")
-    assert session.handle(running, 14.0) == [do.RunTail(0, running.request)]
+    assert session.handle(running, 14.0) == [do.RunTail(0, (running.request,))]
     assert session.handle(waiting, 14.0) == []
     assert session.handle(ev.DeadlinePassed(), 15.0) == []
     session.check()
@@ -68,8 +69,8 @@ def test_a_removed_model_is_answered_until_its_grace_is_over_and_its_jobs_have_e
     assert isinstance(rejected, do.PublishRejection)
     assert rejected.rejection.reason == "unknown_model"
     assert session.next_deadline() == 74.0  # the budget of the job that waits, and no grace any more
-    assert session.handle(ev.TailFinished(0, OUTPUT), 16.0)[1:] == [do.RunTail(0, waiting.request)]
-    assert session.handle(ev.TailFinished(0, OUTPUT), 17.0)[1:] == [do.DropModel(OLD)]
+    assert session.handle(ev.TailFinished(0, (OUTPUT,)), 16.0)[1:] == [do.RunTail(0, (waiting.request,))]
+    assert session.handle(ev.TailFinished(0, (OUTPUT,)), 17.0)[1:] == [do.DropModel(OLD)]
     session.check()
     assert session.handle(ev.ModelRemoved(OLD), 18.0) == []
 
@@ -83,6 +84,17 @@ def test_a_model_that_comes_back_in_its_grace_stays() -> None:
     session.check()
 
 
+def test_a_model_brings_along_how_many_frames_its_tails_take() -> None:
+    session = ready()
+    session.handle(ev.ModelLoaded(NEW, ARMS, {0: Batch(2, 9.0)}), 1.0)
+    for number in range(4):
+        session.handle(arrived(f"1-{number}", NEW, f"cam-{number}"), 2.0)
+    (run,) = session.handle(ev.TailFinished(0, (OUTPUT,)), 2.0)[1:]
+    assert isinstance(run, do.RunTail)
+    assert [each.id for each in run.requests] == ["1-1", "1-2"]
+    session.check()
+
+
 def test_one_that_stops_takes_nothing_up_and_waits_for_no_grace() -> None:
     session = ready()
     session.handle(arrived("1-1", OLD), 1.0)
@@ -90,7 +102,7 @@ def test_one_that_stops_takes_nothing_up_and_waits_for_no_grace() -> None:
     session.handle(ev.StopRequested(), 2.0)
     assert session.handle(ev.ModelLoaded(NEW, ARMS), 2.0) == []
     assert session.handle(ev.ModelRemoved(NEW), 2.0) == []
-    assert isinstance(session.handle(ev.TailFinished(0, OUTPUT), 3.0)[-1], do.Stop)
+    assert isinstance(session.handle(ev.TailFinished(0, (OUTPUT,)), 3.0)[-1], do.Stop)
     assert session.next_deadline() is None
     assert session.handle(ev.DeadlinePassed(), 99.0) == [do.DropModel(OLD)]
     session.check()

@@ -12,6 +12,7 @@ from bus.arms import arms_digest
 from bus.messages import ActivationRequest, InferenceReply, NodeState, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
+from edge.batching import Batch, Batches, size_of
 from edge.session import EdgeSession, Limits
 
 MODEL = "00112233445566aa"
@@ -59,9 +60,10 @@ def rejection(
     return do.PublishRejection(device, message, expires_s)
 
 
-def ready(**limits: float) -> EdgeSession:
+def ready(batches: Batches | None = None, **limits: float) -> EdgeSession:
     """A session with one idle worker and its control link up, at time 0."""
-    session = EdgeSession("edge-1", ARMS, limits=replace(Limits(), **limits))  # type: ignore[arg-type]
+    bounds = replace(Limits(), **limits)  # type: ignore[arg-type]
+    session = EdgeSession("edge-1", ARMS, batches={MODEL: batches or {}}, limits=bounds)
     assert session.announced == announced("init", 0.0, 0.0)
     assert session.handle(ev.LinkUp(), 0.0) == []
     assert session.handle(ev.WorkerIdle(0), 0.0) == [announced("ready", 0.0, 0.0)]
@@ -72,7 +74,7 @@ def ready(**limits: float) -> EdgeSession:
 def test_a_request_runs_at_once_and_is_answered_with_its_times_and_correlation() -> None:
     session = ready()
     event = ev.RequestArrived("cam-1", request("1-1"), b"corr")
-    assert session.handle(event, 1.0) == [do.RunTail(0, event.request)]
+    assert session.handle(event, 1.0) == [do.RunTail(0, (event.request,))]
     reply = InferenceReply(
         id="1-1",
         edge="edge-1",
@@ -87,7 +89,9 @@ def test_a_request_runs_at_once_and_is_answered_with_its_times_and_correlation()
         load=0,
         reply_ms=490.0,  # from the hand-over at 1.0 s on, less the worker's 10 ms
     )
-    assert session.handle(ev.TailFinished(0, OUTPUT), 1.5) == [do.PublishReply("cam-1", reply, 1.0, b"corr")]
+    assert session.handle(ev.TailFinished(0, (OUTPUT,)), 1.5) == [
+        do.PublishReply("cam-1", reply, 1.0, b"corr")
+    ]
     assert session.tally.answered == 1
     session.check()
 
@@ -95,7 +99,7 @@ def test_a_request_runs_at_once_and_is_answered_with_its_times_and_correlation()
 def test_a_late_answer_is_sent_all_the_same_and_counted() -> None:
     session = ready()
     session.handle(arrived("1-1", budget_ms=10.0), 1.0)
-    commands = session.handle(ev.TailFinished(0, OUTPUT), 3.0)
+    commands = session.handle(ev.TailFinished(0, (OUTPUT,)), 3.0)
     replies = [command for command in commands if isinstance(command, do.PublishReply)]
     assert [(each.reply.id, each.expires_s) for each in replies] == [("1-1", 1.0)]
     assert session.tally.answered_late == 1
@@ -117,8 +121,8 @@ def test_devices_take_turns_and_keep_their_place_when_their_request_is_renewed()
         session.handle(arrived(f"1-{number}", device), 0.0)
     served = []
     for _ in range(3):
-        commands = session.handle(ev.TailFinished(0, OUTPUT), 0.1)
-        served += [c.request.id for c in commands if isinstance(c, do.RunTail)]
+        commands = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
+        served += [c.requests[0].id for c in commands if isinstance(c, do.RunTail)]
     assert served == ["1-4", "1-2", "1-3"]
 
 
@@ -154,7 +158,7 @@ def test_a_double_is_ignored_wherever_the_first_is() -> None:
     session = ready()
     session.handle(arrived("1-1"), 0.0)
     assert session.handle(arrived("1-1"), 0.0) == []
-    session.handle(ev.TailFinished(0, OUTPUT), 0.0)
+    session.handle(ev.TailFinished(0, (OUTPUT,)), 0.0)
     assert session.handle(arrived("1-1"), 0.0) == []
     assert session.tally.duplicates == 2
     session.check()
@@ -196,12 +200,101 @@ def test_a_broken_request_is_rejected_to_its_topic_once_and_unreadable_ones_at_a
 def test_a_failed_tail_is_the_payloads_fault_or_ours() -> None:
     session = ready()
     session.handle(arrived("1-1"), 0.0)
-    assert session.handle(ev.TailFailed(0, "tensor", "short"), 0.0) == [
+    assert session.handle(ev.TailFinished(0, (ev.Failure("tensor", "short"),)), 0.0) == [
         rejection("1-1", "malformed", "short")
     ]
     session.handle(arrived("1-2"), 0.0)
-    assert session.handle(ev.TailFailed(0, None, "torch"), 0.0) == [rejection("1-2", "overloaded", "torch")]
+    assert session.handle(ev.TailFinished(0, (ev.Failure(None, "torch"),)), 0.0) == [
+        rejection("1-2", "overloaded", "torch")
+    ]
     assert (session.tally.faults.of("tensor"), session.tally.tail_failures) == (1, 1)
+    session.check()
+
+
+def running_three(session: EdgeSession) -> tuple[ActivationRequest, ...]:
+    """Let a worker run the requests of cam-2 and cam-4 together; cam-3, who wants another tail, waits."""
+    session.handle(arrived("1-1", "cam-1", budget_ms=9000.0), 0.0)
+    other = request("1-3", "cam-3", budget_ms=9000.0, cut=3, codec="int8-zstd")
+    for device, message in (("2", request("1-2", "cam-2")), ("3", other), ("4", request("1-4", "cam-4"))):
+        session.handle(ev.RequestArrived(f"cam-{device}", message), 0.0)
+    answered, run = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
+    assert isinstance(answered, do.PublishReply)
+    assert answered.reply.batch == 1
+    assert isinstance(run, do.RunTail)
+    session.check()
+    return run.requests
+
+
+def test_an_idle_worker_takes_all_that_wait_for_the_same_tail_and_each_is_answered_by_itself() -> None:
+    session = ready(batches={0: Batch(3, 9.0)})
+    requests = running_three(session)
+    assert [each.id for each in requests] == ["1-2", "1-4"]
+    assert session.load == 3
+    commands = session.handle(ev.TailFinished(0, (OUTPUT, ev.Failure("tensor", "short"))), 0.2)
+    answer, refusal, next_run = commands
+    assert isinstance(answer, do.PublishReply)
+    reply = answer.reply
+    assert (answer.device, reply.id, reply.batch, reply.load) == ("cam-2", "1-2", 2, 1)
+    assert reply.queue_ms + reply.decode_ms + reply.tail_ms + reply.reply_ms == pytest.approx(200.0)
+    assert refusal == rejection("1-4", "malformed", "short", device="cam-4", load=1)
+    assert isinstance(next_run, do.RunTail)
+    assert [each.id for each in next_run.requests] == ["1-3"]
+    counts = session.tally.metrics(waiting=0, running=0)
+    assert counts["batch_mean"] == 1.5
+    session.check()
+
+
+@pytest.mark.parametrize(
+    ("batches", "together"),
+    [
+        ({}, 1),
+        ({3: Batch(8, 9.0)}, 1),
+        ({0: Batch(2, 9.0)}, 2),
+        ({0: Batch(8, 9.0)}, 3),
+        ({0: Batch(8, 1.0)}, 2),
+    ],
+    ids=str,
+)
+def test_as_many_as_the_tail_takes_and_no_more(batches: Batches, together: int) -> None:
+    session = ready(batches=batches)
+    for number in range(4):
+        session.handle(arrived(f"1-{number}", f"cam-{number}"), 0.0)
+    run = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.0)[-1]
+    assert isinstance(run, do.RunTail)
+    assert [each.id for each in run.requests] == ["1-1", "1-2", "1-3"][:together]
+
+
+def test_a_burst_runs_in_small_batches_and_a_lasting_load_in_the_largest() -> None:
+    tail = Batch(8, 0.5)
+    assert [size_of(tail, alike, 0) for alike in (1, 2, 8, 18)] == [1, 1, 2, 3]
+    assert [size_of(tail, 8, handed_over) for handed_over in (0, 10, 40, 1000)] == [2, 3, 5, 8]
+    assert size_of(tail, 3, 1000) == 3
+    assert size_of(None, 8, 1000) == 1
+
+
+def test_a_worker_that_was_idle_begins_with_small_batches_again() -> None:
+    session = ready(batches={0: Batch(8, 0.5)})
+    sizes = []
+    for burst in range(2):
+        for number in range(9):
+            session.handle(arrived(f"{burst}-{number}", f"cam-{number}", budget_ms=9000.0), burst)
+        size = 1
+        while session.load:
+            commands = session.handle(ev.TailFinished(0, (OUTPUT,) * size), burst)
+            size = sum(len(each.requests) for each in commands if isinstance(each, do.RunTail))
+            sizes.append(size)
+        session.check()
+    assert sizes == [2, 2, 2, 2, 0] * 2
+
+
+def test_a_batch_that_outlasts_the_drain_is_rejected_frame_by_frame() -> None:
+    session = ready(batches={0: Batch(8, 9.0)})
+    running_three(session)
+    session.handle(ev.StopRequested(), 0.2)
+    commands = session.handle(ev.StopRequested(), 0.3)
+    rejected = [each.rejection.id for each in commands if isinstance(each, do.PublishRejection)]
+    assert rejected == ["1-2", "1-4"]
+    assert session.handle(ev.TailFinished(0, (OUTPUT, OUTPUT)), 0.4) == []
     session.check()
 
 
@@ -214,12 +307,14 @@ def test_stopping_rejects_what_waits_lets_a_tail_end_and_stops() -> None:
         announced("disconnected", 1.0, 0.0),
     ]
     assert session.handle(arrived("1-3"), 0.0) == [rejection("1-3", "shutting_down", load=1)]
-    commands = session.handle(ev.TailFinished(0, OUTPUT), 0.1)
+    commands = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
     assert [type(command) for command in commands] == [do.PublishReply, do.Stop]
     session.check()
 
 
-@pytest.mark.parametrize("late", [ev.TailFinished(0, OUTPUT), ev.TailFailed(0, None, "x")])
+@pytest.mark.parametrize(
+    "late", [ev.TailFinished(0, (OUTPUT,)), ev.TailFinished(0, (ev.Failure(None, "x"),))]
+)
 def test_what_outlasts_the_drain_is_rejected_and_its_end_says_nothing(late: ev.Event) -> None:
     session = ready(drain_s=2.0)
     session.handle(arrived("1-1", budget_ms=500.0), 0.0)
@@ -248,20 +343,41 @@ def test_steady_load_is_announced_once_and_metrics_in_their_turn() -> None:
     (metrics,) = session.handle(ev.DeadlinePassed(), 5.0)
     assert isinstance(metrics, do.PublishMetrics)
     assert {k: v for k, v in metrics.values.items() if v} == {"requests": 1, "running": 1}
-    session.handle(ev.TailFinished(0, OUTPUT), 6.0)
+    session.handle(ev.TailFinished(0, (OUTPUT,)), 6.0)
     assert session.handle(ev.DeadlinePassed(), 7.0) == [announced("ready", 0.0, 100.0)]
     assert session.next_deadline() == 10.0
+
+
+def test_a_load_too_short_to_matter_is_not_announced() -> None:
+    session = ready(metrics_s=60.0)
+    session.handle(arrived("1-1"), 0.0)
+    session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
+    assert session.handle(ev.DeadlinePassed(), 1.0) == []
+    assert session.next_deadline() == 60.0
+    session.check()
 
 
 class EdgeMachine(RuleBasedStateMachine):
     """Any order of events: every request ends exactly once, nothing is over its bound."""
 
-    @initialize(workers=st.integers(1, 3), waiting=st.integers(1, 3))
-    def start(self, workers: int, waiting: int) -> None:
-        self.session = EdgeSession("edge-1", ARMS, workers=workers, limits=Limits(waiting=waiting))
+    @initialize(
+        workers=st.integers(1, 3),
+        waiting=st.integers(1, 4),
+        largest=st.integers(1, 3),
+        fixed=st.sampled_from([0.1, 1.0, 9.0]),
+    )
+    def start(self, workers: int, waiting: int, largest: int, fixed: float) -> None:
+        self.session = EdgeSession(
+            "edge-1",
+            ARMS,
+            batches={MODEL: {0: Batch(largest, fixed)}},
+            workers=workers,
+            limits=Limits(waiting=waiting),
+        )
         self.now = 0.0
         self.cold = list(range(workers))
-        self.running: dict[int, str] = {}
+        self.running: dict[int, int] = {}  # how many frames, by worker
+        self.largest = largest
         self.sent: set[str] = set()
         self.ended: list[str] = []
         self.ran: list[str] = []
@@ -273,8 +389,10 @@ class EdgeMachine(RuleBasedStateMachine):
             match command:
                 case do.RunTail():
                     assert command.worker not in self.running
-                    self.running[command.worker] = command.request.id
-                    self.ran.append(command.request.id)
+                    self.running[command.worker] = len(command.requests)
+                    self.ran += [request.id for request in command.requests]
+                    (cut,) = {request.cut for request in command.requests}
+                    assert len(command.requests) <= (self.largest if cut == 0 else 1)
                 case do.PublishReply():
                     self.ended.append(command.reply.id)
                 case do.PublishRejection():
@@ -286,12 +404,16 @@ class EdgeMachine(RuleBasedStateMachine):
         self.session.check()
 
     @rule(
-        number=st.integers(0, 40), device=st.integers(0, 5), budget_ms=st.sampled_from([0.0, 5.0, 50.0, 1e9])
+        number=st.integers(0, 40),
+        device=st.integers(0, 5),
+        budget_ms=st.sampled_from([0.0, 5.0, 50.0, 1e9]),
+        arm=st.sampled_from([(0, "uint8"), (3, "int8-zstd")]),
     )
-    def ask(self, number: int, device: int, budget_ms: float) -> None:
+    def ask(self, number: int, device: int, budget_ms: float, arm: tuple[int, str]) -> None:
         name, request_id = f"cam-{device}", f"{device}-{number}"
         self.sent.add(request_id)
-        self.post(ev.RequestArrived(name, request(request_id, name, budget_ms=budget_ms)))
+        asked = request(request_id, name, budget_ms=budget_ms, cut=arm[0], codec=arm[1])
+        self.post(ev.RequestArrived(name, asked))
 
     @rule(
         number=st.integers(0, 40),
@@ -307,12 +429,14 @@ class EdgeMachine(RuleBasedStateMachine):
         if self.cold:
             self.post(ev.WorkerIdle(self.cold.pop()))
 
-    @rule(fails=st.booleans(), data=st.data())
-    def end_a_tail(self, fails: bool, data: st.DataObject) -> None:
+    @rule(data=st.data())
+    def end_a_tail(self, data: st.DataObject) -> None:
         if self.running:
             worker = data.draw(st.sampled_from(sorted(self.running)))
-            del self.running[worker]
-            self.post(ev.TailFailed(worker, None, "x") if fails else ev.TailFinished(worker, OUTPUT))
+            ends: list[ev.Output | ev.Failure] = [OUTPUT, ev.Failure(None, "x"), ev.Failure("tensor", "y")]
+            outcome = st.sampled_from(ends)
+            outcomes = [data.draw(outcome) for _ in range(self.running.pop(worker))]
+            self.post(ev.TailFinished(worker, tuple(outcomes)))
 
     @rule(by_s=st.sampled_from([0.001, 0.02, 1.0]))
     def wait(self, by_s: float) -> None:
@@ -335,7 +459,7 @@ class EdgeMachine(RuleBasedStateMachine):
         if hasattr(self, "session"):
             assert len(self.ended) == len(set(self.ended)), "answered twice"
             assert len(self.ran) == len(set(self.ran)), "run twice"
-            assert self.session.load <= self.waiting + len(self.running)
+            assert self.session.load <= self.waiting + sum(self.running.values())
 
     def teardown(self) -> None:
         if hasattr(self, "session"):

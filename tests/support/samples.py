@@ -48,6 +48,7 @@ SAMPLES: tuple[tuple[Topic, m.Message], ...] = (
             tail_ms=8.0,
             load=2.0,
             reply_ms=0.5,
+            batch=3,
         ),
     ),
     (REPLY, m.Rejection(id="1-7", edge="edge-1", reason="overloaded", detail="16 jobs wait", load=16.0)),

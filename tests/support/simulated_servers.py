@@ -16,6 +16,7 @@ from bus.wire import encode, encode_metrics
 from edge import commands as tail_do
 from edge import events as tail_ev
 from edge import receiving as requests
+from edge.batching import Batch
 from edge.session import EdgeSession
 from tests.support.device_parts import MODEL, PLAN
 from tests.support.simulated_books import Name, contains
@@ -24,6 +25,7 @@ from tests.support.simulated_device import CLASSES
 from tests.support.simulated_nodes import Disk, Node, World
 
 _ARMS = frozenset((arm.cut, arm.codec) for arm in PLAN.arms if arm is not PLAN.arms[PLAN.device_arm])
+_BATCHES = {cut: Batch(4, 1.0) for cut, _ in _ARMS}
 _OUTPUT = memoryview(bytes(CLASSES))
 LIMITS = Limits()
 
@@ -43,7 +45,7 @@ class EdgeNode(Node[tail_ev.Event, tail_do.Command]):
 
     def begin(self) -> EdgeSession:
         self._asked, self._ended = set(), set()
-        self.session = EdgeSession(self.name, {MODEL: _ARMS}, workers=self.workers)
+        self.session = EdgeSession(self.name, {MODEL: _ARMS}, batches={MODEL: _BATCHES}, workers=self.workers)
         return self.session
 
     def begun(self) -> None:
@@ -72,8 +74,9 @@ class EdgeNode(Node[tail_ev.Event, tail_do.Command]):
 
     def execute(self, command: tail_do.Command) -> None:
         match command:
-            case tail_do.RunTail(worker, request):
-                self._run_tail(worker, int.from_bytes(request.payload, "big"))
+            case tail_do.RunTail(worker, requests):
+                self.world.met["batch"] += len(requests) > 1
+                self._run_tail(worker, [int.from_bytes(each.payload, "big") for each in requests])
             case tail_do.PublishReply(device, reply):
                 self._say(device, reply)
             case tail_do.PublishRejection(device, rejection):
@@ -94,14 +97,17 @@ class EdgeNode(Node[tail_ev.Event, tail_do.Command]):
             case _:
                 assert_never(command)
 
-    def _run_tail(self, worker: int, frame: int) -> None:
+    def _run_tail(self, worker: int, frames: list[int]) -> None:
         took_s = self.some(0.5, 2.0) if self.world.goes_wrong(0.05) else self.some(0.02, 0.3)
-        output = tail_ev.Output(
+        outcomes = tuple(self._outcome(frame, took_s) for frame in frames)
+        self.later(took_s, tail_ev.TailFinished(worker, outcomes))
+
+    def _outcome(self, frame: int, took_s: float) -> tail_ev.Output | tail_ev.Failure:
+        if self.world.goes_wrong(0.02):
+            return tail_ev.Failure(None, "the tail failed here: MemoryError")
+        return tail_ev.Output(
             frame % CLASSES, 0.9, "uint8", (CLASSES,), _OUTPUT, took_s * 100.0, took_s * 900.0
         )
-        fails = self.world.goes_wrong(0.02)
-        failed = tail_ev.TailFailed(worker, None, "the tail failed here: MemoryError")
-        self.later(took_s, failed if fails else tail_ev.TailFinished(worker, output))
 
     def _say(self, device: str, decision: Decision) -> None:
         assert decision.id not in self._ended, f"{self.name} has ended {decision.id} twice"

@@ -27,6 +27,7 @@ class Testbed(Section, frozen=True, kw_only=True):
         lanes: sites that play repetitions beside each other, each with all processes of its own; as many as
             the machine carries without a device that is late.
         edge_workers: tails that the edge worker runs at once.
+        largest_batch: frames that one of them answers at most; 1 for one each.
     """
 
     product: str = ""
@@ -41,3 +42,4 @@ class Testbed(Section, frozen=True, kw_only=True):
     repeats: Annotated[int, Meta(ge=0, le=10)] = 2
     lanes: Annotated[int, Meta(ge=1, le=64)] = 1
     edge_workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    largest_batch: Annotated[int, Meta(ge=1, le=64)] = 8
