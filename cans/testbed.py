@@ -21,6 +21,7 @@ from bus.mqtt import open_connection
 from bus.topics import Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
+from cans.testbed_events import SiteEvents
 from cans.testbed_ground import Portable
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
@@ -32,12 +33,15 @@ from lab.testbed.coordinator import (
     Coordinator,
     Repetition,
     TestbedError,
+    Turn,
     endpoint_of,
     listening,
     path_of,
     read,
     write,
 )
+from lab.testbed.footprint import Footprints
+from lab.testbed.footprint import path_of as samples_of
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
 from lab.testbed.together import together
@@ -113,7 +117,9 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         weights = await _weights(settings, plan, children, console)
         profile = await _profile(settings, plan, weights, children, console)
         plan = _measured(plan, profile, weights, str(settings.out.resolve() / "network" / "shown"))
-        predicted = await asyncio.to_thread(_predict, settings, profile, console)
+        # The simulator knows nothing of what breaks: it would predict another experiment.
+        foreseen = not plan.testbed.events
+        predicted = await asyncio.to_thread(_predict, settings, profile, console) if foreseen else {}
     try:
         await _play(settings, plan, profile, missing, console)
     except asyncio.CancelledError:
@@ -295,17 +301,35 @@ async def _lane(
 ) -> None:
     """Play some repetitions, one after the other, on a site of their own."""
     topics = Topics(PREFIX)
+    watched = plan.testbed.trend_after_s is not None
     logs = settings.out / "logs" / f"site-{lane + 1}"
     async with (
         Children(logs) as children,
         running_site(plan, profile, children, GROUNDS[settings.mode](plan, children)) as site,
-        open_connection(site.broker, endpoint_of(topics)) as connection,
+        open_connection(site.address, endpoint_of(topics)) as connection,
     ):
-        coordinator = Coordinator(plan, connection, topics, site.links, tell)
+        coordinator = Coordinator(plan, connection, topics, site.links, SiteEvents(site))
         async with listening(coordinator):
             for seed in seeds:
-                write(await _watched(site, children, coordinator.repetition(seed)), settings.out)
+                footprints = Footprints(samples_of(settings.out, seed), site.pids)
+                playing = _played(coordinator, seed, tell, footprints if watched else None)
+                write(await _watched(site, children, playing), settings.out)
+                footprints.done()
             await coordinator.leave()
+
+
+async def _played(
+    coordinator: Coordinator, seed: int, tell: Callable[[Block], None], footprints: Footprints | None
+) -> Repetition:
+    """Play a repetition; after each block say so, and take a sample of the site."""
+
+    def told(block: Block, turns: Sequence[Turn]) -> None:
+        tell(block)
+        if footprints is not None:
+            footprints.take(block, turns)
+
+    repetition = await coordinator.repetition(seed, told)
+    return msgspec.structs.replace(repetition, samples=footprints.samples if footprints else [])
 
 
 async def _watched(site: Site, children: Children, playing: Coroutine[Any, Any, Repetition]) -> Repetition:

@@ -5,7 +5,7 @@ What runs where, and over which links, is the ground's (`cans/testbed_ground.py`
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bus.address import BrokerAddress
@@ -26,14 +26,39 @@ class Site:
     """A running site.
 
     Attributes:
-        broker: as the coordinator reaches it.
+        address: of the broker, as the coordinator reaches it.
+        broker: its process.
         links: of its devices.
-        processes: whose end is the end of the experiment.
+        processes: whose end is the end of the experiment, but for who is killed on purpose.
+        edge_arguments: what the edge worker is started with.
     """
 
-    broker: BrokerAddress
+    address: BrokerAddress
+    broker: BrokerProcess
     links: Links
     processes: list[Child]
+    edge_arguments: list[str]
+    _ground: Ground
+    _edges: list[Child] = field(default_factory=list)
+
+    def pids(self) -> dict[str, int]:
+        """Return the number of each process, by name."""
+        return {"broker": self.broker.pid} | {each.name: each.process.pid for each in self.processes}
+
+    async def start_edge(self) -> None:
+        """Start the edge worker, or start it again; returns before it serves."""
+        name = f"edge-{len(self._edges) + 1}" if self._edges else "edge"  # a log of its own
+        started = await self._ground.start(name, self.edge_arguments)
+        self._edges.append(started)
+        self.processes.append(started)
+
+    async def kill_edge(self) -> None:
+        """Let it end as in a crash."""
+        edge = self._edges[-1]
+        edge.let_go = True
+        self.processes.remove(edge)
+        edge.process.kill()
+        await edge.process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -54,27 +79,36 @@ async def running_site(plan: Plan, profile: Path, children: Children, ground: Gr
         async with BrokerProcess(BrokerSettings(host=ground.host, port=0), on_line=keep) as broker:
             address = ground.seen_by_coordinator(broker.address)
             links = await ground.lay(address)
-            processes = [*links.processes, *await _start(plan, profile, children, ground, address)]
-            yield Site(address, links, processes)
+            served = _edge_arguments(plan, ground, address)
+            site = Site(address, broker, links, list(links.processes), served, ground)
+            await _start(plan, profile, children, site, ground)
+            yield site
 
 
-async def _start(
-    plan: Plan, profile: Path, children: Children, ground: Ground, broker: BrokerAddress
-) -> list[Child]:
-    testbed = plan.testbed
-    common = ["--prefix", PREFIX, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
-    network = ["--model", plan.model]
-    network += ["--codecs", ",".join(testbed.codecs)] if testbed.codecs else []
+def _common(ground: Ground) -> list[str]:
+    return ["--prefix", PREFIX, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
+
+
+def _network(plan: Plan) -> list[str]:
+    return ["--codecs", ",".join(plan.testbed.codecs)] if plan.testbed.codecs else []
+
+
+def _edge_arguments(plan: Plan, ground: Ground, broker: BrokerAddress) -> list[str]:
+    weights = plan.testbed.weights
+    served = ["--model", f"{plan.model}={weights}" if weights else plan.model, *_network(plan)]
+    workers = ["--workers", str(plan.testbed.edge_workers)]
+    return ["cans", "edge", *workers, *served, "--broker", broker.url, *_common(ground)]
+
+
+async def _start(plan: Plan, profile: Path, children: Children, site: Site, ground: Ground) -> None:
+    testbed, broker = plan.testbed, site.address
+    network = ["--model", plan.model, *_network(plan)]
     weights = ["--weights", testbed.weights] if testbed.weights else []
     groups = ["--largest-groups", str(_GROUPS), "--largest-installs", "16", "--no-guard"]
     state = ["--state-dir", str(children.logs / "aggregator-state")]
-    central = ["--broker", broker.url, *common]
-    served = ["--model", f"{plan.model}={testbed.weights}" if testbed.weights else plan.model, *network[2:]]
-    workers = ["--workers", str(testbed.edge_workers)]
-    started = [
-        await ground.start("aggregator", ["cans", "aggregator", *state, *groups, *central]),
-        await ground.start("edge", ["cans", "edge", *workers, *served, *central]),
-    ]
+    aggregator = ["cans", "aggregator", *state, *groups, "--broker", broker.url, *_common(ground)]
+    site.processes.append(await ground.start("aggregator", aggregator))
+    await site.start_edge()
     for device in plan.devices:
         own = ground.seen_by(device.name, broker)
         arguments = [
@@ -82,7 +116,6 @@ async def _start(
             *("--broker", own.url, "--lab-broker", ground.orders_for(device.name, broker).url),
             *("--wait-edge-s", str(_EDGE_START_S)),
             *(("--source", testbed.source) if testbed.source else ()),
-            *(*network, *weights, *ground.slowed(device, profile), *common),
+            *(*network, *weights, *ground.slowed(device, profile), *_common(ground)),
         ]
-        started.append(await ground.start(device.name, arguments))
-    return started
+        site.processes.append(await ground.start(device.name, arguments))

@@ -18,6 +18,7 @@ import msgspec
 from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import CansError, LinkError, RemoteProtocolError
 from bus.topics import Topics
+from lab.simulator import spec
 from lab.testbed.orders import (
     ORDER,
     REPORT,
@@ -33,6 +34,7 @@ from lab.testbed.orders import (
 )
 from lab.testbed.plan import Block, Plan
 from lab.testbed.probe import Drift, probe_ms
+from lab.testbed.samples import Sample
 from lab.testbed.together import together
 
 R = TypeVar("R", bound=Report)
@@ -61,6 +63,18 @@ class Links(Protocol):
         """Let a device's uplink follow a trace from a moment of it on."""
         ...
 
+    async def hold(self, device: str, *, on: bool) -> None:
+        """Let a device's link carry nothing, either way, or go on where it stopped."""
+        ...
+
+
+class Events(Protocol):
+    """Whoever can break a site, and mend it."""
+
+    async def happen(self, event: spec.Event, devices: Sequence[str]) -> None:
+        """Let it happen to these devices, from now until it is mended."""
+        ...
+
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What one device did in one block, once.
@@ -86,12 +100,21 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repetition(msgspec.Struct, frozen=True, kw_only=True):
-    """All turns of one seed, and what the devices said of themselves."""
+    """All turns of one seed, and what the devices said of themselves.
+
+    Attributes:
+        samples: what the site's processes held after each block, where the experiment asks for it.
+    """
 
     seed: int
     joined: dict[str, Joined]
     turns: list[Turn]
     took_s: float
+    samples: list[Sample] = msgspec.field(default_factory=list)
+
+
+Tell = Callable[[Block, Sequence[Turn]], None]
+"""Told of each block that has been played, with its turns."""
 
 
 @dataclass(slots=True)
@@ -103,19 +126,23 @@ class Coordinator:
         connection: to the broker, not through anybody's link.
         topics: of the site.
         links: of the devices.
-        tell: told after each block, for progress.
+        events: what the plan breaks is broken by.
     """
 
     plan: Plan
     connection: Connection
     topics: Topics
     links: Links
-    tell: Callable[[Block], None]
+    events: Events
     _number: int = 0
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
-    async def repetition(self, seed: int) -> Repetition:
+    async def repetition(self, seed: int, tell: Tell) -> Repetition:
         """Play one seed from the beginning.
+
+        Args:
+            seed: which.
+            tell: told after each block, with its turns.
 
         Raises:
             TestbedError: a device failed, or does not answer.
@@ -135,8 +162,9 @@ class Coordinator:
             if new:
                 joined |= await self._join(seed, new)
                 there += new
-            turns += await self._until_undisturbed(block, there, traces, drift)
-            self.tell(block)
+            played = await self._until_undisturbed(block, there, traces, drift)
+            turns += played
+            tell(block, played)
         return Repetition(seed=seed, joined=joined, turns=turns, took_s=time.monotonic() - began)
 
     async def leave(self) -> None:
@@ -197,13 +225,23 @@ class Coordinator:
         self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]]
     ) -> dict[str, Played]:
         world, size = self.plan.world, self.plan.testbed.block_frames
-        await self.links.settle([self.plan.devices[number].name for number in there])
+        names = [self.plan.devices[number].name for number in there]
+        await self.links.settle(names)
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
         order = Play(number=number, policy=block.policy, first=block.first, frames=size)
         most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
-        return await self._ask({self.plan.devices[each].name: order for each in there}, Played, most_s)
+        asked = self._ask(dict.fromkeys(names, order), Played, most_s)
+        happening = [self._happen(event, names) for event in self.plan.events_in(block.round)]
+        played, *_ = await together([asked, *happening])
+        return played
+
+    async def _happen(self, event: spec.Event, devices: Sequence[str]) -> dict[str, Played]:
+        """Let an event happen when its time has come; nobody reports of it."""
+        await asyncio.sleep(event.at_s)
+        await self.events.happen(event, devices)
+        return {}
 
     def _next(self) -> int:
         self._number += 1
