@@ -97,7 +97,8 @@ def _edge_arguments(plan: Plan, ground: Ground, broker: BrokerAddress) -> list[s
     weights = plan.testbed.weights
     served = ["--model", f"{plan.model}={weights}" if weights else plan.model, *_network(plan)]
     workers = ["--workers", str(plan.testbed.edge_workers)]
-    return ["cans", "edge", *workers, *served, "--broker", broker.url, *_common(ground)]
+    # Started again, it may find the broker being restarted too.
+    return ["cans", "edge", "--wait-for-broker", *workers, *served, "--broker", broker.url, *_common(ground)]
 
 
 async def _start(plan: Plan, profile: Path, children: Children, site: Site, ground: Ground) -> None:

@@ -113,7 +113,7 @@ def _aftermath(plan: Plan, event: spec.Event, policy: Named, repetitions: Sequen
         policy,
         frames=len(hit),
         lost=len(hit) - len(answered),
-        alone=sum(row.by == "device" for row in answered),
+        alone=sum(row.by != "edge" for row in answered),
         worst_ms=max((row.stages["total"] for row in answered), default=None),
         before_ms=float(np.median(before)) if before else None,
         back_frames=interval([float(np.mean(each)) for each in back.values()]) if back else None,
