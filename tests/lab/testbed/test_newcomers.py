@@ -40,7 +40,8 @@ def test_first_frames_are_the_newcomers_own_and_counted_from_its_coming(tmp_path
     assert rows["ans"].first_ms[0] is not None
     assert rows["ans"].first_ms[0]["ci95"] is not None
     (against,) = found.ratios
-    assert (against.against, against.value) == ("ans", pytest.approx(1.0, rel=0.02))
+    assert against.against == "ans"
+    assert against.value == pytest.approx(1.0, rel=0.02)
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(9.0, "Behind ans:"), (0.5, "Ahead of everybody at first:")])
