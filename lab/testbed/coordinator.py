@@ -40,7 +40,7 @@ from lab.testbed.together import together
 R = TypeVar("R", bound=Report)
 
 _SEND_AGAIN_S = 5.0
-_JOIN_S = 120.0
+_JOIN_S = 300.0  # a warm start of every site at once, on a machine that has other things to do
 # Beside what frames may take: messages, and the last feedback.
 _MORE_S = 30.0
 _LEAVE_S = 15.0
