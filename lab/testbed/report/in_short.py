@@ -57,11 +57,20 @@ def _joined(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> li
     """Return what the first frames of newcomers cost, against everybody."""
     said = []
     for found in newcomers_of(plan, report, repetitions):
+        each = {
+            verdict: [one.against for one in found.ratios if one.verdict == verdict]
+            for verdict in ("slower", "faster", "unproven")
+        }
+        words = {
+            "slower": "Slower at first than",
+            "faster": "Faster at first than",
+            "unproven": "Unproven against",
+        }
+        shown = next((verdict for verdict, others in each.items() if others), "")
+        verdict = f"{words[shown]} {', '.join(each[shown])}:" if shown else "No difference shown at first:"
         if found.ratios:
-            behind = [one.against for one in found.ratios if one.value > 1.0]
-            verdict = f"Behind {', '.join(behind)}:" if behind else "Ahead of everybody at first:"
-            text = f"on {found.device}, {first_words(found)}"
-            said.append(Sentence(verdict, not behind, text, headline=True))
+            good = {"slower": False, "faster": True}.get(shown)
+            said.append(Sentence(verdict, good, f"on {found.device}, {first_words(found)}", headline=True))
     return said
 
 
