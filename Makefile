@@ -54,6 +54,7 @@ results: env ## Every experiment: figures and pages of docs/results (QUICK=1: on
 	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \
 	done
 	$(if $(SEEDS),,$(BIN)/python -m lab.theory --seeds 10 --rounds 1000 --rounds 3000 --out docs/results/theory.md)
+	$(if $(SEEDS),,$(BIN)/python -m lab.hop lab/experiments/hop.toml --out $(OUT)/results/hop --page docs/results/hop.md)
 	$(if $(SEEDS),,$(BIN)/python -m lab.results_index)
 
 testbed: env ## The headline on real processes and shaped links, some 30 minutes, into out/testbed

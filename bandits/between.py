@@ -3,10 +3,11 @@
 The link is estimated from transfers (`link_estimate.py`). What any offload costs beyond link and compute,
 such as waiting for a free edge worker, is a mean of the latest frames, and fades while nobody is asked.
 
-A frame that nobody answered says that link or edge worker failed, not which. While that is open there are
-two estimates of the link: one that takes the blame and is believed, and one that is clear of it. A *link
-check*, an acknowledgement by the broker alone, then lies near what one of the two expected. If the link is
-clear, the wait is beyond it. So is a refusal, which is believed at once: an edge worker has said so.
+A frame that nobody answered says that link or edge worker failed, not which. From then until the next
+answer there are two estimates of the link: one that takes the blame and is believed, and one as it was
+before. A *link check*, an acknowledgement by the broker alone, lies near what one of the two expected. If
+that is the latter at the first check, the wait is beyond the link; if later, the link is back, as it was.
+A refusal is believed at once: an edge worker has said so (ADR 18, ADR 24).
 """
 
 import copy
@@ -16,6 +17,9 @@ from bandits.arrays import Dump, Vector
 from bandits.link_estimate import LinkEstimate, LinkSettings
 from bandits.policy import LinkCheck
 
+_LONGER = 2.0
+"""Times so long as was waited in vain: what has taken t already takes as likely more as less than 2 t, where
+nothing is known of its scale."""
 _GAIN = 0.3
 """Weight of the latest frame in what is beyond the link: a single wait for an edge worker is mostly noise."""
 
@@ -30,8 +34,8 @@ class Between:
     def __init__(self, settings: LinkSettings) -> None:
         self._settings = settings
         self._link = LinkEstimate(settings)
-        self._clear: LinkEstimate | None = None  # while it is open whose fault a wait was
-        self._unexplained_s = 0.0  # of that wait, if the link is clear
+        self._clear: LinkEstimate | None = None  # as it was before a wait in vain, until somebody answers
+        self._unexplained_s = 0.0  # of that wait, if the link is clear; 0 once it is known not to have been
         self._beyond_s = 0.0
         self._in_vain = False
 
@@ -84,7 +88,8 @@ class Between:
             self._clear = copy.copy(self._link)
         self._in_vain = True
         self._unexplained_s = max(0.0, seconds - self._clear.expected_s(units))
-        self._link.observe_at_least(units, seconds)
+        self._link.doubt()
+        self._link.observe_at_least(units, _LONGER * seconds)
 
     def refused(self, seconds: float) -> None:
         """Learn that an edge worker would not do it, which has cost `seconds` beside its own part."""
@@ -100,9 +105,10 @@ class Between:
             if said is None:
                 return
             if said:
-                self._link = self._clear
+                self._link, self._clear = self._clear, None
                 self._beyond_s += _GAIN * max(0.0, self._unexplained_s - self._beyond_s)
-            self._clear = None
+            # What the wait was is settled; not that the link may come back as it was.
+            self._unexplained_s = 0.0
         observe = self._link.observe_at_least if check.at_least else self._link.observe
         observe(check.units, check.seconds)
 

@@ -143,6 +143,11 @@ class LinkEstimate:
             self._learn(units, seconds)
             self._bound()
 
+    def doubt(self) -> None:
+        """Take what is known for no more than a guess: something has happened to the link."""
+        prior = self._settings.prior
+        self._rr, self._rs, self._ss = (prior * self._r) ** 2, 0.0, (prior * self._s) ** 2
+
     def _note_usual(self) -> None:
         """Count the present mean among what is usual."""
         self._seen += 1.0

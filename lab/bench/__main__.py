@@ -29,6 +29,7 @@ BENCHES = {
     "simulating": "lab.bench.simulating",
     "reporting": "lab.bench.reporting",
     "shaping": "lab.bench.shaping",
+    "hop": "lab.bench.hop",
 }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from bus.errors import ConfigurationError
-from lab.bench.broker import mosquitto
 from lab.bench.rows import Row
+from lab.transports.brokers import running
 
 _READY_TIMEOUT_S = 120.0
 _WAITING = ("--warm-start", "0", "--wait-edge-s", "3600", "--fps", "0.001")
@@ -20,7 +20,7 @@ _WAITING = ("--warm-start", "0", "--wait-edge-s", "3600", "--fps", "0.001")
 def run(*, quick: bool) -> Iterator[Row]:
     """Start a device with no edge worker to ask, wait until it only waits, and watch it."""
     seconds = 3.0 if quick else 10.0
-    with mosquitto() as broker, tempfile.TemporaryDirectory(prefix="cans-bench-") as folder:
+    with running("mosquitto") as broker, tempfile.TemporaryDirectory(prefix="cans-bench-") as folder:
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "cans", "device", "--id", "idle", "--broker", broker.url]
         with log.open("wb") as file:

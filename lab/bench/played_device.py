@@ -4,7 +4,7 @@ Everything that a device decides is in it: frames, requests, replies, feedback, 
 groups, snapshots as bytes. What is not: torch, sockets and the disk, which answer at once.
 """
 
-from time import perf_counter
+from time import thread_time
 
 from aggregator.keys import GroupKey
 from aggregator.ledger import Ledger, Limits
@@ -23,6 +23,7 @@ from lab.simulator.world import Turn
 
 _HASH = "0123456789abcdef"
 _CHECK_S = 0.05
+_END = 1_000  # a cut behind all others
 
 
 def plan() -> Plan:
@@ -31,7 +32,7 @@ def plan() -> Plan:
     return Plan(
         model=_HASH,
         schema=_HASH,
-        arms=tuple(PlanArm(number, label) for number, label in enumerate(table.arms)),
+        arms=tuple(_arm_of(label) for label in table.arms),
         contexts=table.matrix(),
         front=table.front,
         device_arm=table.arms.index("end/none"),
@@ -40,15 +41,23 @@ def plan() -> Plan:
     ).with_measured_link()
 
 
+def _arm_of(label: str) -> PlanArm:
+    cut, _, codec = label.partition("/")
+    return PlanArm(int(cut) if cut.isdecimal() else _END, codec)
+
+
 class PlayedDevice:
     """One device that plays turns.
 
+    Args:
+        policy: by name, as `cans device --policy` has it.
+
     Attributes:
-        spent_s: what session and learner have taken so far, seconds.
+        spent_s: processor seconds that session and learner have taken so far.
         saved, merged: snapshots and uploads so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, policy: str = LEARNER) -> None:
         self.spent_s = 0.0
         self.saved = self.merged = 0
         self._plan = plan()
@@ -58,7 +67,7 @@ class PlayedDevice:
         self._session = DeviceSession(
             Identity("cam-1", "phone", _HASH, 1),
             self._plan,
-            (build_policy(LEARNER, self._plan, PRACTICE, boot=1),),
+            (build_policy(policy, self._plan, PRACTICE, boot=1),),
             draw=lambda: 0.0,
             limits=device_limits.Limits(),
         )
@@ -72,9 +81,9 @@ class PlayedDevice:
         self._post(ev.FrameCaptured(None), turn.at_s)
 
     def _post(self, event: ev.Event, now: float) -> None:
-        before = perf_counter()
+        before = thread_time()
         commands = self._session.handle(event, now)
-        self.spent_s += perf_counter() - before
+        self.spent_s += thread_time() - before
         for command in commands:
             self._carry_out(command, now)
 

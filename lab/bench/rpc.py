@@ -1,11 +1,9 @@
 """Request and reply: ours through mosquitto against gRPC aio with the same bytes, others beside them."""
 
 import asyncio
-import json
 import statistics
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from time import perf_counter
 
@@ -13,11 +11,15 @@ from bus.address import BrokerAddress
 from bus.topics import INFER, REPLY
 from bus.wire import encode
 from device.rotation import Rotation
-from lab.bench.broker import mosquitto
 from lab.bench.rows import Row
 from lab.bench.rpc_ours import ask_ours, reply_to, request_of
-from lab.bench.rpc_transports import Ask, ask_aiomqtt, ask_grpc, ask_tcp, ask_zmq
+from lab.bench.rpc_transports import ask_aiomqtt, ask_zmq
 from lab.event_loop import new_event_loop
+from lab.transports.asking import Ask
+from lab.transports.brokers import running
+from lab.transports.child import answering
+from lab.transports.grpc_aio import ask_grpc
+from lab.transports.tcp import ask_tcp
 
 SIZES = {"10kB": 10_000, "100kB": 100_000, "1MB": 1_000_000}
 LIMIT = 1.05
@@ -28,13 +30,13 @@ Subject = Callable[[], Awaitable[object]]
 
 def run(*, quick: bool) -> Iterator[Row]:
     """Measure; a round asks every transport once, nobody after the same one more often than after others."""
-    with mosquitto() as broker, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with running("mosquitto") as broker, asyncio.Runner(loop_factory=new_event_loop) as runner:
         yield from runner.run(_measure(broker, quick=quick))
 
 
 async def _measure(broker: BrokerAddress, *, quick: bool) -> list[Row]:
     rows: list[Row] = []
-    async with _server(broker) as ports, AsyncExitStack() as stack:
+    async with answering("lab.bench.rpc_server", str(broker.port)) as ports, AsyncExitStack() as stack:
         enter = stack.enter_async_context
         ours = await enter(ask_ours(broker))
         raw: dict[str, Ask] = {
@@ -86,23 +88,3 @@ def _rows(label: str, times: dict[str, list[float]]) -> Iterator[Row]:
     )
     for name, median in medians.items():
         yield Row(f"request/reply {label}: {name}, p50", median * 1e3, "ms")
-
-
-@asynccontextmanager
-async def _server(broker: BrokerAddress) -> AsyncIterator[dict[str, int]]:
-    """Start the answering process; yields its ports."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "lab.bench.rpc_server",
-        str(broker.port),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield json.loads(await process.stdout.readline())
-    finally:
-        process.stdin.close()
-        await process.wait()

@@ -1,19 +1,15 @@
 """Our own request and reply: typed messages over the bus, as a device and an edge worker exchange them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from bus.address import BrokerAddress
-from bus.connection import Connection, Delivery, Endpoint
 from bus.messages import ActivationRequest, Decision, InferenceReply
-from bus.mqtt import open_connection
-from bus.topics import INFER, REPLY, Topics
+from bus.tensors import Payload
+from bus.topics import INFER, REPLY
 from bus.wire import decode, encode
+from lab.transports.mqtt import ask_mqtt, serve_mqtt
 
-TOPICS = Topics("bench/v1")
-_INFER = TOPICS.of(INFER, edge="edge-1", device="dev-1")
-_REPLY = TOPICS.of(REPLY, device="dev-1")
 _LOGITS = memoryview(bytes(4000))  # a thousand classes as float32, as our networks answer
 
 AskTyped = Callable[[ActivationRequest], Awaitable[Decision]]
@@ -56,35 +52,20 @@ def reply_to(request: ActivationRequest) -> InferenceReply:
 @asynccontextmanager
 async def serve_ours(broker: BrokerAddress) -> AsyncIterator[None]:
     """Decode each request and answer it."""
-    endpoint = Endpoint("bench-edge", subscriptions=((TOPICS.filter(INFER, edge="edge-1"), 0),))
 
-    async def serve(connection: Connection) -> None:
-        async for event in connection.events():
-            if isinstance(event, Delivery):
-                request = decode(INFER, event.payload, ActivationRequest)
-                await connection.publish(_REPLY, encode(REPLY, reply_to(request)))
+    async def answer(payload: Payload) -> bytes:
+        return encode(REPLY, reply_to(decode(INFER, payload, ActivationRequest)))
 
-    async with open_connection(broker, endpoint) as connection:
-        task = asyncio.get_running_loop().create_task(serve(connection), name="bench-edge")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    async with serve_mqtt(answer, broker):
+        yield
 
 
 @asynccontextmanager
 async def ask_ours(broker: BrokerAddress) -> AsyncIterator[AskTyped]:
     """Encode a request, publish it, wait for the reply and decode it."""
-    endpoint = Endpoint("bench-device", subscriptions=((_REPLY, 0),))
-    async with open_connection(broker, endpoint) as connection:
-        events = connection.events()
+    async with ask_mqtt(broker) as ask_bytes:
 
         async def ask(request: ActivationRequest) -> Decision:
-            await connection.publish(_INFER, encode(INFER, request))
-            while True:
-                event = await anext(events)
-                if isinstance(event, Delivery):
-                    return decode(REPLY, event.payload, InferenceReply)
+            return decode(REPLY, await ask_bytes(encode(INFER, request)), InferenceReply)
 
         yield ask

@@ -10,23 +10,23 @@ import sys
 from contextlib import AsyncExitStack
 
 from bus.address import BrokerAddress
+from bus.tensors import Payload
 from lab.bench.rpc_ours import serve_ours
-from lab.bench.rpc_transports import serve_aiomqtt, serve_grpc, serve_tcp, serve_zmq
+from lab.bench.rpc_transports import serve_aiomqtt, serve_zmq
 from lab.event_loop import new_event_loop
+from lab.transports.child import until_unheard
+from lab.transports.grpc_aio import serve_grpc
+from lab.transports.tcp import serve_tcp
 
 
-def answer(request: bytes) -> bytes:
+async def answer(request: Payload) -> bytes:
     """An echo, or as many bytes as the request asks for."""
     size = int.from_bytes(request[:4], "big")
-    return bytes(size) if size else request
+    return bytes(size or request)
 
 
 async def serve(broker_port: int) -> None:
     """Serve every transport until standard input ends."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
     async with AsyncExitStack() as stack:
         ports = {
             "grpc": await stack.enter_async_context(serve_grpc(answer)),
@@ -36,7 +36,7 @@ async def serve(broker_port: int) -> None:
         await stack.enter_async_context(serve_aiomqtt(answer, broker_port))
         await stack.enter_async_context(serve_ours(BrokerAddress(port=broker_port)))
         print(json.dumps(ports), flush=True)
-        await reader.read()
+        await until_unheard()
 
 
 def main() -> None:

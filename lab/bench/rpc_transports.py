@@ -1,107 +1,19 @@
-"""The other ways to ask and be answered, for comparison: gRPC aio, raw aiomqtt, asyncio TCP, ZeroMQ.
+"""Two more ways to ask and be answered, for comparison: raw aiomqtt and ZeroMQ.
 
-All carry opaque bytes: the very bytes of our typed request and reply. gRPC gets a generic method without
-protobuf, which spares it a copy that real users pay.
+Both carry opaque bytes: the very bytes of our typed request and reply. More in `lab/transports/`.
 """
 
-import asyncio
-import itertools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiomqtt
-import grpc
 import zmq
 import zmq.asyncio
 
-Ask = Callable[[bytes], Awaitable[bytes]]
-Answer = Callable[[bytes], bytes]
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-_GRPC_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-]
-_METHOD = "/cans.Bench/Infer"
+from lab.transports.asking import Answer, Ask, background
+
 _TCP_NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-
-
-@asynccontextmanager
-async def serve_grpc(answer: Answer) -> AsyncIterator[int]:
-    """Serve one unary method of bytes; yields the port."""
-
-    async def handle(request: bytes, _: grpc.aio.ServicerContext) -> bytes:
-        return answer(request)
-
-    server = grpc.aio.server(options=_GRPC_OPTIONS)
-    handler = grpc.method_handlers_generic_handler(
-        "cans.Bench", {"Infer": grpc.unary_unary_rpc_method_handler(handle)}
-    )
-    server.add_generic_rpc_handlers((handler,))
-    port: int = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(None)
-
-
-@asynccontextmanager
-async def ask_grpc(port: int) -> AsyncIterator[Ask]:
-    """Call that method."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=_GRPC_OPTIONS) as channel:
-        call = channel.unary_unary(_METHOD)
-
-        async def ask(request: bytes) -> bytes:
-            reply: bytes = await call(request)
-            return reply
-
-        yield ask
-
-
-@asynccontextmanager
-async def serve_tcp(answer: Answer) -> AsyncIterator[int]:
-    """Serve length-prefixed messages; yields the port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                _write_frame(writer, answer(await _read_frame(reader)))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=MAX_MESSAGE_BYTES)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-@asynccontextmanager
-async def ask_tcp(port: int) -> AsyncIterator[Ask]:
-    """Ask over one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=MAX_MESSAGE_BYTES)
-
-    async def ask(request: bytes) -> bytes:
-        _write_frame(writer, request)
-        await writer.drain()
-        return await _read_frame(reader)
-
-    try:
-        yield ask
-    finally:
-        writer.close()
-
-
-async def _read_frame(reader: asyncio.StreamReader) -> bytes:
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
-
-
-def _write_frame(writer: asyncio.StreamWriter, message: bytes) -> None:
-    writer.writelines((len(message).to_bytes(4, "big"), message))
 
 
 @asynccontextmanager
@@ -112,9 +24,9 @@ async def serve_zmq(answer: Answer) -> AsyncIterator[int]:
 
         async def serve() -> None:
             while True:
-                await replier.send(answer(await replier.recv()))
+                await replier.send(await answer(await replier.recv()))
 
-        async with _background(serve()):
+        async with background(serve()):
             yield port
 
 
@@ -140,9 +52,9 @@ async def serve_aiomqtt(answer: Answer, broker_port: int) -> AsyncIterator[None]
         async def serve() -> None:
             async for message in client.messages:
                 assert isinstance(message.payload, bytes)
-                await client.publish("raw/answer", answer(message.payload))
+                await client.publish("raw/answer", await answer(message.payload))
 
-        async with _background(serve()):
+        async with background(serve()):
             yield
 
 
@@ -163,21 +75,3 @@ async def ask_aiomqtt(broker_port: int) -> AsyncIterator[Ask]:
             return payload
 
         yield ask
-
-
-_numbers = itertools.count()
-
-
-@asynccontextmanager
-async def _background(work: Awaitable[None]) -> AsyncIterator[None]:
-    """Run beside the body, ended with it."""
-
-    async def run() -> None:
-        await work
-
-    task = asyncio.get_running_loop().create_task(run(), name=f"bench-{next(_numbers)}")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -58,6 +58,14 @@ class SiteWorld:
         ]
         self._changes = Changes(settings.changes, [kind.name for kind in self._kinds], seconds, seed)
 
+    @property
+    def offsets_s(self) -> list[float]:
+        """When in its period each device plays its frames."""
+        return [
+            stream(self._seed, device, START).random() * stay.period_s
+            for device, stay in enumerate(self._stays)
+        ]
+
     def turns(self) -> Iterator[Turn]:
         """As `World.turns`: every device plays one frame a period while it is there."""
         settings, noise = self._settings, self._settings.noise
@@ -66,9 +74,7 @@ class SiteWorld:
         queues = [stream(self._seed, device, _QUEUE) for device in devices]
         # A stream of its own: whether replies are lost must not change what frames cost otherwise.
         replies = [stream(self._seed, device, _REPLIES) for device in devices]
-        offsets_s = [
-            stream(self._seed, device, START).random() * self._stays[device].period_s for device in devices
-        ]
+        offsets_s = self.offsets_s
         frames = [_Frames(self._table, self._kinds[d], self.links[d], settings) for d in devices]
         for at_s, device in frames_of(self._stays, offsets_s):
             factors = _factors(random[device], noise.sigma)

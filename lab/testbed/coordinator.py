@@ -135,6 +135,7 @@ class Coordinator:
     links: Links
     events: Events
     _number: int = 0
+    _phases_s: list[float] = field(default_factory=list)
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
     async def repetition(self, seed: int, tell: Tell) -> Repetition:
@@ -150,6 +151,7 @@ class Coordinator:
         began = time.monotonic()
         plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
         traces = plan.traces(seed)
+        self._phases_s = plan.phases_s(seed)
         joined: dict[str, Joined] = {}
         turns: list[Turn] = []
         there: list[int] = []
@@ -230,11 +232,19 @@ class Coordinator:
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
-        order = Play(number=number, policy=block.policy, first=block.first, frames=size)
-        most_s = size * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
-        asked = self._ask(dict.fromkeys(names, order), Played, most_s)
+        orders = {
+            self.plan.devices[each].name: Play(
+                number=number,
+                policy=block.policy,
+                first=block.first,
+                frames=size,
+                after_s=self._phases_s[each],
+            )
+            for each in there
+        }
+        most_s = (size + 1) * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
         happening = [self._happen(event, names) for event in self.plan.events_in(block.round)]
-        played, *_ = await together([asked, *happening])
+        played, *_ = await together([self._ask(orders, Played, most_s), *happening])
         return played
 
     async def _happen(self, event: spec.Event, devices: Sequence[str]) -> dict[str, Played]:

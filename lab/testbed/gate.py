@@ -64,11 +64,11 @@ class GatedFrames:
         self._due = 0.0
         self._closed = False
 
-    def open(self, first: int, frames: int) -> None:
-        """Let so many frames through, from number `first` on."""
+    def open(self, first: int, frames: int, after_s: float = 0.0) -> None:
+        """Let so many frames through, from number `first` on, the first after so many seconds."""
         with self._changed:
             self._left = range(first, first + frames)
-            self._due = 0.0
+            self._due = time.monotonic() + after_s
             self._changed.notify_all()
 
     def next_frame(self) -> Frame | None:

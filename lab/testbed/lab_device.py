@@ -159,16 +159,17 @@ class _LabDevice:
         player = self._players.get(order.policy)
         if player is None:
             raise ConfigurationError(f"nobody plays {order.policy!r} here: join first")
-        cpu_s, messages, size = time.process_time(), player.messages, player.bytes
+        cpu_s = time.process_time()
         rows, lost = await player.play(order)
+        messages, size = player.take_traffic()
         return Played(
             number=order.number,
             policy=order.policy,
             rows=rows,
             lost=lost,
             cpu_s=time.process_time() - cpu_s,
-            messages=player.messages - messages,
-            bytes=player.bytes - size,
+            messages=messages,
+            bytes=size,
         )
 
     async def end_players(self) -> None:

@@ -64,11 +64,12 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
-    """Play so many frames of the film from `first` on, under one policy."""
+    """Play so many frames of the film from `first` on, under one policy, the first after some seconds."""
 
     policy: str
     first: _Count
     frames: Annotated[int, Meta(ge=1, le=100_000)]
+    after_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
@@ -120,7 +121,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
     Attributes:
         rows: answered frames, in order. lost: frames without an answer, to the reason.
         cpu_s: processor seconds of the whole device process meanwhile.
-        messages, bytes: statistics that went up meanwhile.
+        messages, bytes: statistics that went up since the last such report; the first counts joining too.
     """
 
     policy: str

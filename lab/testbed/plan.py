@@ -142,6 +142,10 @@ class Plan:
             ),
         )
 
+    def phases_s(self, seed: int) -> list[float]:
+        """Return when in its period each device takes its pictures: as in a simulation, nobody keeps step."""
+        return SiteWorld(self.world, seed).offsets_s
+
     def traces(self, seed: int) -> list[list[float]]:
         """Return each device's uplink, Mbit/s second by second: what the simulator's devices have."""
         return [[float(rate) for rate in link.mbit_s] for link in SiteWorld(self.world, seed).links]

@@ -1,6 +1,7 @@
 """One policy on a testbed's device: a device of its own on the bus, whose frames come in blocks."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,7 @@ from bus.messages import Feedback
 from bus.topics import STATS
 from bus.wire import encode
 from device import commands as do
+from device import events as ev
 from device.compute import Compute
 from device.known import Known
 from device.plan import Plan
@@ -24,6 +26,8 @@ from lab.testbed.policies import policy_of
 
 # Nobody looks at a testbed's metrics, and they would cross the link beside somebody else's frames.
 _METRICS_S = 86_400.0
+# The longest that a block waits for its last link check.
+_CHECK_S = 10.0
 _STAGES = (
     "head", "encode", "wait", "link", "queue", "decode", "tail", "reply", "vain", "fallback",
 )  # fmt: skip
@@ -38,9 +42,6 @@ class PlayerDevice:
         device: what the process was started with; `player` and `join` replace what they name.
         compute: shared by all players of the process, one of which plays at a time.
         known: what profiles and early exits have told.
-
-    Attributes:
-        messages, bytes: of statistics that have gone up so far.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PlayerDevice:
         compute: Compute,
         known: Known,
     ) -> None:
-        self.messages = self.bytes = 0
+        self._messages = self._bytes = 0  # of statistics that have gone up since somebody asked
         self._player = player
         self._compute = compute
         self._known = known
@@ -68,6 +69,8 @@ class PlayerDevice:
         self._first, self._wanted = 0, 0
         self._seen = self._began = 0  # the session counts its frames on, whatever the film
         self._played = asyncio.Event()
+        self._checked = asyncio.Event()  # no link check is on its way
+        self._checked.set()
         self._running: asyncio.Task[object] | None = None
 
     def start(self) -> None:
@@ -92,10 +95,20 @@ class PlayerDevice:
         self._first, self._wanted = order.first, order.frames
         self._began = self._seen
         self._played.clear()
-        self._frames.open(order.first, order.frames)
+        self._frames.open(order.first, order.frames, order.after_s)
         await self._or_end(self._played)
+        # Links are emptied between blocks: a check that is still on its way then would say that all is well.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_S):
+                await self._or_end(self._checked)
         rows = tuple(self._rows[seq] for seq in sorted(self._rows))
         return rows, {str(seq): why for seq, why in self._lost.items()}
+
+    def take_traffic(self) -> tuple[int, int]:
+        """Return messages and bytes of statistics that have gone up since the last call, or the beginning."""
+        taken = self._messages, self._bytes
+        self._messages = self._bytes = 0
+        return taken
 
     async def leave(self) -> None:
         """Hand in what was learnt, say goodbye, be gone."""
@@ -126,6 +139,7 @@ class PlayerDevice:
             compute=self._compute,
             parts=Parts(source=self._frames, known=self._known, policies=self._policies),
             on_command=self._see,
+            on_event=self._hear,
         )
 
     def _policies(self, plan: Plan, boot: int) -> tuple[Policy, ...]:
@@ -134,19 +148,25 @@ class PlayerDevice:
 
     def _see(self, command: do.Command) -> None:
         match command:
-            case do.PublishFeedback(feedback):
+            case do.PublishFeedback(feedback, check):
+                if check:
+                    self._checked.clear()
                 self._rows[self._film_number(feedback.seq)] = self._row(feedback)
             case do.RejectFrame(seq, _, reason):
                 self._lost[self._film_number(seq)] = reason
             case do.SendUpload(upload):
-                self.messages += 1
-                self.bytes += len(encode(STATS, upload))
+                self._messages += 1
+                self._bytes += len(encode(STATS, upload))
                 return
             case _:
                 return
         self._seen += 1
         if len(self._rows) + len(self._lost) >= self._wanted:
             self._played.set()
+
+    def _hear(self, event: ev.Event) -> None:
+        if isinstance(event, ev.LinkChecked | ev.LinkCheckFailed):
+            self._checked.set()
 
     def _film_number(self, seq: int) -> int:
         return self._first + seq - self._began

@@ -65,6 +65,39 @@ def test_a_wait_that_a_quick_check_follows_is_beyond_the_link() -> None:
     assert between.beyond_s < 0.03
 
 
+def test_a_link_that_comes_back_is_what_it_was_at_once() -> None:
+    """A slow check settles whose fault the wait was; a quick one later, that it is over."""
+    between = settled()
+    usual_s = between.expected_s(1.0)
+    between.waited(1.0, 0.7)
+    for _ in range(12):
+        between.pass_time()
+        between.stayed()
+        between.checked(LinkCheck(SMALL, 0.4))
+    assert between.expected_s(1.0) > 3.0 * usual_s
+    between.pass_time()
+    between.stayed()
+    between.checked(QUICK)
+    assert between.expected_s(1.0) == pytest.approx(usual_s, rel=0.1)
+    assert between.beyond_s == 0.0  # nobody else was to blame
+
+
+def test_a_link_that_was_never_seen_well_is_believed_when_it_is() -> None:
+    """The first frame of all waits in vain: small checks cannot tell a slow round trip from a low rate."""
+    between = Between(LinkSettings())
+    at_first_s = between.expected_s(1.0)
+    between.waited(1.0, 1.4)
+    between.checked(LinkCheck(0.0133, 0.38))
+    between.checked(LinkCheck(0.0133, 0.035))
+    assert between.expected_s(1.0) < 2.0 * at_first_s
+
+
+def test_what_has_been_waited_for_in_vain_is_believed_to_take_longer_still() -> None:
+    between = settled()
+    between.waited(1.0, 0.4)
+    assert between.expected_s(1.0) == pytest.approx(0.8, rel=0.1)
+
+
 def test_a_check_that_has_hardly_begun_says_nothing() -> None:
     between = settled()
     between.waited(1.0, 0.7)

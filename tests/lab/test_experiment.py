@@ -8,8 +8,8 @@ import pytest
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.experiment import load
+from tests.support.experiments import SIMULATED
 
-EXPERIMENTS = Path("lab/experiments")
 TWIN = '[[world.types]]\nname = "phone"\nlink = { kind = "constant", mbit_s = 1.0 }\n'
 GOOD = """
 title = "A test"
@@ -44,7 +44,7 @@ def tuned(kind: Any, name: str, **said: object) -> Any:
     return kind(**{**spec.TUNED.get(name, {}), **said})
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SIMULATED, ids=lambda path: path.stem)
 def test_every_experiment_of_the_project_can_be_read(path: Path) -> None:
     experiment = load(path)
     assert experiment.asks.endswith("?")

@@ -15,11 +15,11 @@ from lab.simulator.jobs import do, jobs_of, make_world
 from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.site import SiteWorld
 from lab.simulator.summary import joiners, summarise
+from tests.support.experiments import SIMULATED
 
 LINK = spec.Constant(mbit_s=12.0)
 PHONE = spec.DeviceType(name="phone", devices=2, slowness=8.0, link=LINK)
 BOARD = spec.DeviceType(name="board", slowness=2.5, link=LINK)
-EXPERIMENTS = sorted(Path("lab/experiments").glob("*.toml"))
 
 
 def site(*types: spec.DeviceType, **more: object) -> spec.Site:
@@ -169,7 +169,7 @@ def tiny(world: spec.World) -> spec.World:
     return msgspec.structs.replace(world, frames=3, types=types, devices_each=min(2, world.devices_each or 1))
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SIMULATED, ids=lambda path: path.stem)
 def test_every_experiment_of_the_project_plays(path: Path, tmp_path: Path) -> None:
     experiment = load(path, overrides=["seeds=1"])
     worlds = {policy: tiny(world) for policy, world in experiment.worlds.items()}

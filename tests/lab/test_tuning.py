@@ -16,8 +16,8 @@ from lab.tune.__main__ import main
 from lab.tune.plan import FIRST_EVALUATION_SEED, experiment_at, read_plan
 from lab.tune.record import JSON, PAGE, entry_of, page_of, read_record
 from lab.tune.search import Grid, Point, descend
+from tests.support.experiments import SIMULATED
 
-EXPERIMENTS = sorted(Path("lab/experiments").glob("*.toml"))
 RESULTS = Path("docs/results")
 RECORD = read_record(RESULTS)["policies"]
 GRID: Grid = {"a": [1.0, 0.0, 2.0, 3.0], "b": [10, 0, 20]}
@@ -76,7 +76,7 @@ def test_evaluation_and_tuning_share_no_seed() -> None:
         first, last = entry["seeds"]
         tuned |= set(range(first, last + 1))
     assert max(tuned) < FIRST_EVALUATION_SEED
-    for path in EXPERIMENTS:
+    for path in SIMULATED:
         experiment = load(path)
         assert not tuned & set(range(experiment.first_seed, experiment.first_seed + experiment.seeds)), path
 
@@ -97,7 +97,7 @@ def test_tuning_plays_generated_links_and_every_value_of_the_plan_is_one(policy:
         assert (experiment.first_seed, experiment.seeds) == (plan.first_seed, plan.seeds)
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SIMULATED, ids=lambda path: path.stem)
 def test_tuned_policies_play_everywhere_with_the_settings_that_won(path: Path) -> None:
     experiment = load(path)
     if experiment.testbed is not None:  # tuned for its own world, and its file says how

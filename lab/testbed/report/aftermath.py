@@ -1,7 +1,7 @@
 """What a policy lost when something broke, and how long it took to be back. Pure.
 
-Devices tell no times of day, so when a frame was taken is computed: the first one with its block, each other
-one a period after the last, or with its answer where that came later.
+Devices tell no times of day, so when a frame was taken is computed: a block's first one at its device's place
+in the period, each other one a period after the last, or with its answer where that came later.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,11 +72,52 @@ class _Taken:
         return float("inf") if self.row is None else self.row.stages["total"]
 
 
+class _Film:
+    """A repetition whose frames have times.
+
+    Args:
+        plan: what was played. repetition: how it went.
+    """
+
+    def __init__(self, plan: Plan, repetition: Repetition) -> None:
+        self.seed = repetition.seed
+        self._plan = plan
+        self._repetition = repetition
+        names = [device.name for device in plan.devices]
+        self._phases_s = dict(zip(names, plan.phases_s(repetition.seed), strict=True))
+        self._periods_s = {each.name: 1.0 / (each.kind.fps or plan.world.fps) for each in plan.devices}
+
+    def turns(self, policy: str, number: int) -> list[Turn]:
+        """Return a policy's turns of a round, a device each."""
+        return [turn for turn in turns_of(self._repetition, policy) if turn.round == number]
+
+    def taken(self, turn: Turn) -> Iterator[_Taken]:
+        """Yield the frames of a turn."""
+        rows = {row.seq: row for row in turn.played.rows}
+        at_s = self._phases_s[turn.device]
+        for seq in sorted([*rows, *map(int, turn.played.lost)]):
+            row = rows.get(seq)
+            took_ms = self._plan.world.deadline_ms if row is None else row.stages["total"]
+            yield _Taken(at_s, at_s + 1e-3 * took_ms, row)
+            at_s += max(self._periods_s[turn.device], 1e-3 * took_ms)
+
+    def later(self, turn: Turn) -> Iterator[_Taken]:
+        """Yield a device's frames of the rounds after a turn, until something else breaks."""
+        breaks = {event.round for event in self._plan.testbed.events}
+        for number in range(turn.round + 1, self._plan.rounds):
+            if number in breaks:
+                return
+            for later in self.turns(turn.policy, number):
+                if later.device == turn.device:
+                    yield from self.taken(later)
+
+
 def aftermaths_of(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[Happened]:
     """Return all events of the plan, with what came of them."""
     policies = [each for each in named(plan, report) if each.kind != "estimated"]
+    films = [_Film(plan, each) for each in repetitions if plan.testbed.events]
     return [
-        Happened(event, title_of(event), [_aftermath(plan, event, each, repetitions) for each in policies])
+        Happened(event, title_of(event), [_aftermath(event, each, films) for each in policies])
         for event in plan.testbed.events
     ]
 
@@ -91,23 +132,21 @@ def title_of(event: spec.Event) -> str:
     return f"{words[event.what]} (round {event.round + 1}, {event.at_s:g} s into each block)"
 
 
-def _aftermath(plan: Plan, event: spec.Event, policy: Named, repetitions: Sequence[Repetition]) -> Aftermath:
+def _aftermath(event: spec.Event, policy: Named, films: Sequence[_Film]) -> Aftermath:
     hit: list[_Taken] = []
     before: list[float] = []
     back: dict[int, list[int]] = {}
     never = judged = 0
-    for repetition in repetitions:
-        for turn in turns_of(repetition, policy.name):
-            if turn.round != event.round:
-                continue
-            earlier, block = _split(plan, turn, event)
+    for film in films:
+        for turn in film.turns(policy.name, event.round):
+            earlier, block = _split(list(film.taken(turn)), event)
             hit += block
             before += earlier
-            found = _back(earlier, [*block, *_later(plan, repetition, turn)])
+            found = _back(earlier, [*block, *film.later(turn)])
             judged += bool(earlier)
             never += bool(earlier) and found is None
             if found is not None:
-                back.setdefault(repetition.seed, []).append(found)
+                back.setdefault(film.seed, []).append(found)
     answered = [taken.row for taken in hit if taken.row is not None]
     return Aftermath(
         policy,
@@ -122,34 +161,11 @@ def _aftermath(plan: Plan, event: spec.Event, policy: Named, repetitions: Sequen
     )
 
 
-def _split(plan: Plan, turn: Turn, event: spec.Event) -> tuple[list[float], list[_Taken]]:
+def _split(taken: Sequence[_Taken], event: spec.Event) -> tuple[list[float], Sequence[_Taken]]:
     """Return the latencies of what was answered before an event, and the frames that met it or came later."""
-    taken = list(_taken(plan, turn))
     met = [each.ends_s > event.at_s for each in taken]
     first = met.index(True) if True in met else len(taken)
     return [each.total_ms for each in taken[:first] if each.row is not None], taken[first:]
-
-
-def _taken(plan: Plan, turn: Turn) -> Iterator[_Taken]:
-    rows = {row.seq: row for row in turn.played.rows}
-    fps = next(each.kind.fps for each in plan.devices if each.name == turn.device) or plan.world.fps
-    at_s = 0.0
-    for seq in sorted([*rows, *map(int, turn.played.lost)]):
-        row = rows.get(seq)
-        ends_s = at_s + 1e-3 * (plan.world.deadline_ms if row is None else row.stages["total"])
-        yield _Taken(at_s, ends_s, row)
-        at_s = max(at_s + 1.0 / fps, ends_s)
-
-
-def _later(plan: Plan, repetition: Repetition, turn: Turn) -> Iterator[_Taken]:
-    """Yield a device's frames of the rounds after a turn, until something else breaks."""
-    breaks = {event.round for event in plan.testbed.events}
-    for later in turns_of(repetition, turn.policy):
-        if later.device != turn.device or later.round <= turn.round:
-            continue
-        if later.round in breaks:
-            return
-        yield from _taken(plan, later)
 
 
 def _back(before_ms: Sequence[float], after: Sequence[_Taken]) -> int | None:

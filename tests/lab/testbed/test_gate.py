@@ -42,6 +42,16 @@ def test_a_block_is_not_faster_than_its_rate() -> None:
     assert time.monotonic() - began >= 3 * 0.02  # the first comes at once
 
 
+def test_the_first_frame_of_a_block_comes_when_it_is_the_devices_turn() -> None:
+    frames = GatedFrames(MovingCrops(0, (8, 8)), fps=50.0)
+    frames.open(0, 2, after_s=0.1)
+    began = time.monotonic()
+    assert frames.next_frame() is not None
+    assert time.monotonic() - began >= 0.1
+    assert frames.next_frame() is not None
+    assert time.monotonic() - began >= 0.1 + 0.02
+
+
 def test_closing_lets_who_waits_go() -> None:
     frames = GatedFrames(MovingCrops(0, (8, 8)), fps=0.0)
     ended: list[object] = []

@@ -1,4 +1,4 @@
-"""A broker for the benchmarks, started as a person would: `cans broker --port 0`."""
+"""A broker, started as a person would: `cans broker --port 0`."""
 
 import re
 import subprocess
@@ -13,14 +13,17 @@ _READY = re.compile(r"^broker: \S+ \(dev\) at (mqtt://\S+?),")
 
 
 @contextmanager
-def mosquitto() -> Iterator[BrokerAddress]:
-    """Run mosquitto while the block lasts; yields where it is.
+def running(engine: str) -> Iterator[BrokerAddress]:
+    """Run a broker while the block lasts; yields where it is.
+
+    Args:
+        engine: "mosquitto", or "amqtt", the embedded one.
 
     Raises:
         ConfigurationError: it is not installed, or did not start.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cans", "broker", "--port", "0", "--engine", "mosquitto"],
+    process = subprocess.Popen(  # noqa: S603 - our own command line
+        [sys.executable, "-m", "cans", "broker", "--port", "0", "--engine", engine],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lab.bench.shaping import MOST_OFF, by_kernel, by_proxy, goodput_mbit, held_by_kernel, sunk, waits_ms
 from lab.links import LinkSpec
 from lab.namespaces.device_net import DeviceNet
 from lab.namespaces.names import Names
 from lab.namespaces.shaper import OPEN_MBIT, parameters
+from lab.shaping import MOST_OFF, by_kernel, by_proxy, goodput_mbit, held_by_kernel, sunk, waits_ms
 from tests.support.namespaces import needs_namespaces
 
 # Far below what any machine carries: what is missing is then missing in the shaping.

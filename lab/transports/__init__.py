@@ -1,0 +1,1 @@
+"""Ways to ask and be answered with the same bytes: what benchmarks and the experiment `lab/hop` compare."""
