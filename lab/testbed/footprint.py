@@ -58,6 +58,7 @@ class Footprints:
             held=held_by(self._pids()),
             answered_ms=tuple(row.stages["total"] for turn in kept for row in turn.played.rows),
             lost=sum(len(turn.played.lost) for turn in kept),
+            load=psutil.getloadavg()[0],
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab" if self.samples else "wb") as file:

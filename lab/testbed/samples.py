@@ -19,6 +19,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         held: by process; who is not there is missing.
         answered_ms: capture to answer of the block's answered frames, of all devices.
         lost: frames without an answer.
+        load: of the whole machine, processes that run or would, mean of a minute: what else is going on; None
+            in samples of before it was taken.
     """
 
     at_s: float
@@ -27,3 +29,4 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, Held]
     answered_ms: tuple[float, ...]
     lost: int
+    load: float | None = None

@@ -320,6 +320,7 @@ def _trend(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[Drawn]:
             "trend",
             f"Memory of each process, and latency, over time (seed {found.seed})",
             f"Memory after each block; latency by stretches of {found.stretch_s:.0f} s, of answered frames "
-            "of all devices. Trends are taken right of the dotted line.",
+            "of all devices; load of the whole machine, where it was taken. Trends are taken right of the "
+            "dotted line.",
             draw_trend(found, COLOURS, _DASHES, _INK),
         )

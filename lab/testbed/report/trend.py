@@ -82,6 +82,7 @@ class Steadiness:
         stretch_s: seconds that are one point of a trend.
         memory, latency: as they were sampled, and by stretch.
         trends: of both.
+        load: of the whole machine; empty where it was not taken.
         cores: by process: processor seconds a second, from the first sample to the last.
     """
 
@@ -91,6 +92,7 @@ class Steadiness:
     memory: list[Course]
     latency: list[Course]
     trends: list[Trend]
+    load: Course
     cores: dict[str, float]
 
 
@@ -117,6 +119,7 @@ def _of(plan: Plan, repetition: Repetition, after_s: float) -> Steadiness:
         memory,
         latency,
         [_trend(each, after_s, stretch_s) for each in (*memory, *latency)],
+        _load(samples),
         {name: _cores(samples, name) for name in samples[0].held},
     )
 
@@ -124,6 +127,11 @@ def _of(plan: Plan, repetition: Repetition, after_s: float) -> Steadiness:
 def _memory(samples: Sequence[Sample], name: str) -> Course:
     found = [(each.at_s, each.held[name].resident_bytes / _MIB) for each in samples if name in each.held]
     return Course(name, "MiB", *np.array(found).T)
+
+
+def _load(samples: Sequence[Sample]) -> Course:
+    found = [(each.at_s, each.load) for each in samples if each.load is not None]
+    return Course("machine", "processes", *np.array(found, np.float64).reshape(-1, 2).T)
 
 
 def _latency(samples: Sequence[Sample], policy: str, stretch_s: float, policies: int) -> list[Course]:

@@ -29,6 +29,7 @@ def test_samples_are_on_disk_at_once_and_a_line_cut_short_is_skipped(tmp_path: P
         footprints.take(block, turns)
         assert read(path) == footprints.samples
     assert [sample.round for sample in footprints.samples] == [0, 1]
+    assert all(sample.load is not None for sample in footprints.samples)
     assert all(len(sample.answered_ms) == 2 * 5 for sample in footprints.samples)
     with path.open("ab") as file:
         file.write(b'{"at_s": 3')

@@ -28,6 +28,7 @@ def watched(
     hours: float = 2.0,
     only: tuple[str, ...] = ("default",),
     absent_from_s: float = np.inf,
+    load: float | None = None,
 ) -> Run:
     """Return a run with a sample a minute and policy: an edge worker of `mib`, frames that take `ms`."""
     made = run(folder, seeds=1, only=only, overrides=_ALONE)
@@ -41,7 +42,9 @@ def watched(
             del held["edge"]
         for policy in only:
             answered = tuple(ms(at_s) * share for share in np.linspace(0.9, 1.1, 21))
-            sample = Sample(at_s=at_s, round=number, policy=policy, held=held, answered_ms=answered, lost=0)
+            sample = Sample(
+                at_s=at_s, round=number, policy=policy, held=held, answered_ms=answered, lost=0, load=load
+            )
             samples.append(sample)
     repetition = msgspec.structs.replace(made.repetitions[0], samples=samples)
     return Run(made.plan, [repetition], made.report)
@@ -117,6 +120,13 @@ def test_nothing_is_said_where_nobody_asked(tmp_path: Path) -> None:
     assert "trend" not in {drawn.name for drawn in draw(made.plan, made.report, made.repetitions)}
     asked = run(tmp_path, overrides=(_AFTER,))  # of a run that was made before it was asked for
     assert steadiness_of(asked.plan, asked.repetitions) == []
+
+
+def test_what_else_was_going_on_is_drawn_where_it_is_known(tmp_path: Path) -> None:
+    for load, panels in ((None, 2), (1.5, 3)):
+        made = watched(tmp_path, load=load)
+        (drawn,) = (each for each in draw(made.plan, made.report, made.repetitions) if each.name == "trend")
+        assert len(drawn.figure.axes) == panels
 
 
 def test_the_page_has_figure_and_table(tmp_path: Path) -> None:
