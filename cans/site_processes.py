@@ -174,6 +174,9 @@ class Children:
                 for child in children:
                     if not child.let_go and not any(child is each for each in waits.values()):
                         waits[asyncio.create_task(child.process.wait(), name=child.name)] = child
+                if not waits:  # somebody's place is empty for the moment
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    continue
                 done, _ = await asyncio.wait(
                     waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
                 )
