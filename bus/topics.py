@@ -23,6 +23,7 @@ class Role(StrEnum):
     EDGE = "edge"
     AGGREGATOR = "aggregator"
     WATCHER = "watcher"  # dashboards, `cans watch`: may read feedback, groups, states and metrics
+    COORDINATOR = "coordinator"  # of a testbed: tells its devices what to play
 
 
 class Form(StrEnum):
@@ -123,6 +124,14 @@ STATE = Topic(
 METRICS = Topic("metrics", ("role", "id"), _ALL, _EVERYONE, STATE.own, 0, False, Form.JSON, 4 * KIB)
 
 TABLE: tuple[Topic, ...] = (INFER, REPLY, FEEDBACK, STATS, ACK, GROUPS, WORDS, STATE, METRICS)
+# What a testbed adds below a prefix of its own: a site that has none has neither, so they are not in `TABLE`.
+LAB_ORDER = Topic(
+    "lab-order", ("device",), (Role.COORDINATOR,), (Role.DEVICE,), (_D,), 1, False, Form.JSON, 256 * KIB
+)
+LAB_REPORT = Topic(
+    "lab-report", ("device",), (Role.DEVICE,), (Role.COORDINATOR,), (_D,), 1, False, Form.JSON, 1 * MIB
+)
+LAB_TABLE: tuple[Topic, ...] = (LAB_ORDER, LAB_REPORT)
 # The leaf is a level too, so a row and what is said beside it differ in how many levels follow the name.
 _BY_LEVELS = {(topic.name, topic.template.count("/")): topic for topic in TABLE}
 

@@ -7,12 +7,12 @@ This file must never know which broker enforces it beyond the last function, whi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bus.errors import ConfigurationError
 from bus.names import require_name
-from bus.topics import Role, Topic, Topics
+from bus.topics import LAB_TABLE, TABLE, Role, Topic, Topics
 
 # X.520 allows 64 characters in a common name.
 _COMMON_NAME_LENGTH = 64
@@ -45,7 +45,7 @@ class Grant:
 
 
 def parse_identity(text: str) -> Identity:
-    """Read `device/TYPE/ID`, `edge/ID`, `aggregator/ID` or `watcher/ID`.
+    """Read `device/TYPE/ID`, `edge/ID`, `aggregator/ID`, `watcher/ID` or `coordinator/ID`.
 
     Raises:
         ConfigurationError: with what to write instead.
@@ -57,7 +57,8 @@ def parse_identity(text: str) -> Identity:
         role = None
     if role is None or len(names) != (2 if role is Role.DEVICE else 1):
         raise ConfigurationError(
-            f"identity {text!r} is none: write device/TYPE/ID, edge/ID, aggregator/ID or watcher/ID"
+            f"identity {text!r} is none: write device/TYPE/ID, edge/ID, aggregator/ID, watcher/ID or "
+            "coordinator/ID"
         )
     for name in names:
         require_name(name, "the name in an identity")
@@ -70,8 +71,22 @@ def parse_identity(text: str) -> Identity:
 
 def grants(identity: Identity, topics: Topics) -> list[Grant]:
     """Return what an identity may do, in the order of the table."""
+    return _granted(identity, topics, TABLE)
+
+
+def lab_grants(identity: Identity, topics: Topics) -> list[Grant]:
+    """Return what an identity may do below a testbed's own prefix.
+
+    There a device is as many devices as the experiment has policies, under names that are made as it goes. So
+    what its role writes and reads it writes and reads under every name; orders and reports are its own alone.
+    """
+    anybodys = (replace(topic, own=()) for topic in TABLE)
+    return _granted(identity, topics, (*anybodys, *LAB_TABLE))
+
+
+def _granted(identity: Identity, topics: Topics, table: Iterable[Topic]) -> list[Grant]:
     found: list[Grant] = []
-    for topic, _ in topics.rows():
+    for topic in table:
         if identity.role in topic.writers:
             found.append(Grant("write", topics.filter(topic, **_own(identity, topic))))
         if identity.role in topic.readers:
@@ -91,11 +106,18 @@ def _own(identity: Identity, topic: Topic) -> dict[str, str]:
     return own
 
 
-def mosquitto_acl(identities: Iterable[Identity], topics: Topics) -> str:
-    """Return mosquitto's `acl_file`: nothing for anybody who is not named."""
+def mosquitto_acl(identities: Iterable[Identity], topics: Topics, lab: Topics | None = None) -> str:
+    """Return mosquitto's `acl_file`: nothing for anybody who is not named.
+
+    Args:
+        identities: who may do anything at all.
+        topics: the table under the site's prefix.
+        lab: under a testbed's; None where none may play.
+    """
     blocks = ["# Generated from the topic table; changes here are lost at the next start."]
     for identity in sorted(set(identities)):
         lines = [f"user {identity.name}"]
-        lines += [f"topic {grant.access} {grant.topic_filter}" for grant in grants(identity, topics)]
+        found = grants(identity, topics) + (lab_grants(identity, lab) if lab is not None else [])
+        lines += [f"topic {grant.access} {grant.topic_filter}" for grant in found]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"

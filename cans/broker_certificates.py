@@ -30,7 +30,12 @@ _BACKDATED = dt.timedelta(days=2)
 
 
 def provision(
-    state_dir: Path, *, identities: Iterable[str], server_names: Iterable[str], topics: Topics
+    state_dir: Path,
+    *,
+    identities: Iterable[str],
+    server_names: Iterable[str],
+    topics: Topics,
+    lab: Topics | None = None,
 ) -> list[Identity]:
     """Make CA, certificates, revocations and ACL in the state folder, keeping what is there.
 
@@ -42,6 +47,7 @@ def provision(
         identities: as `parse_identity` reads them, added to those already there.
         server_names: host names and addresses that clients use, besides this machine's own.
         topics: the table under the site's prefix.
+        lab: under a testbed's; None where none may play.
 
     Returns:
         Every identity that the broker will know.
@@ -65,7 +71,7 @@ def provision(
             )
         current = [state_dir / "server" / "certificate.pem", *folder.rglob("certificate.pem")]
         authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
-        (state_dir / "acl").write_text(mosquitto_acl(known, topics))
+        (state_dir / "acl").write_text(mosquitto_acl(known, topics, lab))
     except OSError as error:
         raise unwritable(state_dir, error) from None
     (state_dir / "acl").chmod(0o600)

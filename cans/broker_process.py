@@ -52,6 +52,7 @@ class BrokerSettings:
         identities: `device/TYPE/ID`, `edge/ID`, `aggregator/ID`, `watcher/ID`, for the secure ones.
         server_names: names that clients use for this host, for its certificate.
         prefix: of all topics, for the ACL.
+        lab_prefix: of a testbed's topics, for the ACL too; None where none may play.
     """
 
     config: str = "dev"
@@ -62,6 +63,7 @@ class BrokerSettings:
     identities: tuple[str, ...] = ()
     server_names: tuple[str, ...] = ()
     prefix: str = DEFAULT_PREFIX
+    lab_prefix: str | None = None
 
 
 def find_mosquitto() -> str | None:
@@ -165,6 +167,7 @@ class BrokerProcess:
                 identities=settings.identities,
                 server_names=(*settings.server_names, reachable(settings.host)),
                 topics=Topics(settings.prefix),
+                lab=_lab(settings),
             )
         if settings.config == "password" and not (self.state_dir / "passwords").is_file():
             raise ConfigurationError(
@@ -300,6 +303,22 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return end.partial
     except asyncio.LimitOverrunError as overrun:
         return await stream.readexactly(overrun.consumed)
+
+
+def _lab(settings: BrokerSettings) -> Topics | None:
+    """Return the topics of a testbed, where one may play.
+
+    Raises:
+        ConfigurationError: they would be the site's.
+    """
+    if settings.lab_prefix is None:
+        return None
+    if settings.lab_prefix == settings.prefix:
+        raise ConfigurationError(
+            f"--lab-prefix {settings.lab_prefix} is the site's own prefix, below which a device may use no "
+            "name but its own: give a testbed another, such as cans/testbed"
+        )
+    return Topics(settings.lab_prefix)
 
 
 def _choose(settings: BrokerSettings) -> Engine:

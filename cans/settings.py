@@ -56,7 +56,7 @@ _NO_BROKER = frozenset(
     }
 )
 # Commands that connect to no broker of the person's by default: [broker] does not set theirs.
-_OWN_BROKER = _NO_BROKER | {"broker", "demo"}
+_OWN_BROKER = _NO_BROKER | {"broker", "demo", "testbed"}
 # The section that says which device types learn together.
 GROUPS = "groups"
 # Not settings: they say what to do with settings.

@@ -110,7 +110,9 @@ def table_of(experiment: str, report: Report) -> Table:
     """Return the summary for people."""
     rows = report["policies"]
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    how = "all simulated" if report["provenance"].get("simulated", True) else "devices and links emulated"
+    said = report["provenance"]
+    real = "devices and links are real" if said.get("machines") else "devices and links emulated"
+    how = "all simulated" if said.get("simulated", True) else real
     table = Table(title=experiment, caption=f"mean over seeds, ± half of its 95 % interval; {how}")
     table.add_column("policy", no_wrap=True)
     for name in names:

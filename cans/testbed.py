@@ -7,7 +7,8 @@ import asyncio
 import json
 import os
 import platform
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from bus.errors import ConfigurationError
 from bus.mqtt import open_connection
-from bus.topics import Topics
+from bus.topics import Role, Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
 from cans.testbed_events import SiteEvents
-from cans.testbed_ground import Portable
+from cans.testbed_ground import Ground, Portable
+from cans.testbed_hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
+from cans.testbed_hardware_prediction import slowness_of
+from cans.testbed_inventory import Inventory
 from cans.testbed_netns import Netns, remove_left, require_netns
-from cans.testbed_site import PREFIX, Site, running_site
+from cans.testbed_site import Site, running_site
 from cans.versions import commit_of, versions
 from lab.simulator.experiment import load
 from lab.simulator.jobs import world_fingerprint
@@ -42,6 +46,7 @@ from lab.testbed.coordinator import (
 )
 from lab.testbed.footprint import Footprints
 from lab.testbed.footprint import path_of as samples_of
+from lab.testbed.orders import new_mark
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
 from lab.testbed.together import together
@@ -52,7 +57,9 @@ TRAINED = "photographs"
 _PROFILE_ROUNDS = 40
 # Lines of progress in a log.
 _TOLD = 20
-GROUNDS: dict[str, type[Portable] | type[Netns]] = {Portable.mode: Portable, Netns.mode: Netns}
+GROUNDS: dict[str, type[Portable] | type[Netns] | type[Hardware]] = {
+    each.mode: each for each in (Portable, Netns, Hardware)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class TestbedSettings:
         quiet: no progress.
         page: Markdown file to write, with the figures beside it; None for none.
         command: what was typed, for the report.
+        inventory: what there is, of the mode "hardware"; None for the others.
     """
 
     __test__ = False  # no test, for pytest
@@ -86,6 +94,7 @@ class TestbedSettings:
     quiet: bool = False
     page: Path | None = None
     command: str = ""
+    inventory: Inventory | None = None
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -110,27 +119,48 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     if settings.mode == Netns.mode:
         await asyncio.to_thread(require_netns)
     settings.out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies))
+    ids = settings.inventory.ids if settings.inventory is not None else None
+    plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies), ids)
+    if ids is not None and plan.testbed.events:
+        raise ConfigurationError(
+            "what breaks (testbed.events) is broken by processes of this machine: play it in another "
+            "mode than hardware, or leave it out"
+        )
     kept = _kept(settings, plan)
     missing = [seed for seed in plan.seeds if seed not in kept]
     async with Children(settings.out / "logs") as children:
         weights = await _weights(settings, plan, children, console)
-        profile = await _profile(settings, plan, weights, children, console)
-        plan = _measured(plan, profile, weights, str(settings.out.resolve() / "network" / "shown"))
-        # The simulator knows nothing of what breaks: it would predict another experiment.
-        foreseen = not plan.testbed.events
-        predicted = await asyncio.to_thread(_predict, settings, profile, console) if foreseen else {}
-    try:
-        await _play(settings, plan, profile, missing, console)
-    except asyncio.CancelledError:
-        console.print("testbed: interrupted; what was played is kept: go on with --resume")
-        raise
+        plan = _made(plan, weights, str(settings.out.resolve() / "network" / "shown"))
+        async with _enlisted(settings, plan, console) as found:
+            profile = await _profile(settings, plan, weights, children, console)
+            plan = _measured(plan, profile)
+            if found is not None:
+                require_alike(plan, found.present, found.inventory, read_profile(profile))
+            predicted = await asyncio.to_thread(_predict, settings, plan, profile, found, console)
+            try:
+                await _play(settings, plan, profile, missing, found, console)
+            except asyncio.CancelledError:
+                console.print("testbed: interrupted; what was played is kept: go on with --resume")
+                raise
     repetitions = [read(path_of(settings.out, seed)) for seed in plan.seeds]
-    report = summarise(plan, repetitions, _provenance(settings, plan, repetitions))
+    report = summarise(plan, repetitions, _provenance(settings, plan, repetitions, found))
     report["predicted"] = predicted
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
+
+
+@asynccontextmanager
+async def _enlisted(
+    settings: TestbedSettings, plan: Plan, console: Console
+) -> AsyncIterator[Enlisted | None]:
+    """Have the devices that are there already; None where all are started here."""
+    if settings.inventory is None:
+        yield None
+        return
+    console.print(f"testbed: asking {', '.join(device.name for device in plan.devices)}")
+    async with enlisted(plan, settings.inventory) as found:
+        yield found
 
 
 def _clear(console: Console) -> None:
@@ -159,14 +189,18 @@ def _report(
         write_page(plan, report, repetitions, settings.page)
 
 
-def _measured(plan: Plan, profile: Path, weights: str, shown: str) -> Plan:
-    """Return the plan in a world whose network is what this machine has just measured."""
-    experiment = plan.experiment
-    world = msgspec.structs.replace(plan.world, network=str(profile))
+def _made(plan: Plan, weights: str, shown: str) -> Plan:
+    """Return the plan with the files that were made for it."""
     source = shown if plan.testbed.source == TRAINED else plan.testbed.source
     testbed = msgspec.structs.replace(plan.testbed, model=plan.model, weights=weights, source=source)
-    worlds = dict.fromkeys(experiment.worlds, world)
-    return Plan(msgspec.structs.replace(experiment, world=world, worlds=worlds, testbed=testbed))
+    return Plan(msgspec.structs.replace(plan.experiment, testbed=testbed), plan.ids)
+
+
+def _measured(plan: Plan, profile: Path) -> Plan:
+    """Return the plan in a world whose network is what this machine has just measured."""
+    world = msgspec.structs.replace(plan.world, network=str(profile))
+    worlds = dict.fromkeys(plan.experiment.worlds, world)
+    return Plan(msgspec.structs.replace(plan.experiment, world=world, worlds=worlds), plan.ids)
 
 
 def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
@@ -183,6 +217,7 @@ def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
             "experiment": settings.experiment.read_text(encoding="utf-8"),
             "said": list(settings.said),
             "mode": settings.mode,
+            **({"inventory": settings.inventory.text} if settings.inventory is not None else {}),
         }
     )
     if any_there and not settings.resume:
@@ -241,9 +276,23 @@ async def _profile(
     return path.resolve()
 
 
-def _predict(settings: TestbedSettings, profile: Path, console: Console) -> dict[str, Any]:
+def _predict(
+    settings: TestbedSettings, plan: Plan, profile: Path, found: Enlisted | None, console: Console
+) -> dict[str, Any]:
     """Return what the simulator says will come out, before anything is played."""
+    if plan.testbed.events:
+        return {}  # the simulator knows nothing of what breaks: it would predict another experiment
     path = settings.out / "predicted" / "summary.json"
+    more: tuple[str, ...] = ()
+    if found is not None:
+        slowness = slowness_of(plan, found.present, read_profile(profile))
+        if slowness is None:
+            console.print(
+                "testbed: no prediction, for want of profiles: start each device with --profile, a file that "
+                "cans profile has made there"
+            )
+            return {}
+        more = (slowness,)
     if not path.exists():
         console.print("testbed: predicting by simulation")
         simulate(
@@ -251,17 +300,22 @@ def _predict(settings: TestbedSettings, profile: Path, console: Console) -> dict
                 settings.experiment,
                 settings.out / "predicted",
                 policies=settings.policies,
-                overrides=(*settings.said, f"world.network={json.dumps(str(profile))}"),
+                overrides=(*settings.said, *more, f"world.network={json.dumps(str(profile))}"),
                 processes=os.cpu_count() or 1,
                 quiet=settings.quiet,
             )
         )
-    found: dict[str, Any] = json.loads(path.read_text())["policies"]
-    return found
+    predicted: dict[str, Any] = json.loads(path.read_text())["policies"]
+    return predicted
 
 
 async def _play(
-    settings: TestbedSettings, plan: Plan, profile: Path, missing: Sequence[int], console: Console
+    settings: TestbedSettings,
+    plan: Plan,
+    profile: Path,
+    missing: Sequence[int],
+    found: Enlisted | None,
+    console: Console,
 ) -> None:
     """Play the repetitions that are missing, with a bar."""
     bar = Progress(
@@ -273,7 +327,8 @@ async def _play(
         console=console,
         disable=settings.quiet,
     )
-    lanes = min(plan.testbed.lanes, len(missing))
+    # Devices that are there are there once.
+    lanes = min(plan.testbed.lanes if found is None else 1, len(missing))
     with bar:
         total = plan.rounds * len(plan.policies) * len(missing)
         every = max(1, total // _TOLD)
@@ -287,7 +342,7 @@ async def _play(
                 console.print(f"testbed: {done} of {total} blocks, {said}")  # a log shows no bar
 
         await together(
-            _lane(settings, plan, profile, lane, missing[lane::lanes], tell) for lane in range(lanes)
+            _lane(settings, plan, profile, lane, missing[lane::lanes], tell, found) for lane in range(lanes)
         )
 
 
@@ -298,23 +353,53 @@ async def _lane(
     lane: int,
     seeds: Sequence[int],
     tell: Callable[[Block], None],
+    found: Enlisted | None,
 ) -> None:
     """Play some repetitions, one after the other, on a site of their own."""
-    topics = Topics(PREFIX)
     watched = plan.testbed.trend_after_s is not None
     logs = settings.out / "logs" / f"site-{lane + 1}"
-    async with (
-        Children(logs) as children,
-        running_site(plan, profile, children, GROUNDS[settings.mode](plan, children)) as site,
-        open_connection(site.address, endpoint_of(topics)) as connection,
-    ):
-        coordinator = Coordinator(plan, connection, topics, site.links, SiteEvents(site))
-        async with listening(coordinator):
+    async with Children(logs) as children:
+        ground = _ground(settings, plan, children)
+        async with (
+            running_site(plan, profile, children, ground) as site,
+            _coordinator(plan, profile, site, ground, found) as coordinator,
+        ):
             for seed in seeds:
                 footprints = Footprints(samples_of(settings.out, seed), site.pids)
                 playing = _played(coordinator, seed, tell, footprints if watched else None)
                 write(await _watched(site, children, playing), settings.out)
                 footprints.done()
+
+
+def _ground(settings: TestbedSettings, plan: Plan, children: Children) -> Ground:
+    if settings.inventory is not None:
+        return Hardware(settings.inventory, plan, children)
+    return Netns(plan, children) if settings.mode == Netns.mode else Portable(plan, children)
+
+
+@asynccontextmanager
+async def _coordinator(
+    plan: Plan,
+    profile: Path,
+    site: Site,
+    ground: Ground,
+    found: Enlisted | None,
+) -> AsyncIterator[Coordinator]:
+    """Have a coordinator for a site: the one whom its devices know already, or a new one."""
+    if found is not None:
+        coordinator = found.coordinator
+        coordinator.plan, coordinator.probes_devices = plan, True
+        if Role.EDGE not in found.inventory.running:
+            coordinator.edge_s = read_profile(profile).edge_s
+        yield coordinator
+        await coordinator.leave(stay=True)  # while the aggregator is there to take what they hand in
+        return
+    topics, mark = Topics(ground.prefix), new_mark()
+    async with open_connection(site.broker, endpoint_of(topics, mark)) as connection:
+        coordinator = Coordinator(plan, connection, topics, site.links, lambda *_: None, mark)
+        coordinator.events = SiteEvents(site)
+        async with listening(coordinator):
+            yield coordinator
             await coordinator.leave()
 
 
@@ -328,12 +413,15 @@ async def _played(
         if footprints is not None:
             footprints.take(block, turns)
 
-    repetition = await coordinator.repetition(seed, told)
+    coordinator.tell = told
+    repetition = await coordinator.repetition(seed)
     return msgspec.structs.replace(repetition, samples=footprints.samples if footprints else [])
 
 
 async def _watched(site: Site, children: Children, playing: Coroutine[Any, Any, Repetition]) -> Repetition:
     """Play a repetition; a process that dies meanwhile ends it with its last words."""
+    if not site.processes:
+        return await playing
     repetition = asyncio.create_task(playing, name="repetition")
     died = asyncio.create_task(children.watch(site.processes), name="watch")
     try:
@@ -353,8 +441,12 @@ def _write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Repetition]) -> dict[str, Any]:
+def _provenance(
+    settings: TestbedSettings, plan: Plan, repetitions: Sequence[Repetition], found: Enlisted | None
+) -> dict[str, Any]:
     experiment = plan.experiment
+    emulated = GROUNDS[settings.mode].emulated if found is None else emulated_by(found.present)
+    machines = {name: said.machine for name, said in found.present.items()} if found is not None else {}
     return {
         "title": experiment.title,
         "experiment": settings.experiment.name,
@@ -366,8 +458,9 @@ def _provenance(settings: TestbedSettings, plan: Plan, repetitions: Sequence[Rep
         "seeds": [plan.seeds[0], plan.seeds[-1]],
         "simulated": False,
         "mode": settings.mode,
-        "emulated": GROUNDS[settings.mode].emulated,
-        "lanes": plan.testbed.lanes,
+        "emulated": emulated,
+        "machines": machines,
+        "lanes": plan.testbed.lanes if found is None else 1,
         "estimated": ESTIMATES,
         "machine": platform.platform(),
         "processors": os.cpu_count(),

@@ -35,9 +35,10 @@ class SiteEvents:
                 await asyncio.sleep(event.for_s)
                 await site.start_edge()
             case "broker_restarted":
-                await site.broker.stop()
+                assert site.served_by is not None
+                await site.served_by.stop()
                 await asyncio.sleep(event.for_s)
-                await site.broker.restart()
+                await site.served_by.restart()
             case _:
                 assert_never(event.what)
 

@@ -15,6 +15,8 @@ from lab.links import LinkSpec
 from lab.testbed.coordinator import Links
 from lab.testbed.plan import Plan, TestDevice
 
+PREFIX = "cans/testbed"
+"""First levels of every topic of a testbed."""
 # Until a trace plays; slices and buffers are sized by it.
 FIRST_RATE_MBIT = 100.0
 
@@ -32,11 +34,15 @@ class Ground(Protocol):
         mode: its name.
         host: on which the broker listens.
         emulated: what is not real about it, for reports.
+        broker: the one that is there already; None to start one.
+        prefix: first levels of every topic.
     """
 
     mode: str
     host: str
     emulated: str
+    broker: BrokerAddress | None
+    prefix: str
 
     def seen_by_coordinator(self, broker: BrokerAddress) -> BrokerAddress:
         """Return where the coordinator, aggregator and edge worker reach the broker."""
@@ -58,8 +64,11 @@ class Ground(Protocol):
         """Lay the links of all devices."""
         ...
 
-    async def start(self, node: str, arguments: Sequence[str]) -> Child:
-        """Start `python -m ARGUMENTS` on a node: a device, "edge" or "aggregator"."""
+    async def start(self, node: str, arguments: Sequence[str]) -> Child | None:
+        """Start `python -m ARGUMENTS` on a node: a device, "edge" or "aggregator".
+
+        Returns None where somebody else has started it.
+        """
         ...
 
 
@@ -77,6 +86,8 @@ class Portable:
         "devices (computing stretched by sleeping) and links (a shaping proxy); broker, edge worker, "
         "aggregator, network and every message are real"
     )
+    broker: BrokerAddress | None = None
+    prefix = PREFIX
 
     def __init__(self, plan: Plan, children: Children) -> None:
         self._plan = plan

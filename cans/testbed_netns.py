@@ -9,7 +9,7 @@ from typing import Any
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from cans.site_processes import Child, Children
-from cans.testbed_ground import FIRST_RATE_MBIT, HeldLinks, LaidLinks
+from cans.testbed_ground import FIRST_RATE_MBIT, PREFIX, HeldLinks, LaidLinks
 from lab.links import LinkSpec
 from lab.marks import marks
 from lab.namespaces.able import first_unmet
@@ -36,6 +36,8 @@ class Netns:
         "may run at full speed), the rate of links (tc tbf, one rate a second), their delay (a proxy: tbf "
         "has none); TCP over them, broker, edge worker, aggregator, network and every message are real"
     )
+    broker: BrokerAddress | None = None
+    prefix = PREFIX
 
     def __init__(self, plan: Plan, children: Children) -> None:
         self._plan = plan

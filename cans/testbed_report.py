@@ -73,6 +73,7 @@ def page(
     environment.filters.update(percent=percent, value=_value, mean=_mean, signed=_signed)
     environment.filters.update(change=change_words, back=back_words, spread=_spread)
     policies = named(plan, report)
+    machines = report["provenance"].get("machines")
     prediction = prediction_of(report, [each.name for each in policies if each.kind == "estimated"])
     return environment.get_template(_TEMPLATE).render(
         plan=plan,
@@ -84,7 +85,8 @@ def page(
         seeds=len(repetitions),
         sentences=in_short(plan, report, repetitions),
         policies=policies,
-        devices=devices_of(plan),
+        devices=devices_of(plan, machines),
+        machines=machines,
         on_devices=on_devices(plan, report, repetitions),
         spent=spent(plan, report, repetitions),
         differences=[differences(plan, report, against) for against in (RIVAL, OURS)],

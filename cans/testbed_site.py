@@ -15,7 +15,6 @@ from cans.testbed_ground import Ground
 from lab.testbed.coordinator import Links
 from lab.testbed.plan import Plan
 
-PREFIX = "cans/testbed"
 _EDGE_START_S = 120.0
 # Groups of a whole experiment: a policy's for each repetition.
 _GROUPS = 1024
@@ -26,31 +25,33 @@ class Site:
     """A running site.
 
     Attributes:
-        address: of the broker, as the coordinator reaches it.
-        broker: its process.
+        broker: as the coordinator reaches it.
         links: of its devices.
         processes: whose end is the end of the experiment, but for who is killed on purpose.
+        served_by: the broker's process; None where it is somebody else's.
         edge_arguments: what the edge worker is started with.
     """
 
-    address: BrokerAddress
-    broker: BrokerProcess
+    broker: BrokerAddress
     links: Links
     processes: list[Child]
+    served_by: BrokerProcess | None
     edge_arguments: list[str]
     _ground: Ground
     _edges: list[Child] = field(default_factory=list)
 
     def pids(self) -> dict[str, int]:
-        """Return the number of each process, by name."""
-        return {"broker": self.broker.pid} | {each.name: each.process.pid for each in self.processes}
+        """Return the number of each process that was started here, by name."""
+        broker = {} if self.served_by is None else {"broker": self.served_by.pid}
+        return broker | {each.name: each.process.pid for each in self.processes}
 
     async def start_edge(self) -> None:
         """Start the edge worker, or start it again; returns before it serves."""
         name = f"edge-{len(self._edges) + 1}" if self._edges else "edge"  # a log of its own
         started = await self._ground.start(name, self.edge_arguments)
-        self._edges.append(started)
-        self.processes.append(started)
+        if started is not None:
+            self._edges.append(started)
+            self.processes.append(started)
 
     async def kill_edge(self) -> None:
         """Let it end as in a crash."""
@@ -71,22 +72,34 @@ async def running_site(plan: Plan, profile: Path, children: Children, ground: Gr
         children: ends the processes.
         ground: where they run.
     """
-    with (children.logs / "broker.log").open("w", encoding="utf-8") as log:
+    async with _broker(ground, children.logs / "broker.log") as (broker, process):
+        address = ground.seen_by_coordinator(broker)
+        links = await ground.lay(address)
+        served = _edge_arguments(plan, ground, address)
+        site = Site(address, links, list(links.processes), process, served, ground)
+        await _start(plan, profile, children, site, ground)
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def _broker(
+    ground: Ground, log_file: Path
+) -> AsyncIterator[tuple[BrokerAddress, BrokerProcess | None]]:
+    """Start a broker, where the ground has none; end it then."""
+    if ground.broker is not None:
+        yield ground.broker, None
+        return
+    with log_file.open("w", encoding="utf-8") as log:
 
         def keep(line: str) -> None:
             print(line, file=log, flush=True)
 
         async with BrokerProcess(BrokerSettings(host=ground.host, port=0), on_line=keep) as broker:
-            address = ground.seen_by_coordinator(broker.address)
-            links = await ground.lay(address)
-            served = _edge_arguments(plan, ground, address)
-            site = Site(address, broker, links, list(links.processes), served, ground)
-            await _start(plan, profile, children, site, ground)
-            yield site
+            yield broker.address, broker
 
 
 def _common(ground: Ground) -> list[str]:
-    return ["--prefix", PREFIX, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
+    return ["--prefix", ground.prefix, "--metrics-s", "60", "--detail", f"testbed, {ground.mode}"]
 
 
 def _network(plan: Plan) -> list[str]:
@@ -102,13 +115,13 @@ def _edge_arguments(plan: Plan, ground: Ground, broker: BrokerAddress) -> list[s
 
 
 async def _start(plan: Plan, profile: Path, children: Children, site: Site, ground: Ground) -> None:
-    testbed, broker = plan.testbed, site.address
+    testbed, broker = plan.testbed, site.broker
     network = ["--model", plan.model, *_network(plan)]
     weights = ["--weights", testbed.weights] if testbed.weights else []
     groups = ["--largest-groups", str(_GROUPS), "--largest-installs", "16", "--no-guard"]
     state = ["--state-dir", str(children.logs / "aggregator-state")]
     aggregator = ["cans", "aggregator", *state, *groups, "--broker", broker.url, *_common(ground)]
-    site.processes.append(await ground.start("aggregator", aggregator))
+    started = [await ground.start("aggregator", aggregator)]
     await site.start_edge()
     for device in plan.devices:
         own = ground.seen_by(device.name, broker)
@@ -119,4 +132,5 @@ async def _start(plan: Plan, profile: Path, children: Children, site: Site, grou
             *(("--source", testbed.source) if testbed.source else ()),
             *(*network, *weights, *ground.slowed(device, profile), *_common(ground)),
         ]
-        site.processes.append(await ground.start(device.name, arguments))
+        started.append(await ground.start(device.name, arguments))
+    site.processes += [child for child in started if child is not None]

@@ -40,7 +40,8 @@ from cans.shared_options import log_options
     "identities",
     multiple=True,
     metavar="ROLE/...",
-    help="Make a certificate for it (secure): device/TYPE/ID, edge/ID, aggregator/ID, watcher/ID. Repeat.",
+    help="Make a certificate for it (secure): device/TYPE/ID, edge/ID, aggregator/ID, watcher/ID, "
+    "coordinator/ID. Repeat.",
 )
 @click.option(
     "--server-name",
@@ -50,6 +51,12 @@ from cans.shared_options import log_options
 )
 @click.option(
     "--prefix", default=DEFAULT_PREFIX, envvar="CANS_BROKER_PREFIX", help="First levels of every topic."
+)
+@click.option(
+    "--lab-prefix",
+    metavar="PREFIX",
+    help="Let a testbed play too (secure, password): below PREFIX, such as cans/testbed, a device may use "
+    "any name, and coordinator/ID gives orders.",
 )
 @log_options
 def broker(
@@ -62,6 +69,7 @@ def broker(
     identities: tuple[str, ...],
     server_names: tuple[str, ...],
     prefix: str,
+    lab_prefix: str | None,
     log_format: str,
     log_level: str,
 ) -> None:
@@ -94,5 +102,6 @@ def broker(
         identities=identities,
         server_names=server_names,
         prefix=prefix,
+        lab_prefix=lab_prefix,
     )
     run(lambda: run_broker(settings))

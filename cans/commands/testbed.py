@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bus.errors import ConfigurationError
 from cans.settings import Command
 
 
@@ -32,12 +33,19 @@ from cans.settings import Command
 )
 @click.option(
     "--mode",
-    type=click.Choice(["portable", "netns"]),
+    type=click.Choice(["portable", "netns", "hardware"]),
     default="portable",
     help="portable: links shaped by a proxy, devices slowed by sleeping. netns, as root on Linux: a "
     "network namespace a device, links shaped by the kernel, devices slowed by CPU quotas "
-    "(`cans doctor testbed` says whether it works).",
+    "(`cans doctor testbed` says whether it works). hardware: devices of --inventory, on which somebody has "
+    "started `cans device --lab`, over the links that they have.",
 )
+@click.option(
+    "--inventory",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --mode hardware: TOML file of broker and devices (docs/hardware.md).",
+)
+@click.option("--broker", metavar="URL", help="With --mode hardware: the broker, instead of the inventory's.")
 @click.option("--resume", is_flag=True, help="Go on with the repetitions that --out does not hold yet.")
 @click.option(
     "--page",
@@ -54,6 +62,8 @@ def testbed(
     traces: Path | None,
     overrides: tuple[str, ...],
     mode: str,
+    inventory: Path | None,
+    broker: str | None,
     resume: bool,
     page: Path | None,
     quiet: bool,
@@ -82,6 +92,7 @@ def testbed(
       cans testbed lab/experiments/headline.toml --out out/headline
       cans testbed lab/experiments/headline.toml --out out/quick --seeds 2 --policies default,ans,two_arm
       sudo cans testbed lab/experiments/headline.toml --mode netns --out out/headline-netns
+      cans testbed lab/experiments/headline.toml --mode hardware --inventory boards.toml --out out/boards
       cans compare out/headline --against ans
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
@@ -90,7 +101,14 @@ def testbed(
     from cans.running import run  # noqa: PLC0415
     from cans.simulate import table_of  # noqa: PLC0415
     from cans.testbed import TestbedSettings, run_testbed  # noqa: PLC0415
+    from cans.testbed_inventory import read_inventory  # noqa: PLC0415
 
+    if (mode == "hardware") != (inventory is not None):
+        raise ConfigurationError("--mode hardware and --inventory FILE go together: give both or neither")
+    if broker is not None and inventory is None:
+        raise ConfigurationError(
+            "--broker is for --mode hardware: the other modes start a broker of their own"
+        )
     configure_logs(level="warning")
     settings = TestbedSettings(
         experiment,
@@ -104,6 +122,7 @@ def testbed(
         quiet,
         page,
         shlex.join(["cans", *sys.argv[1:]]),
+        read_inventory(inventory, broker) if inventory is not None else None,
     )
     report = run(lambda: run_testbed(settings))
     if report is None:

@@ -8,7 +8,7 @@ repetition, so an interrupted run goes on with the next one.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,17 +19,23 @@ from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import CansError, LinkError, RemoteProtocolError
 from bus.topics import Topics
 from lab.simulator import spec
+from lab.testbed.allegiance import KEEP_S
 from lab.testbed.orders import (
     ORDER,
     REPORT,
+    Busy,
+    Enlist,
     Failed,
     Joined,
+    Keep,
     Leave,
     Left,
     Order,
     Play,
     Played,
+    Present,
     Report,
+    new_mark,
     read_report,
 )
 from lab.testbed.plan import Block, Plan
@@ -50,6 +56,14 @@ class TestbedError(CansError):
     """A device does not do what it is asked, and what to do."""
 
     __test__ = False  # no test, for pytest
+
+
+class Unanswered(TestbedError):  # noqa: N818 - says what happened
+    """A device said nothing."""
+
+
+class DeviceBusy(TestbedError):  # noqa: N818 - as above
+    """A device plays for another coordinator."""
 
 
 class Links(Protocol):
@@ -83,7 +97,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         round, place, policy, first, at_s: as `Block`.
         device, type: whose.
         attempt: 0, or more where it was played again; `counts` is the last attempt's alone.
-        slower: how much slower the machine was than usual beside it, as a share; the greater of two probes.
+        slower: how much slower the machine was than usual beside it, as a share; the greater of two probes,
+            and of the devices' own where those are machines of their own.
     """
 
     round: int
@@ -126,30 +141,38 @@ class Coordinator:
         connection: to the broker, not through anybody's link.
         topics: of the site.
         links: of the devices.
-        events: what the plan breaks is broken by.
+        tell: told after each block, with its turns.
+        mark: tells its orders from those of all other coordinators.
+        edge_s: seconds of each arm on the edge worker, for devices that have no profile of it.
+        probes_devices: they are machines of their own, which may be slow while this one is not.
+        events: what the plan breaks is broken by; None where nothing can be.
+        has_left: its devices are no longer its own.
     """
 
     plan: Plan
     connection: Connection
     topics: Topics
     links: Links
-    events: Events
+    tell: Tell
+    mark: str = field(default_factory=new_mark)
+    edge_s: tuple[float, ...] = ()
+    probes_devices: bool = False
+    events: Events | None = None
+    has_left: bool = False
+    _drifts: dict[str, Drift] = field(default_factory=dict)
     _number: int = 0
     _phases_s: list[float] = field(default_factory=list)
     _waiting: dict[tuple[str, int], "asyncio.Future[Report]"] = field(default_factory=dict)
 
-    async def repetition(self, seed: int, tell: Tell) -> Repetition:
+    async def repetition(self, seed: int) -> Repetition:
         """Play one seed from the beginning.
-
-        Args:
-            seed: which.
-            tell: told after each block, with its turns.
 
         Raises:
             TestbedError: a device failed, or does not answer.
         """
         began = time.monotonic()
         plan, drift = self.plan, Drift(self.plan.testbed.probe_drift)
+        self._drifts = {device.name: Drift(plan.testbed.probe_drift) for device in plan.devices}
         traces = plan.traces(seed)
         self._phases_s = plan.phases_s(seed)
         joined: dict[str, Joined] = {}
@@ -166,19 +189,42 @@ class Coordinator:
                 there += new
             played = await self._until_undisturbed(block, there, traces, drift)
             turns += played
-            tell(block, played)
+            self.tell(block, played)
         return Repetition(seed=seed, joined=joined, turns=turns, took_s=time.monotonic() - began)
 
-    async def leave(self) -> None:
-        """Let all devices end."""
+    async def enlist(self, device: str, most_s: float) -> Present:
+        """Ask a device what it is; from then on it plays for nobody else, as long as it hears `keep`.
+
+        Raises:
+            Unanswered: it is not there.
+            DeviceBusy: it plays for somebody else.
+            TestbedError: it cannot play.
+        """
+        return await self._ask_one(device, Enlist(number=self._next()), Present, most_s)
+
+    async def keep(self) -> None:
+        """Let the devices hear, for ever, that their coordinator is there."""
+        order = msgspec.json.encode(Keep(number=0, mark=self.mark))
+        while True:
+            await asyncio.sleep(KEEP_S)
+            for device in self.plan.devices:
+                with suppress(LinkError):  # it is connecting again
+                    await self.connection.publish(self.topics.of(ORDER, device=device.name), order)
+
+    async def leave(self, *, stay: bool = False) -> None:
+        """Let all devices end; or let them go to the next coordinator, where they are to stay."""
         number = self._next()
-        orders = {device.name: Leave(number=number) for device in self.plan.devices}
+        orders = {device.name: Leave(number=number, stay=stay) for device in self.plan.devices}
         await self._ask(orders, Left, _LEAVE_S)
+        self.has_left = True
 
     async def _join(self, seed: int, devices: Sequence[int]) -> dict[str, Joined]:
         number = self._next()
         orders = {
-            self.plan.devices[device].name: self.plan.join_of(seed, device, number) for device in devices
+            self.plan.devices[device].name: msgspec.structs.replace(
+                self.plan.join_of(seed, device, number), edge_s=self.edge_s
+            )
+            for device in devices
         }
         return await self._ask(orders, Joined, _JOIN_S)
 
@@ -189,7 +235,8 @@ class Coordinator:
         for attempt in range(self.plan.testbed.repeats + 1):
             before = drift.slower(await asyncio.to_thread(probe_ms))
             played = await self._play(block, there, traces)
-            slower = max(before, drift.slower(await asyncio.to_thread(probe_ms)))
+            after = drift.slower(await asyncio.to_thread(probe_ms))
+            slower = max(before, after, *self._slower_devices(played))
             again = drift.too_much(slower) and attempt < self.plan.testbed.repeats
             turns += [
                 self._turn(block, number, attempt, slower, played, counts=not again) for number in there
@@ -197,6 +244,13 @@ class Coordinator:
             if not again:
                 break
         return turns
+
+    def _slower_devices(self, played: Mapping[str, Played]) -> list[float]:
+        return [
+            self._drifts[device].slower(each.probe_ms)
+            for device, each in played.items()
+            if each.probe_ms is not None
+        ]
 
     def _turn(
         self,
@@ -239,6 +293,7 @@ class Coordinator:
                 first=block.first,
                 frames=size,
                 after_s=self._phases_s[each],
+                probe=self.probes_devices,
             )
             for each in there
         }
@@ -250,6 +305,7 @@ class Coordinator:
     async def _happen(self, event: spec.Event, devices: Sequence[str]) -> dict[str, Played]:
         """Let an event happen when its time has come; nobody reports of it."""
         await asyncio.sleep(event.at_s)
+        assert self.events is not None
         await self.events.happen(event, devices)
         return {}
 
@@ -266,17 +322,18 @@ class Coordinator:
         future: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
         self._waiting[device, order.number] = future
         topic = self.topics.of(ORDER, device=device)
+        payload = msgspec.json.encode(msgspec.structs.replace(order, mark=self.mark))
         try:
             async with asyncio.timeout(most_s):
                 while not future.done():
                     try:
-                        await self.connection.publish(topic, msgspec.json.encode(order), qos=ORDER.qos)
+                        await self.connection.publish(topic, payload, qos=ORDER.qos)
                     except LinkError:
                         await asyncio.sleep(1.0)  # it is connecting again
                         continue
                     await asyncio.wait({future}, timeout=_SEND_AGAIN_S)
         except TimeoutError:
-            raise TestbedError(
+            raise Unanswered(
                 f"the device {device} has not answered for {most_s:.0f} s: is it running (cans device --lab "
                 f"--id {device}), and does it reach this broker under the prefix {self.topics.prefix}?"
             ) from None
@@ -285,6 +342,11 @@ class Coordinator:
         report = future.result()
         if isinstance(report, Failed):
             raise TestbedError(f"the device {device} cannot: {report.why}")
+        if isinstance(report, Busy):
+            raise DeviceBusy(
+                f"the device {device} plays for another coordinator, heard {report.silent_s:.0f} s ago: wait "
+                "until that one has ended, or end it"
+            )
         if not isinstance(report, kind):
             raise TestbedError(f"the device {device} answered {type(report).__name__} to {order}")
         return report
@@ -300,6 +362,8 @@ class Coordinator:
                 event.ack()
                 continue
             event.ack()
+            if report.mark != self.mark:
+                continue  # to somebody else, who may be gone
             device = event.topic.rpartition("/")[2]
             future = self._waiting.get((device, report.number))
             if future is not None and not future.done():
@@ -317,10 +381,10 @@ async def listening(coordinator: Coordinator) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-def endpoint_of(topics: Topics) -> Endpoint:
-    """Return who a coordinator is on the bus; a second one of the same prefix pushes the first off."""
+def endpoint_of(topics: Topics, mark: str) -> Endpoint:
+    """Return who a coordinator is on the bus: no second one pushes it off, its devices refuse that one."""
     reports = (topics.filter(REPORT), REPORT.qos)
-    name = f"{topics.prefix}:lab:coordinator".replace("/", ".")
+    name = f"{topics.prefix}:lab:coordinator:{mark}".replace("/", ".")
     return Endpoint(name, subscriptions=(reports,), queue_limit=1024)
 
 

@@ -1,9 +1,11 @@
 """What coordinator and devices of a testbed tell each other, over the bus itself.
 
 Orders go to one device, reports come back from it. Either may be lost, doubled or late: an order is sent
-again until its report has come, and a device that is asked twice reports twice and plays once.
+again until its report has come, and a device that is asked twice reports twice and plays once. Numbers begin
+anew with each coordinator, so both carry its mark; whom a device obeys is said in `allegiance.py`.
 """
 
+import secrets
 from typing import Annotated
 
 import msgspec
@@ -11,21 +13,32 @@ from msgspec import Meta
 
 from bus.errors import RemoteProtocolError
 from bus.tensors import Payload
-from bus.topics import KIB, MIB, Form, Role, Topic
+from bus.topics import LAB_ORDER, LAB_REPORT
 from lab.simulator.spec import Learner
 
-# Not in the bus's own table: a site without a testbed has neither topic, and no role may use them there.
-ORDER = Topic("lab-order", ("device",), (), (Role.DEVICE,), (), 1, False, Form.JSON, 256 * KIB)
-REPORT = Topic("lab-report", ("device",), (Role.DEVICE,), (), (), 1, False, Form.JSON, 1 * MIB)
-
+ORDER, REPORT = LAB_ORDER, LAB_REPORT
 _Count = Annotated[int, Meta(ge=0)]
 _Words = Annotated[str, Meta(max_length=2000)]
+_Mark = Annotated[str, Meta(pattern=r"^[0-9a-f]{0,16}$")]
+# A network's profile, every arm of it; the largest that have been measured are a third of this.
+_Profile = Annotated[str, Meta(max_length=900_000)]
+
+
+def new_mark() -> str:
+    """Return what tells one coordinator from all others."""
+    return secrets.token_hex(8)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """Base of both directions: `number` of the order that it is, or answers; unknown fields are skipped."""
+    """Base of both directions; unknown fields are skipped.
+
+    Attributes:
+        number: of the order that it is, or answers.
+        mark: of the coordinator whose order that is.
+    """
 
     number: _Count
+    mark: _Mark = ""
 
 
 class Player(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +58,14 @@ class Player(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
+class Enlist(Message, frozen=True, kw_only=True, tag="enlist"):
+    """Say who you are, and play for nobody else from now on."""
+
+
+class Keep(Message, frozen=True, kw_only=True, tag="keep"):
+    """The coordinator is still there; no report is wanted."""
+
+
 class Join(Message, frozen=True, kw_only=True, tag="join"):
     """Begin a repetition: forget the last one's players and start these.
 
@@ -53,6 +74,8 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
         fps: the most frames a second.
         deadline_ms, fallback_at, patience: as `cans device` has them.
         warm_rows: rows of early-exit experience for those learners that have a warm start.
+        edge_s: seconds of decode and tail of each arm on the edge worker, for devices that have no
+            --edge-profile; empty where nobody knows.
     """
 
     seed: int
@@ -61,22 +84,35 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     fallback_at: float
     patience: float
     players: tuple[Player, ...]
+    edge_s: tuple[float, ...] = ()
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
-    """Play so many frames of the film from `first` on, under one policy, the first after some seconds."""
+    """Play so many frames of the film from `first` on, under one policy.
+
+    Attributes:
+        after_s: when the first is taken.
+        probe: time a constant piece of work behind the block, too.
+    """
 
     policy: str
     first: _Count
     frames: Annotated[int, Meta(ge=1, le=100_000)]
     after_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
+    probe: bool = False
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
-    """End: all players hand in what they have learnt, then the process is done."""
+    """End: all players hand in what they have learnt, then the process is done.
+
+    Attributes:
+        stay: the process is not done, but free for the next coordinator.
+    """
+
+    stay: bool = False
 
 
-Order = Join | Play | Leave
+Order = Enlist | Keep | Join | Play | Leave
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +133,26 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     met: bool
     sent_bytes: int
     stages: dict[str, float]
+
+
+class Present(Message, frozen=True, kw_only=True, tag="present"):
+    """Here, and yours.
+
+    Attributes:
+        label: of the network and of what is emulated, for people.
+        model: its hash. arms: labels of what can be played.
+        versions: of the software.
+        machine: what it is, for people. emulated: it only pretends to be as slow as it is.
+        profile: the file of `cans profile` that it was started with; empty for none.
+    """
+
+    label: str
+    model: str
+    arms: tuple[str, ...]
+    versions: dict[str, str]
+    machine: _Words
+    emulated: bool = False
+    profile: _Profile = ""
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
@@ -122,6 +178,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
         rows: answered frames, in order. lost: frames without an answer, to the reason.
         cpu_s: processor seconds of the whole device process meanwhile.
         messages, bytes: statistics that went up since the last such report; the first counts joining too.
+        probe_ms: what the constant piece of work took then, if that was asked.
     """
 
     policy: str
@@ -130,6 +187,7 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
     cpu_s: float
     messages: int
     bytes: int
+    probe_ms: float | None = None
 
 
 class Failed(Message, frozen=True, kw_only=True, tag="failed"):
@@ -138,11 +196,17 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     why: _Words
 
 
+class Busy(Message, frozen=True, kw_only=True, tag="busy"):
+    """This device plays for another coordinator, which it has heard `silent_s` ago."""
+
+    silent_s: Annotated[float, Meta(ge=0.0)]
+
+
 class Left(Message, frozen=True, kw_only=True, tag="left"):
-    """Gone."""
+    """Gone, or free."""
 
 
-Report = Joined | Played | Failed | Left
+Report = Present | Joined | Played | Failed | Busy | Left
 
 _ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _REPORTS: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

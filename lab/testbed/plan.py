@@ -1,11 +1,12 @@
 """From an experiment file to what a testbed does: devices, players, blocks. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bus.errors import ConfigurationError
 from device.rotation import Rotation
 from lab.simulator import spec
+from lab.simulator.names import nearest
 from lab.simulator.schedule import stays_of
 from lab.simulator.site import SiteWorld
 from lab.testbed.orders import Join, Player
@@ -56,19 +57,21 @@ class Plan:
 
     Args:
         experiment: with a site, and a section [testbed].
+        ids: what devices are called, type to names; TYPE-1, TYPE-2 where nobody says.
 
     Attributes:
-        experiment, world, testbed: its parts.
+        experiment, world, testbed, ids: its parts.
         policies: who plays, the swept arms too.
         devices: of the site.
         rounds: of each repetition.
 
     Raises:
         ConfigurationError: no site, a world for one policy alone, a learner that no device can be, frames
-            that make no whole blocks, an event that no block holds.
+            that make no whole blocks, an event that no block holds, another number of names than of devices,
+            a type that there is not.
     """
 
-    def __init__(self, experiment: spec.Experiment) -> None:
+    def __init__(self, experiment: spec.Experiment, ids: Mapping[str, Sequence[str]] | None = None) -> None:
         self.experiment = experiment
         self.testbed = experiment.testbed or spec.Testbed()
         if not isinstance(experiment.world, spec.Site):
@@ -87,7 +90,10 @@ class Plan:
             )
         self.rounds = self.world.frames // size
         _check_events(self.testbed, self.rounds, size / self.world.fps)
-        self.devices = _devices(self.world, size)
+        self.ids = ids
+        if ids is not None:
+            _require_all_named(self.world, ids)
+        self.devices = _devices(self.world, size, ids)
         self._order = Rotation(list(self.policies))
 
     @property
@@ -181,12 +187,32 @@ def _check_events(testbed: spec.Testbed, rounds: int, block_s: float) -> None:
             )
 
 
-def _devices(world: spec.Site, block_frames: int) -> list[TestDevice]:
+def _require_all_named(world: spec.Site, ids: Mapping[str, Sequence[str]]) -> None:
+    types = {kind.name: kind.devices for kind in world.types}
+    for kind, names in ids.items():
+        if kind not in types:
+            raise ConfigurationError(
+                f"{names[0]} is said to be of type {kind!r}, which the experiment does not have"
+                f"{nearest(kind, types)}"
+            )
+    for kind, wanted in types.items():
+        named = len(ids.get(kind, ()))
+        if named != wanted:
+            raise ConfigurationError(
+                f"devices of type {kind}: the experiment has {wanted}, the inventory names {named}; "
+                f"{'name more' if named < wanted else 'leave some out'}, or change the experiment's number"
+            )
+
+
+def _devices(
+    world: spec.Site, block_frames: int, ids: Mapping[str, Sequence[str]] | None
+) -> list[TestDevice]:
     counts: dict[str, int] = {}
     devices = []
     for stay in stays_of(world):
         counts[stay.kind.name] = counts.get(stay.kind.name, 0) + 1
-        name = f"{stay.kind.name}-{counts[stay.kind.name]}".lower()
+        number = counts[stay.kind.name]
+        name = ids[stay.kind.name][number - 1] if ids else f"{stay.kind.name}-{number}".lower()
         missed = world.frames - stay.frames
         devices.append(TestDevice(name, stay.kind, missed // block_frames))
     return devices

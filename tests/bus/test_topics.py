@@ -4,7 +4,21 @@ from hypothesis import strategies as st
 
 from bus.errors import LocalProtocolError
 from bus.names import NAME_PATTERN
-from bus.topics import ACK, FEEDBACK, GROUPS, INFER, KIB, STATE, TABLE, WORDS, Address, Form, Role, Topics
+from bus.topics import (
+    ACK,
+    FEEDBACK,
+    GROUPS,
+    INFER,
+    KIB,
+    LAB_TABLE,
+    STATE,
+    TABLE,
+    WORDS,
+    Address,
+    Form,
+    Role,
+    Topics,
+)  # fmt: skip
 
 names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda word: "\n" not in word)
 
@@ -75,3 +89,10 @@ def test_the_table_keeps_its_promises() -> None:
         assert Role.WATCHER not in topic.writers
     assert next(template for _, template in Topics().rows()) == "cans/v1/infer/{edge}/{device}"
     assert FEEDBACK.form.content_type == "application/json"
+
+
+def test_a_testbeds_topics_are_no_rows_of_the_table() -> None:
+    assert not {topic.name for topic in LAB_TABLE} & {topic.name for topic in TABLE}
+    for topic in LAB_TABLE:
+        assert Topics().parse(Topics().of(topic, device="cam-1")) is None
+        assert {*topic.writers, *topic.readers} == {Role.COORDINATOR, Role.DEVICE}

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from bus.address import BrokerAddress
-from bus.connection import Connection, Endpoint, LinkDown
+from bus.connection import Connection, Delivery, Endpoint, LinkDown
 from bus.errors import BrokerRefused, BrokerUnreachable, ConfigurationError, PublishRefused
 from bus.mqtt import open_connection
-from bus.topics import TABLE, Role, Topic, Topics
+from bus.topics import INFER, LAB_ORDER, LAB_REPORT, TABLE, Role, Topic, Topics
 from cans.__main__ import main
 from cans.broker import BrokerProcess, BrokerSettings, run_broker
 from cans.broker_acl import Identity, grants, parse_identity
@@ -183,6 +183,53 @@ def test_grants_name_the_own_id_on_every_row_that_asks_for_it() -> None:
             assert bool(writes) == (identity.role in topic.writers)
             if writes and any(role is identity.role for role, _ in topic.own):
                 assert identity.id in writes[0].topic_filter.split("/")
+
+
+def test_a_testbed_plays_below_its_own_prefix_and_nowhere_else(tmp_path: Path) -> None:
+    need_mosquitto()
+    names = ("device/phone/cam-1", "device/phone/cam-2", "coordinator/main")
+    lab = Topics("cans/testbed")
+    settings = BrokerSettings(
+        config="secure", port=0, state_dir=tmp_path, identities=names, lab_prefix=lab.prefix
+    )
+
+    async def main() -> None:
+        async with BrokerProcess(settings, quiet) as broker, contextlib.AsyncExitStack() as stack:
+            one, two, coordinator = [
+                await stack.enter_async_context(
+                    open_connection(
+                        broker.address_of(name),
+                        Endpoint(name.replace("/", "-"), subscriptions=(("cans/#", 1),)),
+                    )
+                )
+                for name in names
+            ]
+            # A player's name is neither in the ACL nor known before.
+            await one.publish(lab.of(INFER, edge="edge-1", device="cam-1-p0-s1"), b"", qos=1)
+            await one.publish(lab.of(LAB_REPORT, device="cam-1"), b"mine", qos=1)
+            await coordinator.publish(lab.of(LAB_ORDER, device="cam-1"), b"play", qos=1)
+            await coordinator.publish(lab.of(LAB_ORDER, device="cam-2"), b"stay", qos=1)
+            for connection, topic in (
+                (one, lab.of(LAB_REPORT, device="cam-2")),
+                (one, lab.of(LAB_ORDER, device="cam-1")),
+                (one, TOPICS.of(INFER, edge="edge-1", device="cam-1-p0-s1")),
+                (coordinator, TOPICS.of(LAB_ORDER, device="cam-1")),
+                (coordinator, lab.of(INFER, edge="edge-1", device="cam-1")),
+            ):
+                with pytest.raises(PublishRefused, match="0x87"):
+                    await connection.publish(topic, b"", qos=1)
+            heard = [await Listener(each).kind(Delivery) for each in (one, two, coordinator)]
+            assert [bytes(each.payload) for each in heard] == [b"play", b"stay", b"mine"]
+
+    run(main())
+
+
+def test_a_testbed_cannot_play_below_the_sites_prefix(tmp_path: Path) -> None:
+    need_mosquitto()
+    settings = BrokerSettings(
+        config="secure", state_dir=tmp_path, identities=IDENTITIES, lab_prefix="cans/v1", port=0
+    )
+    assert "give a testbed another" in _start(settings)
 
 
 @pytest.mark.parametrize(
@@ -433,4 +480,5 @@ def test_a_service_unit_starts_a_command_with_flags_that_it_has(unit: Path) -> N
     _, *arguments = start.removeprefix("ExecStart=").split()
     result = CliRunner().invoke(main, [*arguments, "--show-settings"])
     assert result.exit_code == 0, result.output
-    assert f"cans-{arguments[0]}" == unit.stem
+    lab = "-lab" if "--lab" in arguments else ""
+    assert f"cans-{arguments[0]}{lab}" == unit.stem

@@ -70,7 +70,7 @@ def draw(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[
     policies = series.drawn(plan, report)
     with _style():
         return [
-            _over_time(plan, repetitions[0], policies),
+            _over_time(plan, repetitions[0], policies, shaped=not report["provenance"].get("machines")),
             _learning(repetitions, policies),
             _arms(plan, repetitions, policies),
             _distributions(repetitions, policies),
@@ -120,39 +120,48 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)))
 
 
-def _over_time(plan: Plan, repetition: Repetition, policies: Sequence[Named]) -> Drawn:
-    """Latency of each frame on the first devices, above what their links carry."""
+def _over_time(plan: Plan, repetition: Repetition, policies: Sequence[Named], *, shaped: bool) -> Drawn:
+    """Latency of each frame on the first devices, above what their links carry, where that is known."""
     devices = plan.devices[:_DEVICES_DRAWN]
-    figure = Figure(figsize=(9.0, 4.8), layout="constrained")
+    figure = Figure(figsize=(9.0, 4.8 if shaped else 3.6), layout="constrained")
+    heights = (3.0, 1.0) if shaped else (1.0,)
     axes = figure.subplots(
-        2, len(devices), sharex="col", sharey="row", squeeze=False, height_ratios=(3.0, 1.0)
+        len(heights), len(devices), sharex="col", sharey="row", squeeze=False, height_ratios=heights
     )
     traces, look = plan.traces(repetition.seed), _look(policies)
     for number, device in enumerate(devices):
-        above, below = axes[0, number], axes[1, number]
+        above, below = axes[0, number], axes[-1, number]
         for policy in policies:
             frames = series.frames_of(repetition, policy.name, device.name)
             above.plot(*series.thinned(frames.number, frames.ms), linewidth=1.2, **look[policy.name])
             if frames.lost.size:  # an empty one would be laid out in the middle of nowhere
                 edge, colour = above.get_xaxis_transform(), look[policy.name]["color"]
                 above.plot(frames.lost, np.full(frames.lost.size, 0.98), "x", color=colour, transform=edge)
-        below.plot(*series.rates(plan, traces[number], number), color=_INK, linewidth=1.2)
+        if shaped:
+            below.plot(*series.rates(plan, traces[number], number), color=_INK, linewidth=1.2)
         below.set_xlabel("frame")
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         above.set_title(device.name, fontsize=9)
-        for each in (above, below):
+        for each in axes[:, number]:
             each.grid(visible=True)
     _milliseconds(axes[0, 0], "y")
-    axes[1, 0].set_ylim(bottom=0.0)  # of all: they share it
     axes[0, 0].set_ylabel("capture to answer, ms")
-    axes[1, 0].set_ylabel("link, Mbit/s")
+    if shaped:
+        axes[1, 0].set_ylim(bottom=0.0)  # of all: they share it
+        axes[1, 0].set_ylabel("link, Mbit/s")
     _legend(figure, axes[0, 0])
     more = f"; {len(plan.devices) - len(devices)} more devices are not drawn" if len(plan.devices) > 2 else ""
     return Drawn(
         "over-time",
-        f"Latency over time, and the links beneath, in the first repetition (seed {repetition.seed})",
-        "Every policy meets the same frames at the same place of the same link. The link is drawn where "
-        f"a frame is due at the earliest. A cross at the upper edge is a frame without an answer{more}.",
+        f"Latency over time{', and the links beneath,' * shaped} in the first repetition "
+        f"(seed {repetition.seed})",
+        (
+            "Every policy meets the same frames at the same place of the same link. The link is drawn where "
+            "a frame is due at the earliest. "
+            if shaped
+            else "Every policy meets the same frames; how the links were, nobody has recorded. "
+        )
+        + f"A cross at the upper edge is a frame without an answer{more}.",
         figure,
     )
 

@@ -71,7 +71,7 @@ def _text(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iter
     yield "\n".join(f"- {_said(sentence)}" for sentence in said if not sentence.headline)
     if plan.testbed.product:
         yield f"What it stands for: {plan.testbed.product}"
-    yield "\n".join(f"- {device}: {words}" for device, words in devices_of(plan))
+    yield "\n".join(f"- {device}: {words}" for device, words in devices_of(plan, provenance.get("machines")))
     yield (
         f"Emulated: {provenance['emulated']}. {seeds} repetition{'s' * (seeds > 1)}; in brackets 95 % "
         f"intervals (Student's t), where there are any. Written by\n\n    {provenance['command']}"

@@ -1,6 +1,6 @@
 """What the tables of a report hold. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.simulator import spec
@@ -127,13 +127,18 @@ def _count(seeds: int) -> str:
     return "one repetition" if seeds == 1 else f"{seeds} repetitions"
 
 
-def devices_of(plan: Plan) -> list[tuple[str, str]]:
-    """Return each device's name, and in words what it is."""
+def devices_of(plan: Plan, machines: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Return each device's name, and in words what it is; `machines` says what real ones are."""
     return [
         (
             device.name,
-            f"{device.kind.slowness:g} times slower than this machine, "
-            f"{device.kind.fps or plan.world.fps:g} frames/s at most, {_link(device.kind.link)}"
+            (
+                f"{machines[device.name]}, {device.kind.fps or plan.world.fps:g} frames/s at most, its own "
+                "link as it is"
+                if machines
+                else f"{device.kind.slowness:g} times slower than this machine, "
+                f"{device.kind.fps or plan.world.fps:g} frames/s at most, {_link(device.kind.link)}"
+            )
             + (f", joins in round {device.joins_round + 1}" if device.joins_round else ""),
         )
         for device in plan.devices

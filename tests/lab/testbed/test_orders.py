@@ -5,7 +5,25 @@ import pytest
 
 from bus.errors import RemoteProtocolError
 from lab.simulator import spec
-from lab.testbed.orders import Failed, Join, Left, Play, Played, Player, Row, read_order, read_report
+from lab.testbed.orders import (
+    Busy,
+    Enlist,
+    Failed,
+    Join,
+    Keep,
+    Leave,
+    Left,
+    Order,
+    Play,
+    Played,
+    Player,
+    Present,
+    Report,
+    Row,
+    new_mark,
+    read_order,
+    read_report,
+)
 
 JOIN = Join(
     number=1,
@@ -23,17 +41,54 @@ ROW = Row(seq=3, arm="0/jpeg", by="edge", reason="", top=7, met=True, sent_bytes
 PLAYED = Played(number=2, policy="ans", rows=(ROW,), lost={"4": "stopping"}, cpu_s=0.1, messages=1, bytes=100)
 
 
-@pytest.mark.parametrize("order", [JOIN, Play(number=2, policy="ans", first=10, frames=10)])
-def test_orders(order: Join | Play) -> None:
+PRESENT = Present(
+    number=1,
+    mark="0f" * 8,
+    label="a network",
+    model="0" * 16,
+    arms=("0/jpeg",),
+    versions={},
+    machine="a board",
+)
+ORDERS = [
+    JOIN,
+    Play(number=2, policy="ans", first=10, frames=10),
+    Enlist(number=1, mark="0f" * 8),
+    Keep(number=0),
+    Leave(number=3, stay=True),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_orders(order: Order) -> None:
     assert read_order(msgspec.json.encode(order)) == order
 
 
-@pytest.mark.parametrize("report", [PLAYED, Failed(number=2, why="no such arm"), Left(number=3)])
-def test_reports(report: Played | Failed | Left) -> None:
+@pytest.mark.parametrize(
+    "report",
+    [PLAYED, Failed(number=2, why="no such arm"), Left(number=3), PRESENT, Busy(number=1, silent_s=2.0)],
+)
+def test_reports(report: Report) -> None:
     assert read_report(msgspec.json.encode(report)) == report
 
 
-@pytest.mark.parametrize("payload", [b"", b"{}", b'{"kind":"dance","number":1}', b"\xff\x00", b"[" * 5000])
+def test_no_two_coordinators_have_one_mark() -> None:
+    marks = {new_mark() for _ in range(100)}
+    assert len(marks) == 100
+    assert all(read_order(msgspec.json.encode(Keep(number=0, mark=mark))).mark == mark for mark in marks)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"kind":"leave","number":1,"mark":"Z"}',
+        b'{"kind":"dance","number":1}',
+        b"\xff\x00",
+        b"[" * 5000,
+    ],
+)
 def test_nonsense(payload: bytes) -> None:
     for read in (read_order, read_report):
         with pytest.raises(RemoteProtocolError):

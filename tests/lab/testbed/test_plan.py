@@ -104,3 +104,26 @@ def test_what_cannot_be_played_is_a_sentence(overrides: list[str], sentence: str
 def test_only_sites_are_played() -> None:
     with pytest.raises(ConfigurationError, match="a testbed plays sites"):
         Plan(load(Path("lab/experiments/reference.toml")))
+
+
+def test_devices_are_called_as_somebody_else_calls_them() -> None:
+    ids = {"board": ["kitchen"], "phone": ["hall"]}
+    found = Plan(load(TWO_TYPES), ids)
+    assert [(each.name, each.kind.name) for each in found.devices] == [
+        ("hall", "phone"),
+        ("kitchen", "board"),
+    ]
+    assert all(player.id.startswith("hall-p") for player in found.join_of(1000, 0, 1).players)
+
+
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        ({"phone": ["a"], "bord": ["b"]}, "b is said to be of type 'bord'.*did you mean 'board'"),
+        ({"phone": ["a"]}, "type board: the experiment has 1, the inventory names 0; name more"),
+        ({"phone": ["a", "c"], "board": ["b"]}, "type phone: the experiment has 1, .* 2; leave some out"),
+    ],
+)
+def test_names_that_do_not_fit_the_experiment_are_said(ids: dict[str, list[str]], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        Plan(load(TWO_TYPES), ids)

@@ -372,3 +372,17 @@ def test_a_page_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     made = run(tmp_path, seeds=1, only=("default", "ans"))
     with pytest.raises(ConfigurationError, match="cannot write the page"):
         write_page(made.plan, made.report, made.repetitions, tmp_path / "file" / "page.md")
+
+
+def test_real_devices_are_said_to_be_real_and_no_link_is_drawn_that_nobody_shaped(tmp_path: Path) -> None:
+    made = run(tmp_path)
+    machines = {device.name: f"a board called {device.name}, 4 cores" for device in made.plan.devices}
+    made.report["provenance"] |= {"mode": "hardware", "machines": machines, "emulated": "nothing"}
+    page = tmp_path / "pages" / "boards.md"
+    write_page(made.plan, made.report, made.repetitions, page)
+    text = page.read_text(encoding="utf-8")
+    assert "- phone-1: a board called phone-1, 4 cores, 4 frames/s at most, its own link as it is" in text
+    assert "times slower than this machine" not in text
+    assert "Latency over time in the first repetition" in text
+    first = draw(made.plan, made.report, made.repetitions)[0]
+    assert [axes.get_ylabel() for axes in first.figure.axes] == ["capture to answer, ms", ""]
