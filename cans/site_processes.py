@@ -22,6 +22,8 @@ from lab.marks import mark
 
 _END_TIMEOUT_S = 8.0
 _LAST_LINES = 15
+# A process may have taken another's place.
+_LOOK_AGAIN_S = 1.0
 # How a command says that a setting cannot work, in its one sentence.
 _WRONG_SETTING = 2
 _SENTENCE = "cans: "
@@ -35,11 +37,12 @@ class ProcessFailed(CansError):  # noqa: N818 - says what happened
 
 @dataclass(slots=True)
 class Child:
-    """One process. `stdin` is kept open where it means "go on"."""
+    """One process. `stdin` is kept open where it means "go on"; once `let_go` it may end."""
 
     name: str
     process: asyncio.subprocess.Process
     log: Path
+    let_go: bool = False
 
     def last_lines(self) -> str:
         """The end of its log."""
@@ -160,15 +163,27 @@ class Children:
         self._children.remove(child)
 
     async def watch(self, children: Sequence[Child]) -> None:
-        """Wait, for ever, until one of them ends.
+        """Wait, for ever, until one of them ends that was not let go; the list may change meanwhile.
 
         Raises:
             ProcessFailed: when it does.
         """
-        waits = {asyncio.create_task(child.process.wait(), name=child.name): child for child in children}
+        waits: dict[asyncio.Task[int], Child] = {}
         try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            raise waits[done.pop()].failure()
+            while True:
+                for child in children:
+                    if not child.let_go and not any(child is each for each in waits.values()):
+                        waits[asyncio.create_task(child.process.wait(), name=child.name)] = child
+                if not waits:  # somebody's place is empty for the moment
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    continue
+                done, _ = await asyncio.wait(
+                    waits, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    child = waits.pop(task)
+                    if not child.let_go:
+                        raise child.failure()
         finally:
             for task in waits:
                 task.cancel()

@@ -22,6 +22,7 @@ from bus.mqtt import open_connection
 from bus.topics import Role, Topics
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children, end_leftovers
+from cans.testbed_events import SiteEvents
 from cans.testbed_ground import Ground, Portable
 from cans.testbed_hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
 from cans.testbed_hardware_prediction import slowness_of
@@ -36,12 +37,15 @@ from lab.testbed.coordinator import (
     Coordinator,
     Repetition,
     TestbedError,
+    Turn,
     endpoint_of,
     listening,
     path_of,
     read,
     write,
 )
+from lab.testbed.footprint import Footprints
+from lab.testbed.footprint import path_of as samples_of
 from lab.testbed.orders import new_mark
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
@@ -117,6 +121,11 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     settings.out.mkdir(parents=True, exist_ok=True)
     ids = settings.inventory.ids if settings.inventory is not None else None
     plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies), ids)
+    if ids is not None and plan.testbed.events:
+        raise ConfigurationError(
+            "what breaks (testbed.events) is broken by processes of this machine: play it in another "
+            "mode than hardware, or leave it out"
+        )
     kept = _kept(settings, plan)
     missing = [seed for seed in plan.seeds if seed not in kept]
     async with Children(settings.out / "logs") as children:
@@ -271,6 +280,8 @@ def _predict(
     settings: TestbedSettings, plan: Plan, profile: Path, found: Enlisted | None, console: Console
 ) -> dict[str, Any]:
     """Return what the simulator says will come out, before anything is played."""
+    if plan.testbed.events:
+        return {}  # the simulator knows nothing of what breaks: it would predict another experiment
     path = settings.out / "predicted" / "summary.json"
     more: tuple[str, ...] = ()
     if found is not None:
@@ -345,15 +356,19 @@ async def _lane(
     found: Enlisted | None,
 ) -> None:
     """Play some repetitions, one after the other, on a site of their own."""
+    watched = plan.testbed.trend_after_s is not None
     logs = settings.out / "logs" / f"site-{lane + 1}"
     async with Children(logs) as children:
         ground = _ground(settings, plan, children)
         async with (
             running_site(plan, profile, children, ground) as site,
-            _coordinator(plan, profile, site, ground, tell, found) as coordinator,
+            _coordinator(plan, profile, site, ground, found) as coordinator,
         ):
             for seed in seeds:
-                write(await _watched(site, children, coordinator.repetition(seed)), settings.out)
+                footprints = Footprints(samples_of(settings.out, seed), site.pids)
+                playing = _played(coordinator, seed, tell, footprints if watched else None)
+                write(await _watched(site, children, playing), settings.out)
+                footprints.done()
 
 
 def _ground(settings: TestbedSettings, plan: Plan, children: Children) -> Ground:
@@ -368,13 +383,12 @@ async def _coordinator(
     profile: Path,
     site: Site,
     ground: Ground,
-    tell: Callable[[Block], None],
     found: Enlisted | None,
 ) -> AsyncIterator[Coordinator]:
     """Have a coordinator for a site: the one whom its devices know already, or a new one."""
     if found is not None:
         coordinator = found.coordinator
-        coordinator.plan, coordinator.tell, coordinator.probes_devices = plan, tell, True
+        coordinator.plan, coordinator.probes_devices = plan, True
         if Role.EDGE not in found.inventory.running:
             coordinator.edge_s = read_profile(profile).edge_s
         yield coordinator
@@ -382,10 +396,26 @@ async def _coordinator(
         return
     topics, mark = Topics(ground.prefix), new_mark()
     async with open_connection(site.broker, endpoint_of(topics, mark)) as connection:
-        coordinator = Coordinator(plan, connection, topics, site.links, tell, mark)
+        coordinator = Coordinator(plan, connection, topics, site.links, lambda *_: None, mark)
+        coordinator.events = SiteEvents(site)
         async with listening(coordinator):
             yield coordinator
             await coordinator.leave()
+
+
+async def _played(
+    coordinator: Coordinator, seed: int, tell: Callable[[Block], None], footprints: Footprints | None
+) -> Repetition:
+    """Play a repetition; after each block say so, and take a sample of the site."""
+
+    def told(block: Block, turns: Sequence[Turn]) -> None:
+        tell(block)
+        if footprints is not None:
+            footprints.take(block, turns)
+
+    coordinator.tell = told
+    repetition = await coordinator.repetition(seed)
+    return msgspec.structs.replace(repetition, samples=footprints.samples if footprints else [])
 
 
 async def _watched(site: Site, children: Children, playing: Coroutine[Any, Any, Repetition]) -> Repetition:

@@ -142,6 +142,10 @@ class HeldLinks:
         """As `Links.play`."""
         await self._tell({"link": device, "trace_mbit": list(mbit_s), "at_s": at_s})
 
+    async def hold(self, device: str, *, on: bool) -> None:
+        """As `Links.hold`."""
+        await self._tell({"link": device, "black_hole": on})
+
     async def answer(self) -> dict[str, Any]:
         """Return the next line that it says.
 

@@ -102,6 +102,9 @@ class LinksAsTheyAre:
     async def play(self, device: str, mbit_s: Sequence[float], at_s: float) -> None:
         """As `Links.play`: no trace is played."""
 
+    async def hold(self, device: str, *, on: bool) -> None:
+        """As `Links.hold`: nobody can; experiments that would are refused before."""
+
 
 @dataclass(slots=True)
 class Enlisted:
@@ -129,7 +132,7 @@ async def enlisted(plan: Plan, inventory: Inventory) -> AsyncIterator[Enlisted]:
     """
     topics, mark = Topics(inventory.prefix), new_mark()
     async with open_connection(inventory.broker, endpoint_of(topics, mark)) as connection:
-        coordinator = Coordinator(plan, connection, topics, LinksAsTheyAre(), lambda _: None, mark)
+        coordinator = Coordinator(plan, connection, topics, LinksAsTheyAre(), lambda *_: None, mark)
         async with listening(coordinator):
             keeping = asyncio.create_task(coordinator.keep(), name="coordinator keeps")
             try:

@@ -13,9 +13,11 @@ from cans.partition_rows import percent
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
 from lab.testbed.plan import Plan
+from lab.testbed.report.aftermath import BACK_FRAMES, BACK_WITHIN, aftermaths_of, back_words
 from lab.testbed.report.disturbance import disturbance_of
 from lab.testbed.report.figures import Drawn, draw
 from lab.testbed.report.in_short import in_short
+from lab.testbed.report.newcomers import newcomers_of
 from lab.testbed.report.prediction import prediction_of
 from lab.testbed.report.tables import (
     OURS,
@@ -26,6 +28,7 @@ from lab.testbed.report.tables import (
     on_devices,
     spent,
 )
+from lab.testbed.report.trend import change_words, steadiness_of
 from partition.profiles.profile_file import Profile
 
 _TEMPLATE = "testbed_report.html.jinja"
@@ -68,6 +71,7 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, value=_value, mean=_mean, signed=_signed)
+    environment.filters.update(change=change_words, back=back_words, spread=_spread)
     policies = named(plan, report)
     machines = report["provenance"].get("machines")
     prediction = prediction_of(report, [each.name for each in policies if each.kind == "estimated"])
@@ -89,6 +93,11 @@ def page(
         figures={drawn.name: _figure(drawn) for drawn in draw(plan, report, repetitions)},
         prediction=prediction,
         disturbance=disturbance_of(plan, repetitions),
+        steadiness=steadiness_of(plan, repetitions),
+        newcomers=newcomers_of(plan, report, repetitions),
+        aftermaths=aftermaths_of(plan, report, repetitions),
+        back_within=BACK_WITHIN,
+        back_frames=BACK_FRAMES,
         profile=profile,
     )
 
@@ -103,6 +112,11 @@ def _figure(drawn: Drawn) -> dict[str, Any]:
 def _mean(row: Mapping[str, Any], figure: str, decimals: int = 1, factor: float = 1.0) -> str:
     """Return a figure's mean, or a dash where the policy has none."""
     return f"{factor * row[figure]['mean']:,.{decimals}f}" if figure in row else "-"
+
+
+def _spread(found: Mapping[str, Any] | None) -> str:
+    """Return a mean with its interval, or a dash."""
+    return "-" if found is None else _value({"": found}, "")
 
 
 def _value(row: Mapping[str, Any], figure: str) -> str:

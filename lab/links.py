@@ -31,6 +31,8 @@ from lab.simulator.links import MovingLink
 from lab.testbed.together import together
 
 _RARE = ("jitter_ms", "loss")
+LONGEST_ORDER_BYTES = 16 << 20
+"""A trace of a week, second by second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _transfer(rates_mbit: list[float], at_s: float) -> Transfer | None:
 async def serve(target: str, specs: dict[str, LinkSpec], ready: Callable[[dict[str, int]], None]) -> None:
     """Hold the links open and obey standard input until it is closed."""
     host, _, port = target.rpartition(":")
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=LONGEST_ORDER_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )

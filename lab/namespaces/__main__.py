@@ -21,7 +21,7 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 
 from bus.errors import ConfigurationError
-from lab.links import LinkSpec, parse_link
+from lab.links import LONGEST_ORDER_BYTES, LinkSpec, parse_link
 from lab.marks import mark
 from lab.namespaces.held_link import HeldLink
 from lab.namespaces.names import BLOCKS, LARGEST_SITE, NAMESPACES, Names, prefix_of, run_of
@@ -101,7 +101,7 @@ async def _until_left(groups: Sequence[Path]) -> None:
 async def _orders() -> asyncio.StreamReader:
     """Return standard input, which SIGTERM and SIGINT end too: what is held is then let go in order."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=LONGEST_ORDER_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, reader.feed_eof)

@@ -18,6 +18,7 @@ import msgspec
 from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import CansError, LinkError, RemoteProtocolError
 from bus.topics import Topics
+from lab.simulator import spec
 from lab.testbed.allegiance import KEEP_S
 from lab.testbed.orders import (
     ORDER,
@@ -39,12 +40,13 @@ from lab.testbed.orders import (
 )
 from lab.testbed.plan import Block, Plan
 from lab.testbed.probe import Drift, probe_ms
+from lab.testbed.samples import Sample
 from lab.testbed.together import together
 
 R = TypeVar("R", bound=Report)
 
 _SEND_AGAIN_S = 5.0
-_JOIN_S = 120.0
+_JOIN_S = 300.0  # a warm start of every site at once, on a machine that has other things to do
 # Beside what frames may take: messages, and the last feedback.
 _MORE_S = 30.0
 _LEAVE_S = 15.0
@@ -75,6 +77,18 @@ class Links(Protocol):
         """Let a device's uplink follow a trace from a moment of it on."""
         ...
 
+    async def hold(self, device: str, *, on: bool) -> None:
+        """Let a device's link carry nothing, either way, or go on where it stopped."""
+        ...
+
+
+class Events(Protocol):
+    """Whoever can break a site, and mend it."""
+
+    async def happen(self, event: spec.Event, devices: Sequence[str]) -> None:
+        """Let it happen to these devices, from now until it is mended."""
+        ...
+
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What one device did in one block, once.
@@ -101,12 +115,21 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repetition(msgspec.Struct, frozen=True, kw_only=True):
-    """All turns of one seed, and what the devices said of themselves."""
+    """All turns of one seed, and what the devices said of themselves.
+
+    Attributes:
+        samples: what the site's processes held after each block, where the experiment asks for it.
+    """
 
     seed: int
     joined: dict[str, Joined]
     turns: list[Turn]
     took_s: float
+    samples: list[Sample] = msgspec.field(default_factory=list)
+
+
+Tell = Callable[[Block, Sequence[Turn]], None]
+"""Told of each block that has been played, with its turns."""
 
 
 @dataclass(slots=True)
@@ -118,10 +141,11 @@ class Coordinator:
         connection: to the broker, not through anybody's link.
         topics: of the site.
         links: of the devices.
-        tell: told after each block, for progress.
+        tell: told after each block, with its turns.
         mark: tells its orders from those of all other coordinators.
         edge_s: seconds of each arm on the edge worker, for devices that have no profile of it.
         probes_devices: they are machines of their own, which may be slow while this one is not.
+        events: what the plan breaks is broken by; None where nothing can be.
         has_left: its devices are no longer its own.
     """
 
@@ -129,10 +153,11 @@ class Coordinator:
     connection: Connection
     topics: Topics
     links: Links
-    tell: Callable[[Block], None]
+    tell: Tell
     mark: str = field(default_factory=new_mark)
     edge_s: tuple[float, ...] = ()
     probes_devices: bool = False
+    events: Events | None = None
     has_left: bool = False
     _drifts: dict[str, Drift] = field(default_factory=dict)
     _number: int = 0
@@ -162,8 +187,9 @@ class Coordinator:
             if new:
                 joined |= await self._join(seed, new)
                 there += new
-            turns += await self._until_undisturbed(block, there, traces, drift)
-            self.tell(block)
+            played = await self._until_undisturbed(block, there, traces, drift)
+            turns += played
+            self.tell(block, played)
         return Repetition(seed=seed, joined=joined, turns=turns, took_s=time.monotonic() - began)
 
     async def enlist(self, device: str, most_s: float) -> Present:
@@ -255,7 +281,8 @@ class Coordinator:
         self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]]
     ) -> dict[str, Played]:
         world, size = self.plan.world, self.plan.testbed.block_frames
-        await self.links.settle([self.plan.devices[number].name for number in there])
+        names = [self.plan.devices[number].name for number in there]
+        await self.links.settle(names)
         for number in there:
             await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
         number = self._next()
@@ -271,7 +298,16 @@ class Coordinator:
             for each in there
         }
         most_s = (size + 1) * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
-        return await self._ask(orders, Played, most_s)
+        happening = [self._happen(event, names) for event in self.plan.events_in(block.round)]
+        played, *_ = await together([self._ask(orders, Played, most_s), *happening])
+        return played
+
+    async def _happen(self, event: spec.Event, devices: Sequence[str]) -> dict[str, Played]:
+        """Let an event happen when its time has come; nobody reports of it."""
+        await asyncio.sleep(event.at_s)
+        assert self.events is not None
+        await self.events.happen(event, devices)
+        return {}
 
     def _next(self) -> int:
         self._number += 1

@@ -67,7 +67,8 @@ class Plan:
 
     Raises:
         ConfigurationError: no site, a world for one policy alone, a learner that no device can be, frames
-            that make no whole blocks, another number of names than of devices, a type that there is not.
+            that make no whole blocks, an event that no block holds, another number of names than of devices,
+            a type that there is not.
     """
 
     def __init__(self, experiment: spec.Experiment, ids: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -88,6 +89,7 @@ class Plan:
                 "policy plays a burst at a time"
             )
         self.rounds = self.world.frames // size
+        _check_events(self.testbed, self.rounds, size / self.world.fps)
         self.ids = ids
         if ids is not None:
             _require_all_named(self.world, ids)
@@ -110,6 +112,10 @@ class Plan:
         for number in range(self.rounds):
             for place, policy in enumerate(self._order(seed + number)):
                 yield Block(seed, number, place, policy, number * size, self._at_s(number))
+
+    def events_in(self, number: int) -> list[spec.Event]:
+        """Return what breaks in every block of a round."""
+        return [event for event in self.testbed.events if event.round == number]
 
     def _at_s(self, number: int) -> float:
         """Return the moment of a round: between bursts nothing happens, and nobody waits for it."""
@@ -165,6 +171,20 @@ def _policies(experiment: spec.Experiment, testbed: spec.Testbed) -> dict[str, s
     if len(found) < 1:
         raise ConfigurationError("no policy plays: add a section such as [policies.default]")
     return found
+
+
+def _check_events(testbed: spec.Testbed, rounds: int, block_s: float) -> None:
+    for place, event in enumerate(testbed.events):
+        if event.round >= rounds:
+            raise ConfigurationError(
+                f"testbed.events[{place}].round = {event.round}: there are {rounds} rounds, the first is 0"
+            )
+        # The next block is another policy's: it would pay for what this one is to meet.
+        if event.at_s + event.for_s >= block_s:
+            raise ConfigurationError(
+                f"testbed.events[{place}] is over after {event.at_s + event.for_s:g} s, and a block after "
+                f"{block_s:g} s: give testbed.block_frames more"
+            )
 
 
 def _require_all_named(world: spec.Site, ids: Mapping[str, Sequence[str]]) -> None:

@@ -179,6 +179,21 @@ def test_a_child_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:
     assert "no_such_module" in (tmp_path / "short.log").read_text()
 
 
+def test_a_child_that_was_let_go_may_end_and_who_takes_its_place_is_watched(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Children(tmp_path) as children:
+            there = [await children.start("old", ["asyncio"], pipes=True)]
+            watching = asyncio.create_task(children.watch(there), name="watch")
+            there[0].let_go = True
+            there[0].process.kill()
+            await there.pop().process.wait()
+            there.append(await children.start("new", ["no_such_module_at_all"]))
+            await watching
+
+    with pytest.raises(ProcessFailed, match="new ended with code 1"):
+        asyncio.run(main())
+
+
 def test_a_child_with_a_setting_that_cannot_work_says_its_own_sentence(tmp_path: Path) -> None:
     async def main() -> None:
         async with Children(tmp_path) as children:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Request
@@ -12,6 +13,7 @@ from playwright.sync_api import ConsoleMessage, Request
 from bus.errors import ConfigurationError
 from cans.testbed_report import page, write
 from cans.versions import commit_of
+from lab.testbed.samples import Held, Sample
 from tests.support.browser import chromium
 from tests.support.testbed_runs import MEANS, Run, run
 
@@ -19,6 +21,44 @@ from tests.support.testbed_runs import MEANS, Run, run
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(tmp_path_factory.mktemp("run"), predicted=MEANS, slower=lambda block, attempt: 0.2)
+
+
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run in which something breaks, somebody comes late, and processes are watched."""
+    link = "link={kind='constant',mbit_s=1.0}"
+    late = f"{{name='late',declared='phone',join_after_frames=5,{link}}}"
+    overrides = (
+        "testbed.events=[{what='edge_killed',round=1,at_s=0.5,for_s=0.5}]",
+        f"world.types=[{{name='phone',{link}}},{late}]",
+        "testbed.trend_after_s=10.0",
+    )
+    made = run(tmp_path_factory.mktemp("eventful"), overrides=overrides)
+    samples = [
+        Sample(
+            at_s=30.0 * number,
+            round=0,
+            policy="default",
+            held={"broker": Held(resident_bytes=1 << 23, cpu_s=0.1 * number)},
+            answered_ms=(50.0, 51.0),
+            lost=0,
+        )
+        for number in range(100)
+    ]
+    repetitions = [msgspec.structs.replace(each, samples=samples) for each in made.repetitions]
+    return Run(made.plan, repetitions, made.report)
+
+
+def test_what_breaks_who_comes_late_and_what_lasts_have_parts_of_their_own(eventful: Run) -> None:
+    html = page(eventful.plan, eventful.report, eventful.repetitions)
+    assert {"newcomers", "broken", "steady"} < set(re.findall(r'<h2 id="(\w+)">', html))
+    assert (
+        "The edge worker is killed, and started again 0.5 s later (round 2, 0.5 s into each block)." in html
+    )
+    assert "the simulator knows nothing of what breaks here" in html
+    assert "First frames of late-1, which comes 5 frames after the others" in html
+    assert html.count('<th scope="row">broker</th><td class="n">8.0 MiB</td>') == len(eventful.repetitions)
+    assert html.count('<svg class="drawn"') == 7
 
 
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows(made: Run) -> None:
@@ -91,7 +131,11 @@ def test_a_commit_is_of_sources_that_git_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.chromium
-def test_a_browser_shows_it_without_errors_and_axe_finds_nothing_serious(made: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["made", "eventful"])
+def test_a_browser_shows_it_without_errors_and_axe_finds_nothing_serious(
+    request: pytest.FixtureRequest, tmp_path: Path, which: str
+) -> None:
+    made: Run = request.getfixturevalue(which)
     path = tmp_path / "report.html"
     write(made.plan, made.report, made.repetitions, None, path)
     said: list[str] = []

@@ -60,6 +60,8 @@ def test_it_says_its_ports_obeys_and_ends_with_its_standard_input() -> None:
             far, _ = target.accept()
             near.sendall(b"x")
             assert far.recv(1) == b"x"
+            day = [5.123456789012345] * 86_400
+            print(json.dumps({"link": "a", "trace_mbit": day}), file=process.stdin)
             print(json.dumps({"link": "a", "up_mbit": 5.0, "reset": True}), file=process.stdin, flush=True)
             with pytest.raises(ConnectionResetError):
                 near.recv(1)

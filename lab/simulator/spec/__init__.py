@@ -26,7 +26,7 @@ from lab.simulator.spec.rivals import (
     Windowed,
 )
 from lab.simulator.spec.sections import Count, Name, NotNegative, Positive, Section, Share
-from lab.simulator.spec.testbed import Testbed
+from lab.simulator.spec.testbed import Event, Testbed
 from lab.simulator.spec.worlds import Change, Channel, DeviceType, Lies, Noise, Site, Synthetic, World
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Discounted",
     "Engine",
     "EpsilonGreedy",
+    "Event",
     "Experiment",
     "Family",
     "Fixed",

@@ -1,10 +1,28 @@
 """What an experiment needs to be played on a testbed (`cans testbed`); a simulation skips it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from lab.simulator.spec.sections import Count, Positive, Section
+from lab.simulator.spec.sections import Count, NotNegative, Positive, Section
+
+
+class Event(Section, frozen=True, kw_only=True):
+    """Something that breaks in every policy's block of one round, and is mended within it.
+
+    Attributes:
+        what: "link_gone": every device's link carries nothing, either way, and goes on where it stopped;
+            "edge_killed": the edge worker is killed (SIGKILL), and started again; "broker_restarted": the
+            broker is stopped, and started on the same port with what it had saved.
+        round: number of the round, from 0 on.
+        at_s: seconds into the block.
+        for_s: until it is mended; an edge worker takes some more to load its network.
+    """
+
+    what: Literal["link_gone", "edge_killed", "broker_restarted"]
+    round: Annotated[int, Meta(ge=0)]
+    at_s: NotNegative
+    for_s: Positive
 
 
 class Testbed(Section, frozen=True, kw_only=True):
@@ -28,6 +46,9 @@ class Testbed(Section, frozen=True, kw_only=True):
             the machine carries without a device that is late.
         edge_workers: tails that the edge worker runs at once.
         largest_batch: frames that one of them answers at most; 1 for one each.
+        trend_after_s: the report says whether memory and latency are flat from that second of a repetition
+            on; None for nothing of that.
+        events: what breaks, and when.
     """
 
     product: str = ""
@@ -43,3 +64,5 @@ class Testbed(Section, frozen=True, kw_only=True):
     lanes: Annotated[int, Meta(ge=1, le=64)] = 1
     edge_workers: Annotated[int, Meta(ge=1, le=64)] = 1
     largest_batch: Annotated[int, Meta(ge=1, le=64)] = 8
+    trend_after_s: Positive | None = None
+    events: tuple[Event, ...] = ()

@@ -20,6 +20,8 @@ from lab.testbed.plan import Plan
 from lab.testbed.report import series
 from lab.testbed.report.disturbance import disturbance_of
 from lab.testbed.report.tables import Named, named
+from lab.testbed.report.trend import steadiness_of
+from lab.testbed.report.trend_figure import draw_trend
 
 COLOURS = ("#0072b2", "#b35a00", "#0b6b3a", "#a3202c", "#7b3fa0", "#5a5a00")
 """Of policies, 4.5 : 1 on white; a page replaces them by night, see `svg`."""
@@ -74,6 +76,7 @@ def draw(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[
             _distributions(repetitions, policies),
             _bars(plan, report),
             _disturbance(plan, repetitions),
+            *_trend(plan, repetitions),
         ]
 
 
@@ -318,3 +321,15 @@ def _disturbance(plan: Plan, repetitions: Sequence[Repetition]) -> Drawn:
         "A constant piece of work, timed before and after each block, against its median so far.",
         figure,
     )
+
+
+def _trend(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[Drawn]:
+    for found in steadiness_of(plan, repetitions)[:1]:
+        yield Drawn(
+            "trend",
+            f"Memory of each process, and latency, over time (seed {found.seed})",
+            f"Memory after each block; latency by stretches of {found.stretch_s:.0f} s, of answered frames "
+            "of all devices; load of the whole machine, where it was taken. Trends are taken right of the "
+            "dotted line.",
+            draw_trend(found, COLOURS, _DASHES, _INK),
+        )

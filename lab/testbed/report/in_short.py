@@ -7,8 +7,11 @@ from lab.simulator.compare import LEAST_SEEDS
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
 from lab.testbed.plan import Plan
+from lab.testbed.report.aftermath import aftermaths_of, happened_words
+from lab.testbed.report.newcomers import first_words, newcomers_of
 from lab.testbed.report.ratios import Ratio, mean_between, means_of, means_on, ratio
 from lab.testbed.report.tables import OURS, RIVAL, SIMPLE, named, too_few
+from lab.testbed.report.trend import steadiness_of, trend_words
 
 _VERDICTS = {
     "faster": "Faster.",
@@ -38,14 +41,59 @@ def in_short(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> l
     """Return the findings, the most important first."""
     said = []
     seeds = len(repetitions)
-    if seeds < LEAST_SEEDS:
+    if seeds < LEAST_SEEDS and len(report["by_seed"]) > 1:
         said.append(Sentence("Unproven.", False, f"Of ratios there is {too_few(seeds)}.", headline=True))
     if OURS in report["by_seed"]:
         said += [*_against_rival(report), *_when(plan, repetitions, RIVAL), *_against_simple(report)]
         said += [*_by_device(plan, report, repetitions), *_who_is_faster(plan, report)]
     else:
         said.append(Sentence("", None, f"{OURS} was not played, so nothing is said of it."))
+    said += [*_joined(plan, report, repetitions), *_broken(plan, report, repetitions)]
+    said += _steady(plan, repetitions)
     return [*said, *_answers(report)]
+
+
+def _joined(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[Sentence]:
+    """Return what the first frames of newcomers cost, against everybody."""
+    said = []
+    for found in newcomers_of(plan, report, repetitions):
+        each = {
+            verdict: [one.against for one in found.ratios if one.verdict == verdict]
+            for verdict in ("slower", "faster", "unproven")
+        }
+        words = {
+            "slower": "Slower at first than",
+            "faster": "Faster at first than",
+            "unproven": "Unproven against",
+        }
+        shown = next((verdict for verdict, others in each.items() if others), "")
+        verdict = f"{words[shown]} {', '.join(each[shown])}:" if shown else "No difference shown at first:"
+        if found.ratios:
+            good = {"slower": False, "faster": True}.get(shown)
+            said.append(Sentence(verdict, good, f"on {found.device}, {first_words(found)}", headline=True))
+    return said
+
+
+def _broken(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[Sentence]:
+    """Return what came of each event."""
+    said = []
+    for found in aftermaths_of(plan, report, repetitions):
+        lost = sum(row.lost for row in found.rows)
+        verdict = f"{lost} frames were lost:" if lost else "No frame was lost:"
+        said.append(Sentence(verdict, not lost, happened_words(found), headline=True))
+    return said
+
+
+def _steady(plan: Plan, repetitions: Sequence[Repetition]) -> list[Sentence]:
+    """Return whether memory and latency are flat: what is not shown to be counts as loudly as what grows."""
+    said = []
+    for found in steadiness_of(plan, repetitions):
+        for unit, what in (("MiB", "Memory"), ("ms", "Latency")):
+            trends = [trend for trend in found.trends if trend.unit == unit]
+            flat = all(trend.verdict == "flat" for trend in trends)
+            verdict = f"{what} is flat:" if flat else f"{what} is not flat, or not shown to be:"
+            said.append(Sentence(verdict, flat, trend_words(found, trends), headline=True))
+    return said
 
 
 def _against_rival(report: Report) -> list[Sentence]:

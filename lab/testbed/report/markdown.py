@@ -9,11 +9,14 @@ from lab.simulator.report import IN_SHORT
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
 from lab.testbed.plan import Plan
+from lab.testbed.report.aftermath import BACK_FRAMES, BACK_WITHIN, aftermaths_of, back_words
 from lab.testbed.report.disturbance import disturbance_of
 from lab.testbed.report.figures import draw
 from lab.testbed.report.in_short import Sentence, in_short
+from lab.testbed.report.newcomers import newcomers_of
 from lab.testbed.report.prediction import prediction_of
 from lab.testbed.report.tables import OURS, RIVAL, Named, devices_of, differences, named
+from lab.testbed.report.trend import change_words, steadiness_of
 
 # Heading, decimals and factor of each figure.
 _COLUMNS = {
@@ -91,7 +94,10 @@ def _text(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iter
                 for one in found.comparisons
             )
             yield _table(("policy", "difference", "95 % interval", "p, Holm", "latency is"), rows)
+    yield from _newcomers(plan, report, repetitions)
+    yield from _aftermaths(plan, report, repetitions)
     yield from _predicted(plan, report)
+    yield from _trends(plan, repetitions)
     yield _steady(plan, repetitions)
 
 
@@ -135,6 +141,69 @@ def _steady(plan: Plan, repetitions: Sequence[Repetition]) -> str:
         f"median, {100 * found.p95:+.1f} % at the 95th percentile. {found.again} of {len(found.blocks)} "
         f"blocks were played again (limit {100 * found.limit:g} %); {kept}."
     )
+
+
+def _newcomers(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iterator[str]:
+    for found in newcomers_of(plan, report, repetitions):
+        yield f"First frames of {found.device}, which comes {found.joins} frames after the others, mean ms:"
+        headings = ("policy", *(f"first {frames}" for frames in found.first), "later")
+        rows = (
+            (row.policy.label, *(_mean(each) for each in (*row.first_ms, row.later_ms))) for row in found.rows
+        )
+        yield _table(headings, rows)
+
+
+def _mean(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    mean, ci95 = found["mean"], found["ci95"]
+    return f"{mean:,.1f}" + (f" ({ci95[0]:,.1f} to {ci95[1]:,.1f})" if ci95 else "")
+
+
+def _aftermaths(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iterator[str]:
+    for found in aftermaths_of(plan, report, repetitions):
+        yield (
+            f"What broke: {found.title}. Of the frames from then to the end of the block; back is with the "
+            f"first frame from which on the median of {BACK_FRAMES} is at most {BACK_WITHIN:g} times that of "
+            "before:"
+        )
+        rows = (
+            (
+                row.policy.label,
+                str(row.frames),
+                str(row.lost),
+                str(row.alone),
+                _plain(row.worst_ms),
+                _plain(row.before_ms),
+                back_words(row),
+            )
+            for row in found.rows
+        )
+        headings = ("policy", "frames", "lost", "answered alone", "worst ms", "median before", "back after")
+        yield _table(headings, rows)
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"
+
+
+def _trends(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[str]:
+    for found in steadiness_of(plan, repetitions):
+        yield (
+            f"What the processes hold, and latency, over time (seed {found.seed}): slopes by Theil and Sen "
+            f"over stretches of {found.stretch_s:.0f} s from second {found.settled_s:.0f} on."
+        )
+        rows = (
+            (
+                trend.name,
+                f"{trend.median:,.1f} {trend.unit}",
+                change_words(trend),
+                trend.verdict,
+                f"{found.cores[trend.name]:.3f}" if trend.name in found.cores else "",
+            )
+            for trend in found.trends
+        )
+        yield _table(("of", "median", "change an hour (95 % interval)", "verdict", "processor cores"), rows)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

@@ -43,6 +43,9 @@ class _Links:
     async def play(self, device: str, mbit_s: object, at_s: float) -> None:
         """Nothing to shape."""
 
+    async def hold(self, device: str, *, on: bool) -> None:
+        """Nothing to hold."""
+
 
 @pytest.fixture(scope="module")
 def compute() -> Compute:
@@ -81,7 +84,7 @@ async def _device(broker: MemoryBroker, settings: DeviceSettings, compute: Compu
 async def _coordinator(broker: MemoryBroker) -> AsyncIterator[Coordinator]:
     mark = new_mark()
     async with broker.connect(endpoint_of(_TOPICS, mark)) as connection:
-        coordinator = Coordinator(_PLAN, connection, _TOPICS, _Links(), lambda _: None, mark)
+        coordinator = Coordinator(_PLAN, connection, _TOPICS, _Links(), lambda *_: None, mark)
         async with listening(coordinator):
             yield coordinator
 
