@@ -3,6 +3,7 @@
 `Portable` needs no rights: links are shaped by a proxy, devices are slowed by sleeping.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -132,11 +133,13 @@ class HeldLinks:
     def __init__(self, child: Child) -> None:
         self.processes = [child]
         self._child = child
+        self._settling = asyncio.Lock()  # an answer says nothing of whose it is
 
     async def settle(self, devices: Sequence[str]) -> None:
         """As `Links.settle`."""
-        await self._tell({"settle": list(devices)})
-        await self.answer()
+        async with self._settling:
+            await self._tell({"settle": list(devices)})
+            await self.answer()
 
     async def play(self, device: str, mbit_s: Sequence[float], at_s: float) -> None:
         """As `Links.play`."""

@@ -37,6 +37,7 @@ from lab.testbed.orders import (
     Report,
     new_mark,
     read_report,
+    whole,
 )
 from lab.testbed.plan import Block, Plan
 from lab.testbed.probe import Drift, probe_ms
@@ -280,34 +281,44 @@ class Coordinator:
     async def _play(
         self, block: Block, there: Sequence[int], traces: Sequence[Sequence[float]]
     ) -> dict[str, Played]:
-        world, size = self.plan.world, self.plan.testbed.block_frames
         names = [self.plan.devices[number].name for number in there]
-        await self.links.settle(names)
-        for number in there:
-            await self.links.play(self.plan.devices[number].name, traces[number], block.at_s)
-        number = self._next()
-        orders = {
-            self.plan.devices[each].name: Play(
-                number=number,
-                policy=block.policy,
-                first=block.first,
-                frames=size,
-                after_s=self._phases_s[each],
-                probe=self.probes_devices,
-            )
-            for each in there
-        }
-        most_s = (size + 1) * (1.0 / world.fps + 2.0 * world.deadline_ms / 1e3) + _MORE_S
+        playing = together(self._play_on(block, number, traces[number]) for number in there)
         happening = [self._happen(event, names) for event in self.plan.events_in(block.round)]
-        played, *_ = await together([self._ask(orders, Played, most_s), *happening])
-        return played
+        played, *_ = await together([playing, *happening])
+        return dict(zip(names, played, strict=True))
 
-    async def _happen(self, event: spec.Event, devices: Sequence[str]) -> dict[str, Played]:
+    async def _play_on(self, block: Block, number: int, trace: Sequence[float]) -> Played:
+        """Play a block on one device, every frame at its own moment of the link.
+
+        A frame that took longer than its period must not let the device skip the next ones' moments, or who
+        waits longest would meet the fewest bad ones: so the link is emptied and set back behind it.
+        """
+        device, testbed, fps = self.plan.devices[number], self.plan.testbed, self.plan.fps_of(number)
+        done, parts = 0, list[Played]()
+        while done < testbed.block_frames:
+            await self.links.settle([device.name])
+            await self.links.play(device.name, trace, block.at_s + done / fps)
+            order = Play(
+                number=self._next(),
+                policy=block.policy,
+                first=block.first + done,
+                frames=testbed.block_frames - done,
+                after_s=self._phases_s[number],
+                probe=self.probes_devices,
+                # What breaks does so at moments of the whole block.
+                stop_when_late=not self.plan.events_in(block.round),
+            )
+            most_s = (order.frames + 1) * (1.0 / fps + 2.0 * self.plan.world.deadline_ms / 1e3) + _MORE_S
+            parts.append(await self._ask_one(device.name, order, Played, most_s))
+            done += max(1, parts[-1].frames)
+        return whole(parts)
+
+    async def _happen(self, event: spec.Event, devices: Sequence[str]) -> list[Played]:
         """Let an event happen when its time has come; nobody reports of it."""
         await asyncio.sleep(event.at_s)
         assert self.events is not None
         await self.events.happen(event, devices)
-        return {}
+        return []
 
     def _next(self) -> int:
         self._number += 1

@@ -71,6 +71,12 @@ class GatedFrames:
             self._due = time.monotonic() + after_s
             self._changed.notify_all()
 
+    def shut(self) -> int:
+        """Let no more frames of the block through; return how many it had left."""
+        with self._changed:
+            left, self._left = len(self._left), range(0)
+            return left
+
     def next_frame(self) -> Frame | None:
         """Return the next frame of the block; waits for a block, and for the frame's time."""
         with self._changed:

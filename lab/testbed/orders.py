@@ -6,6 +6,7 @@ anew with each coordinator, so both carry its mark; whom a device obeys is said 
 """
 
 import secrets
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -93,6 +94,7 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
     Attributes:
         after_s: when the first is taken.
         probe: time a constant piece of work behind the block, too.
+        stop_when_late: end behind a frame whose answer came after the next one's moment.
     """
 
     policy: str
@@ -100,6 +102,7 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
     frames: Annotated[int, Meta(ge=1, le=100_000)]
     after_s: Annotated[float, Meta(ge=0.0, le=3600.0)] = 0.0
     probe: bool = False
+    stop_when_late: bool = False
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
@@ -188,6 +191,27 @@ class Played(Message, frozen=True, kw_only=True, tag="played"):
     messages: int
     bytes: int
     probe_ms: float | None = None
+
+    @property
+    def frames(self) -> int:
+        """How many have been played."""
+        return len(self.rows) + len(self.lost)
+
+
+def whole(parts: Sequence[Played]) -> Played:
+    """Return a block that was played in parts, at least one, as if it had been played in one."""
+    probes = [part.probe_ms for part in parts if part.probe_ms is not None]
+    return Played(
+        number=parts[-1].number,
+        mark=parts[-1].mark,
+        policy=parts[0].policy,
+        rows=tuple(row for part in parts for row in part.rows),
+        lost={seq: why for part in parts for seq, why in part.lost.items()},
+        cpu_s=sum(part.cpu_s for part in parts),
+        messages=sum(part.messages for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        probe_ms=max(probes, default=None),
+    )
 
 
 class Failed(Message, frozen=True, kw_only=True, tag="failed"):

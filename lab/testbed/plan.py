@@ -113,6 +113,10 @@ class Plan:
             for place, policy in enumerate(self._order(seed + number)):
                 yield Block(seed, number, place, policy, number * size, self._at_s(number))
 
+    def fps_of(self, device: int) -> float:
+        """Return how many frames a second a device plays at most."""
+        return self.devices[device].kind.fps or self.world.fps
+
     def events_in(self, number: int) -> list[spec.Event]:
         """Return what breaks in every block of a round."""
         return [event for event in self.testbed.events if event.round == number]
@@ -132,7 +136,7 @@ class Plan:
         return Join(
             number=number,
             seed=film,
-            fps=kind.fps or world.fps,
+            fps=self.fps_of(device),
             deadline_ms=world.deadline_ms,
             fallback_at=world.fallback_at,
             patience=world.patience,

@@ -66,7 +66,8 @@ class PlayerDevice:
         )
         self._rows: dict[int, Row] = {}
         self._lost: dict[int, str] = {}
-        self._first, self._wanted = 0, 0
+        self._period_s = 1.0 / join.fps
+        self._first, self._wanted, self._stops = 0, 0, False
         self._seen = self._began = 0  # the session counts its frames on, whatever the film
         self._played = asyncio.Event()
         self._checked = asyncio.Event()  # no link check is on its way
@@ -88,11 +89,13 @@ class PlayerDevice:
     async def play(self, order: Play) -> tuple[tuple[Row, ...], dict[str, str]]:
         """Play a block; return the answered frames, and those that were lost with the reasons.
 
+        It ends before its end where the order says so.
+
         Raises:
             ConfigurationError: it has ended.
         """
         self._rows, self._lost = {}, {}
-        self._first, self._wanted = order.first, order.frames
+        self._first, self._wanted, self._stops = order.first, order.frames, order.stop_when_late
         self._began = self._seen
         self._played.clear()
         self._frames.open(order.first, order.frames, order.after_s)
@@ -161,12 +164,18 @@ class PlayerDevice:
             case _:
                 return
         self._seen += 1
+        if self._stops and isinstance(command, do.PublishFeedback) and self._late(command.feedback):
+            self._wanted -= self._frames.shut()
         if len(self._rows) + len(self._lost) >= self._wanted:
             self._played.set()
 
     def _hear(self, event: ev.Event) -> None:
         if isinstance(event, ev.LinkChecked | ev.LinkCheckFailed):
             self._checked.set()
+
+    def _late(self, feedback: Feedback) -> bool:
+        """Whether the moment of the next frame was over before this one was answered."""
+        return feedback.total_ms > 1e3 * self._period_s
 
     def _film_number(self, seq: int) -> int:
         return self._first + seq - self._began

@@ -52,6 +52,16 @@ def test_the_first_frame_of_a_block_comes_when_it_is_the_devices_turn() -> None:
     assert time.monotonic() - began >= 0.1 + 0.02
 
 
+def test_a_block_may_be_ended_before_its_end() -> None:
+    frames = GatedFrames(MovingCrops(0, (8, 8)), fps=0.0)
+    frames.open(0, 5)
+    assert frames.next_frame() is not None
+    assert frames.shut() == 4
+    frames.open(7, 1)
+    assert frames.next_frame() is not None
+    assert frames.shut() == 0
+
+
 def test_closing_lets_who_waits_go() -> None:
     frames = GatedFrames(MovingCrops(0, (8, 8)), fps=0.0)
     ended: list[object] = []

@@ -23,6 +23,7 @@ from lab.testbed.orders import (
     new_mark,
     read_order,
     read_report,
+    whole,
 )
 
 JOIN = Join(
@@ -93,3 +94,42 @@ def test_nonsense(payload: bytes) -> None:
     for read in (read_order, read_report):
         with pytest.raises(RemoteProtocolError):
             read(payload)
+
+
+def test_a_block_in_parts_is_a_block() -> None:
+    first = Played(
+        number=4,
+        mark="m",
+        policy="ans",
+        rows=(ROW,),
+        lost={"4": "gone"},
+        cpu_s=0.5,
+        messages=1,
+        bytes=9,
+        probe_ms=3.0,
+    )
+    rest = Played(
+        number=5,
+        mark="m",
+        policy="ans",
+        rows=(msgspec.structs.replace(ROW, seq=5),),
+        lost={},
+        cpu_s=0.25,
+        messages=2,
+        bytes=1,
+    )
+    block = whole((first, rest))
+    assert block.frames == 3
+    assert [row.seq for row in block.rows] == [3, 5]
+    assert block == Played(
+        number=5,
+        mark="m",
+        policy="ans",
+        rows=block.rows,
+        lost={"4": "gone"},
+        cpu_s=0.75,
+        messages=3,
+        bytes=10,
+        probe_ms=3.0,
+    )
+    assert whole((rest,)) == rest
