@@ -8,7 +8,7 @@ How many it takes is a compromise, since the first of a batch waits for the last
 F + k P; b frames that are run k at a time have their answers after (F / k + P) (b + k) / 2 on average,
 least at k = sqrt(b F / P). b is what waits if nothing more comes; under steady load more comes, and then the
 most is best. Nobody knows; but the longer the workers have been busy the longer they are going to be, so b
-is what waits and what was handed over since one of them was idle.
+is what waits and what was handed over since they had a rest.
 """
 
 import math
@@ -31,6 +31,8 @@ class Batch:
     fixed: float
 
 
+FORGIVEN = 0.1
+"""A rest of this part of a busy period does not end it."""
 Batches = Mapping[int, Batch]
 """By cut; the tail of a cut that is not named takes one frame."""
 Tail = tuple[str, int, str, str, tuple[int, ...]]
@@ -47,8 +49,34 @@ def size_of(batch: Batch | None, alike: int, handed_over: int) -> int:
     Args:
         batch: of their tail; None for one that takes one.
         alike: frames that could, 1 or more.
-        handed_over: frames since a worker was idle.
+        handed_over: frames of the busy period so far.
     """
     if batch is None:
         return 1
     return max(1, min(alike, batch.most, round(math.sqrt(batch.fixed * (alike + handed_over)))))
+
+
+class BusyPeriod:
+    """How long workers have had something to do, in frames; a short rest does not end it.
+
+    Between an answer and the device's next frame a worker may rest for moments under the heaviest load.
+
+    Attributes:
+        frames: handed over so far.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._began_s = 0.0
+        self._rests_s: float | None = 0.0  # since when; None while all workers are busy
+
+    def hand_over(self, now: float) -> None:
+        """Note that work goes on, or that it begins anew."""
+        if self._rests_s is not None and now - self._rests_s > FORGIVEN * (self._rests_s - self._began_s):
+            self.frames, self._began_s = 0, now
+        self._rests_s = None
+
+    def rest(self, now: float) -> None:
+        """Note that a worker is idle."""
+        if self._rests_s is None:
+            self._rests_s = now

@@ -24,7 +24,7 @@ from typing import assert_never
 from bus.messages import InferenceReply, NodeState, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
-from edge.batching import Batches, size_of, tail_of
+from edge.batching import Batches, BusyPeriod, size_of, tail_of
 from edge.load import LoadMeter
 from edge.recent import Recent
 from edge.served import Arms, Served
@@ -91,7 +91,7 @@ class EdgeSession:
             int, tuple[tuple[Job, ...], float]
         ] = {}  # by worker, with the time of handing over
         self._idle: deque[int] = deque()
-        self._handed_over = 0  # frames, since a worker was idle
+        self._busy = BusyPeriod()
         self._recent = Recent()
         self._strange = Throttle(limits.strange_per_s)
         self._meter = LoadMeter(limits.load_period_s, limits.load_hysteresis)
@@ -271,15 +271,16 @@ class EdgeSession:
         """Give waiting jobs to idle workers, and with each those that shall run with it."""
         while self._idle and (job := self._waiting.take()) is not None:
             batch, alike = self._served.batch(job.request.model, job.request.cut), self._waiting.alike(job)
-            company = alike[: size_of(batch, 1 + len(alike), self._handed_over) - 1]
+            self._busy.hand_over(now)
+            company = alike[: size_of(batch, 1 + len(alike), self._busy.frames) - 1]
             self._waiting.take_out(company)
             jobs = (job, *company)
-            self._handed_over += len(jobs)
+            self._busy.frames += len(jobs)
             worker = self._idle.popleft()
             self._running[worker] = (jobs, now)
             self._out.append(do.RunTail(worker, tuple(each.request for each in jobs)))
         if self._idle:
-            self._handed_over = 0
+            self._busy.rest(now)
 
     def _on_model(self, event: ev.ModelLoaded | ev.ModelRemoved, now: float) -> None:
         """Take a model up or let it go; one that stops does neither, it has said goodbye for all."""

@@ -272,19 +272,25 @@ def test_a_burst_runs_in_small_batches_and_a_lasting_load_in_the_largest() -> No
     assert size_of(None, 8, 1000) == 1
 
 
-def test_a_worker_that_was_idle_begins_with_small_batches_again() -> None:
-    session = ready(batches={0: Batch(8, 0.5)})
+def burst_sizes(session: EdgeSession, name: str, now: float) -> list[int]:
+    """Let nine frames come at once, each tail take 10 ms; return how many shared each run."""
     sizes = []
-    for burst in range(2):
-        for number in range(9):
-            session.handle(arrived(f"{burst}-{number}", f"cam-{number}", budget_ms=9000.0), burst)
-        size = 1
-        while session.load:
-            commands = session.handle(ev.TailFinished(0, (OUTPUT,) * size), burst)
-            size = sum(len(each.requests) for each in commands if isinstance(each, do.RunTail))
-            sizes.append(size)
-        session.check()
-    assert sizes == [2, 2, 2, 2, 0] * 2
+    for number in range(9):
+        commands = session.handle(arrived(f"{name}-{number}", f"cam-{number}", budget_ms=9000.0), now)
+        sizes += [len(each.requests) for each in commands if isinstance(each, do.RunTail)]
+    while session.load:
+        now += 0.01
+        commands = session.handle(ev.TailFinished(0, (OUTPUT,) * sizes[-1]), now)
+        sizes += [len(each.requests) for each in commands if isinstance(each, do.RunTail)]
+    session.check()
+    return sizes
+
+
+def test_a_rest_ends_a_busy_period_unless_it_is_short() -> None:
+    session = ready(batches={0: Batch(8, 0.5)})
+    assert burst_sizes(session, "1", 1.0) == [1, 2, 2, 2, 2]
+    assert burst_sizes(session, "2", 2.0) == [1, 2, 2, 2, 2]  # after a rest of a second
+    assert burst_sizes(session, "3", 2.054) == [1, 3, 3, 2]  # after 4 ms, when it had been busy for 50
 
 
 def test_a_batch_that_outlasts_the_drain_is_rejected_frame_by_frame() -> None:
