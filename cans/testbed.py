@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from cans.testbed_ground import Portable
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import PREFIX, Site, running_site
 from cans.versions import commit_of, versions
+from lab.simulator import spec
 from lab.simulator.experiment import load
+from lab.simulator.grid import Cell
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import (
@@ -67,6 +69,7 @@ class TestbedSettings:
         quiet: no progress.
         page: Markdown file to write, with the figures beside it; None for none.
         command: what was typed, for the report.
+        cell: of the experiment's grid; the experiment as it stands when empty.
     """
 
     __test__ = False  # no test, for pytest
@@ -82,6 +85,7 @@ class TestbedSettings:
     quiet: bool = False
     page: Path | None = None
     command: str = ""
+    cell: Cell = field(default_factory=dict)
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -106,7 +110,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     if settings.mode == Netns.mode:
         await asyncio.to_thread(require_netns)
     settings.out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies))
+    plan = Plan(planned(settings))
     kept = _kept(settings, plan)
     missing = [seed for seed in plan.seeds if seed not in kept]
     async with Children(settings.out / "logs") as children:
@@ -125,6 +129,15 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
+
+
+def planned(settings: TestbedSettings) -> spec.Experiment:
+    """Return the experiment with all that was said about it.
+
+    Raises:
+        ConfigurationError: something in it cannot be.
+    """
+    return load(settings.experiment, overrides=settings.said, only=settings.policies, cell=settings.cell)
 
 
 def _clear(console: Console) -> None:
@@ -177,6 +190,7 @@ def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
             "experiment": settings.experiment.read_text(encoding="utf-8"),
             "said": list(settings.said),
             "mode": settings.mode,
+            **({"cell": dict(settings.cell)} if settings.cell else {}),
         }
     )
     if any_there and not settings.resume:
@@ -248,6 +262,7 @@ def _predict(settings: TestbedSettings, profile: Path, console: Console) -> dict
                 overrides=(*settings.said, f"world.network={json.dumps(str(profile))}"),
                 processes=os.cpu_count() or 1,
                 quiet=settings.quiet,
+                cell=settings.cell,
             )
         )
     found: dict[str, Any] = json.loads(path.read_text())["policies"]
