@@ -23,7 +23,7 @@ from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
-from lab.simulator.units import units_of
+from lab.simulator.units import units_by_seed, units_of
 
 _SPREAD = ("regret", "mean_ms")  # shown with their intervals; summary.json has all
 
@@ -152,7 +152,8 @@ def run_missing(groups: Sequence[list[Job]], settings: SimulateSettings, engine:
     """Run the jobs that have no file yet, with a bar on standard error.
 
     Args:
-        groups: jobs of one experiment each; what goes together is found within a group.
+        groups: jobs of one experiment each. Of one, seeds of a policy go together where they can; of several
+            there is enough to do for all processes, and policies of a seed do, which draws turns once.
         settings: for all of them.
         engine: as an experiment names it.
     """
@@ -181,8 +182,9 @@ def run_missing(groups: Sequence[list[Job]], settings: SimulateSettings, engine:
             do_all_at(settings.cluster, missing, ended)
         else:
             processes = min(settings.processes, max(1, len(missing)))
-            units = [unit for jobs in left for unit in units_of(jobs, engine, processes)]
-            do_all(units, processes, ended)
+            several = len(groups) > 1 and engine != "batched"
+            each = (units_by_seed(jobs) if several else units_of(jobs, engine, processes) for jobs in left)
+            do_all([unit for units in each for unit in units], processes, ended)
 
 
 def _engines(jobs: list[Job]) -> dict[str, list[str]]:
