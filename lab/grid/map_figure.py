@@ -77,10 +77,10 @@ def _colour(
             if lost:
                 box = Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor=_DARK, linewidth=1.6)
                 panel.add_patch(box)
-    panel.imshow(values, cmap=_COLOURS, norm=Normalize(-_STRONGEST, _STRONGEST), aspect="auto")
-    panel.set_xticks(np.arange(-0.5, len(rows[0])), minor=True)
-    panel.set_yticks(np.arange(-0.5, len(rows)), minor=True)
-    panel.tick_params(which="both", length=0.0)
+    edges = (np.arange(size + 1) - 0.5 for size in values.shape[::-1])
+    panel.pcolormesh(*edges, values, cmap=_COLOURS, norm=Normalize(-_STRONGEST, _STRONGEST))
+    panel.set_ylim(len(rows) - 0.5, -0.5)  # the first row is the uppermost
+    panel.tick_params(length=0.0)
 
 
 def _is_lost(one: Outcome, found: Ratio) -> bool:
