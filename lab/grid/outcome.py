@@ -117,6 +117,8 @@ def in_short(outcomes: Sequence[Outcome]) -> str:
         f"{100.0 * (LIMIT - 1.0):g} % of it or level with it in {counts['tie']}, and slower by more than "
         f"that, beyond its interval, in {counts['loss']}."
     )
+    if not judged:
+        return f"unproven: {_cells(len(outcomes))}, and none had enough seeds for an interval."
     if counts["unproven"]:
         said += f" {_cells(counts['unproven'])} had too few seeds for an interval."
     losses = sorted(

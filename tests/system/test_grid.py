@@ -75,6 +75,23 @@ def test_cells_are_played_summed_up_and_not_played_again(tmp_path: Path) -> None
     assert (tmp_path / "grid-map.png").stat().st_size > 0
 
 
+def test_a_cell_that_a_testbed_would_play_without_its_load_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text(_EXPERIMENT)
+    command = [
+        sys.executable,
+        "-m",
+        "cans",
+        "testbed",
+        str(tmp_path / "grid.toml"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(command, cwd=_HERE, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "the cell edge=loaded,link=1 Mbit/s has world.changes" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wrong_cell_is_one_sentence(tmp_path: Path) -> None:
     wrong = run(tmp_path, "--cells", "edge=lodaed", code=2)
     assert wrong.stderr.endswith("edge has no value 'lodaed': did you mean 'loaded'?\n")

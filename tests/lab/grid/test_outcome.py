@@ -63,7 +63,8 @@ def test_a_verdict_is_as_far_as_the_interval_carries(ours: float, verdict: str) 
     found = outcome(ours)
     assert found.verdict == verdict
     assert found.simple is not None
-    assert (found.simple.against, found.simple.other_ms) == ("two_arm", pytest.approx(100.0))
+    assert found.simple.against == "two_arm"
+    assert found.simple.other_ms == pytest.approx(100.0)
     assert found.simple.value == pytest.approx(ours / 100.0)
     assert found.rival is not None
     assert found.rival.value == pytest.approx(ours / 120.0)
@@ -111,6 +112,8 @@ def test_the_sentence_counts_cells_and_names_the_lost_ones_worst_first() -> None
     assert in_short([outcome(90.0), outcome(90.0, seeds=2)]).endswith(
         "in 0. 1 cell had too few seeds for an interval."
     )
+    few = in_short([outcome(150.0, seeds=2)])
+    assert few == "unproven: 1 cell, and none had enough seeds for an interval."
 
 
 def test_the_last_axis_goes_across_and_what_was_not_played_is_left_out() -> None:
