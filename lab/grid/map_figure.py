@@ -63,7 +63,7 @@ def _colour(
             text, lost = "-", False
             if one is not None and found is not None:
                 values[y, x] = math.log(found.value)
-                text, lost = f"{found.value:.2f}", _is_lost(one, found)
+                text, lost = f"{found.value:.3f}", _is_lost(one, found)
             panel.text(
                 x,
                 y,

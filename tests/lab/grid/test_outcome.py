@@ -137,10 +137,10 @@ def test_the_map_has_a_number_a_cell_and_losses_stand_out() -> None:
     drawn = draw(AXES, [outcome(90.0, 0), outcome(130.0, 3)])
     simple, rival = drawn.figure.axes
     texts = {text.get_text(): text.get_fontweight() for text in simple.texts}
-    assert texts == {"0.90": "normal", "-": "normal", "1.30": "bold"}
+    assert texts == {"0.900": "normal", "-": "normal", "1.300": "bold"}
     assert len(simple.texts) == 4
     assert len(simple.patches) == 1
-    assert [text.get_text() for text in rival.texts] == ["0.75", "-", "-", "1.08"]
+    assert [text.get_text() for text in rival.texts] == ["0.750", "-", "-", "1.083"]
     assert len(rival.patches) == 1
     assert "currentColor" in drawn.svg()
 
