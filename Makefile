@@ -49,7 +49,7 @@ bench: env ## Benchmarks: out/bench.json and a table
 	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
 
 results: env ## Every experiment: figures and pages of docs/results (QUICK=1: one seed, into out/)
-	set -e; for each in reference ordering traces drift scaling joining channel warmstart adversary; do \
+	set -e; for each in reference ordering traces drift scaling joining channel warmstart adversary never_loses; do \
 	    $(BIN)/cans simulate lab/experiments/$$each.toml --out $(OUT)/results/$$each \
 	        $(if $(SEEDS),--seeds $(SEEDS) --page $(OUT)/results/$$each.md,--page docs/results/$$each.md); \
 	done

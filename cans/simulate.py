@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shlex
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from cans.versions import versions
 from lab.simulator import spec
 from lab.simulator.cluster import do_all_at
 from lab.simulator.experiment import load
+from lab.simulator.grid import Cell
 from lab.simulator.jobs import Job, jobs_of, sweep, world_fingerprint
 from lab.simulator.pool import do_all
 from lab.simulator.report import write_page
 from lab.simulator.summary import Report, summarise
-from lab.simulator.units import units_of
+from lab.simulator.units import units_by_seed, units_of
 
 _SPREAD = ("regret", "mean_ms")  # shown with their intervals; summary.json has all
 
@@ -41,6 +43,7 @@ class SimulateSettings:
         page: Markdown file to write, with the figures beside it; None for none.
         quiet: no progress.
         cluster: address of a Dask scheduler whose workers do the runs; this machine's when empty.
+        cell: of the experiment's grid; the experiment as it stands when empty.
     """
 
     experiment: Path
@@ -53,6 +56,7 @@ class SimulateSettings:
     page: Path | None = None
     quiet: bool = False
     cluster: str = ""
+    cell: Cell = field(default_factory=dict)
 
 
 def simulate(settings: SimulateSettings) -> Report:
@@ -71,30 +75,46 @@ def simulate(settings: SimulateSettings) -> Report:
 
 def _simulate(settings: SimulateSettings) -> Report:
     """As `simulate`, while files can be written."""
+    experiment, jobs = prepared(settings)
+    run_missing([jobs], settings, experiment.engine)
+    report = summed_up(experiment, jobs, settings)
+    from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
+
+    figures = draw(experiment, jobs, report, settings.out)
+    if settings.page is not None:
+        write_page(experiment, report, figures, settings.page, command_of(settings))
+    return report
+
+
+def prepared(settings: SimulateSettings) -> tuple[spec.Experiment, list[Job]]:
+    """Return what is to be played, all of it, and make the folder ready.
+
+    Raises:
+        ConfigurationError: something in the experiment cannot be.
+    """
     overrides = settings.overrides
     if settings.seeds is not None:
         overrides = (*overrides, f"seeds={settings.seeds}")
     if settings.traces is not None:
         # Whole: a worker of a cluster may stand in another folder.
         overrides = (*overrides, f"world.traces={json.dumps(str(settings.traces.resolve()))}")
-    experiment = load(settings.experiment, overrides=overrides, only=settings.policies)
+    experiment = load(settings.experiment, overrides=overrides, only=settings.policies, cell=settings.cell)
     jobs = jobs_of(experiment, settings.out)
     settings.out.mkdir(parents=True, exist_ok=True)
     sweep(settings.out)
-    _run_missing(jobs, settings, experiment.engine)
+    return experiment, jobs
+
+
+def summed_up(experiment: spec.Experiment, jobs: list[Job], settings: SimulateSettings) -> Report:
+    """Write `summary.json` of jobs that are done; return what it holds."""
     report = summarise(experiment, jobs, _provenance(experiment, settings) | {"engines": _engines(jobs)})
     unfinished = settings.out / "summary.json.part"
     unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(settings.out / "summary.json")
-    from lab.simulator.figures import draw  # noqa: PLC0415 - matplotlib, not before there is something to draw
-
-    figures = draw(experiment, jobs, report, settings.out)
-    if settings.page is not None:
-        write_page(experiment, report, figures, settings.page, _command(settings))
     return report
 
 
-def _command(settings: SimulateSettings) -> str:
+def command_of(settings: SimulateSettings) -> str:
     """Return the line that reproduces a page."""
     said = ["cans simulate", settings.experiment.as_posix()]
     if settings.seeds is not None:
@@ -130,9 +150,18 @@ def _cell(value: dict[str, Any] | None, *, spread: bool) -> str:
     return f"{said} ± {ci95[1] - mean:.2g}" if spread and ci95 else said
 
 
-def _run_missing(jobs: list[Job], settings: SimulateSettings, engine: spec.Engine) -> None:
-    """Run the jobs that have no file yet, with a bar on standard error."""
-    missing = [job for job in jobs if not job.done]
+def run_missing(groups: Sequence[list[Job]], settings: SimulateSettings, engine: spec.Engine) -> None:
+    """Run the jobs that have no file yet, with a bar on standard error.
+
+    Args:
+        groups: jobs of one experiment each. Of one, seeds of a policy go together where they can; of several
+            there is enough to do for all processes, and policies of a seed do, which draws turns once.
+        settings: for all of them.
+        engine: as an experiment names it.
+    """
+    left = [[job for job in jobs if not job.done] for jobs in groups]
+    missing = [job for jobs in left for job in jobs]
+    total = sum(len(jobs) for jobs in groups)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -142,7 +171,7 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings, engine: spec.Engin
         disable=settings.quiet,
     )
     with progress:
-        bar = progress.add_task("runs", total=len(jobs), completed=len(jobs) - len(missing))
+        bar = progress.add_task("runs", total=total, completed=total - len(missing))
 
         def ended(job: Job) -> None:
             progress.update(bar, advance=1, description=f"{job.policy}, seed {job.seed}")
@@ -155,7 +184,9 @@ def _run_missing(jobs: list[Job], settings: SimulateSettings, engine: spec.Engin
             do_all_at(settings.cluster, missing, ended)
         else:
             processes = min(settings.processes, max(1, len(missing)))
-            do_all(units_of(missing, engine, processes), processes, ended)
+            several = len(groups) > 1 and engine != "batched"
+            each = (units_by_seed(jobs) if several else units_of(jobs, engine, processes) for jobs in left)
+            do_all([unit for units in each for unit in units], processes, ended)
 
 
 def _engines(jobs: list[Job]) -> dict[str, list[str]]:

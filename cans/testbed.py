@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from cans.testbed_inventory import Inventory
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import Site, running_site
 from cans.versions import commit_of, versions
+from lab.simulator import spec
 from lab.simulator.experiment import load
+from lab.simulator.grid import Cell
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import (
@@ -79,6 +81,7 @@ class TestbedSettings:
         page: Markdown file to write, with the figures beside it; None for none.
         command: what was typed, for the report.
         inventory: what there is, of the mode "hardware"; None for the others.
+        cell: of the experiment's grid; the experiment as it stands when empty.
     """
 
     __test__ = False  # no test, for pytest
@@ -95,6 +98,7 @@ class TestbedSettings:
     page: Path | None = None
     command: str = ""
     inventory: Inventory | None = None
+    cell: Cell = field(default_factory=dict)
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -120,7 +124,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         await asyncio.to_thread(require_netns)
     settings.out.mkdir(parents=True, exist_ok=True)
     ids = settings.inventory.ids if settings.inventory is not None else None
-    plan = Plan(load(settings.experiment, overrides=settings.said, only=settings.policies), ids)
+    plan = Plan(planned(settings), ids)
     if ids is not None and plan.testbed.events:
         raise ConfigurationError(
             "what breaks (testbed.events) is broken by processes of this machine: play it in another "
@@ -148,6 +152,15 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
+
+
+def planned(settings: TestbedSettings) -> spec.Experiment:
+    """Return the experiment with all that was said about it.
+
+    Raises:
+        ConfigurationError: something in it cannot be.
+    """
+    return load(settings.experiment, overrides=settings.said, only=settings.policies, cell=settings.cell)
 
 
 @asynccontextmanager
@@ -218,6 +231,7 @@ def _kept(settings: TestbedSettings, plan: Plan) -> set[int]:
             "said": list(settings.said),
             "mode": settings.mode,
             **({"inventory": settings.inventory.text} if settings.inventory is not None else {}),
+            **({"cell": dict(settings.cell)} if settings.cell else {}),
         }
     )
     if any_there and not settings.resume:
@@ -303,6 +317,7 @@ def _predict(
                 overrides=(*settings.said, *more, f"world.network={json.dumps(str(profile))}"),
                 processes=os.cpu_count() or 1,
                 quiet=settings.quiet,
+                cell=settings.cell,
             )
         )
     predicted: dict[str, Any] = json.loads(path.read_text())["policies"]

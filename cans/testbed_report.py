@@ -90,7 +90,7 @@ def page(
         on_devices=on_devices(plan, report, repetitions),
         spent=spent(plan, report, repetitions),
         differences=[differences(plan, report, against) for against in (RIVAL, OURS)],
-        figures={drawn.name: _figure(drawn) for drawn in draw(plan, report, repetitions)},
+        figures={drawn.name: as_figure(drawn) for drawn in draw(plan, report, repetitions)},
         prediction=prediction,
         disturbance=disturbance_of(plan, repetitions),
         steadiness=steadiness_of(plan, repetitions),
@@ -102,7 +102,8 @@ def page(
     )
 
 
-def _figure(drawn: Drawn) -> dict[str, Any]:
+def as_figure(drawn: Drawn) -> dict[str, Any]:
+    """Return a figure for a template: title, says, and the SVG as safe markup."""
     label = Markup.escape(f"{drawn.title}. {drawn.says}")
     svg = drawn.svg().replace("<svg ", f'<svg class="drawn" role="img" aria-label="{label}" ', 1)
     # Drawn here; names of policies and arms are text nodes that matplotlib has escaped.

@@ -50,6 +50,13 @@ from cans.settings import Command
     metavar="ADDRESS",
     help="Dask scheduler, such as tcp://10.0.0.1:8786, whose workers do the runs; needs cans[cluster].",
 )
+@click.option(
+    "--cells",
+    multiple=True,
+    metavar="PATTERN",
+    help="Of an experiment with a [grid]: the cells to play, such as 'link=1 Mbit/s,edge=idle', where a "
+    "value may hold * and ?; all when not given; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def simulate(
     *,
@@ -62,12 +69,16 @@ def simulate(
     processes: int,
     page: Path | None,
     cluster: str,
+    cells: tuple[str, ...],
     quiet: bool,
 ) -> None:
     """Play an experiment in virtual time.
 
     EXPERIMENT is a TOML file such as those in lab/experiments. Every policy meets the same frames, links
     and noise, seed by seed. A run that is interrupted goes on where it was when it is started again.
+
+    Of a file with a section [grid] every cell is played, each into a folder of its own beneath DIR/cells, and
+    summary.json, report.html and map.png say where the default wins and where it loses.
 
     \b
     What lands in the folder:
@@ -82,10 +93,12 @@ def simulate(
       cans simulate lab/experiments/reference.toml --seeds 8 --out results/reference
       cans simulate lab/experiments/traces.toml --cluster tcp://10.0.0.1:8786
       cans simulate lab/experiments/ordering.toml --set world.frames=1000 --policies linucb,fedlinucb_dw
+      cans simulate lab/experiments/never_loses.toml --cells 'link=1 Mbit/s,edge=idle' --cells 'class=phone'
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
 
     from cans.simulate import SimulateSettings, simulate, table_of  # noqa: PLC0415
+    from lab.simulator.experiment import axes_in  # noqa: PLC0415
 
     settings = SimulateSettings(
         experiment,
@@ -99,9 +112,15 @@ def simulate(
         quiet,
         cluster,
     )
-    report = simulate(settings)
     # Not a terminal: a table for a file, where nothing is cut off.
-    Console(width=None if sys.stdout.isatty() else 130).print(
-        table_of(str(report["provenance"]["title"]), report)
-    )
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    if cells or axes_in(experiment):
+        from cans.grid_report import table_of as table_of_grid  # noqa: PLC0415 - matplotlib
+        from cans.simulate_grid import simulate_grid  # noqa: PLC0415 - as above
+
+        console.print(table_of_grid(simulate_grid(settings, cells)))
+        click.echo(f"{settings.out}: report.html, map.png, summary.json, cells")
+        return
+    report = simulate(settings)
+    console.print(table_of(str(report["provenance"]["title"]), report))
     click.echo(f"{settings.out}: summary.json, figures, rounds")

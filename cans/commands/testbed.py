@@ -52,6 +52,13 @@ from cans.settings import Command
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write tables and figures as a Markdown page too.",
 )
+@click.option(
+    "--cells",
+    multiple=True,
+    metavar="PATTERN",
+    help="Of an experiment with a [grid]: the cells to play, such as 'link=1 Mbit/s,edge=idle', where a "
+    "value may hold * and ?; all when not given; may be repeated.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def testbed(
     *,
@@ -66,6 +73,7 @@ def testbed(
     broker: str | None,
     resume: bool,
     page: Path | None,
+    cells: tuple[str, ...],
     quiet: bool,
 ) -> None:
     """Play an experiment for real: processes, a broker, shaped links, policies in turns.
@@ -77,6 +85,9 @@ def testbed(
 
     What comes out is predicted by simulation first. An interrupted run goes on with --resume, repetition by
     repetition. Leave the machine alone meanwhile: a block beside which it was slow is played again.
+
+    Of a file with a section [grid] every cell is played, each into a folder of its own beneath DIR/cells, and
+    summary.json, report.html and map.png say where the default wins and where it loses.
 
     \b
     What lands in the folder:
@@ -102,6 +113,7 @@ def testbed(
     from cans.simulate import table_of  # noqa: PLC0415
     from cans.testbed import TestbedSettings, run_testbed  # noqa: PLC0415
     from cans.testbed_inventory import read_inventory  # noqa: PLC0415
+    from lab.simulator.experiment import axes_in  # noqa: PLC0415
 
     if (mode == "hardware") != (inventory is not None):
         raise ConfigurationError("--mode hardware and --inventory FILE go together: give both or neither")
@@ -124,10 +136,18 @@ def testbed(
         shlex.join(["cans", *sys.argv[1:]]),
         read_inventory(inventory, broker) if inventory is not None else None,
     )
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    if cells or axes_in(experiment):
+        from cans.grid_report import table_of as table_of_grid  # noqa: PLC0415 - matplotlib
+        from cans.testbed_grid import run_grid  # noqa: PLC0415 - as above
+
+        played = run(lambda: run_grid(settings, cells))
+        if played is not None:
+            console.print(table_of_grid(played))
+            click.echo(f"{settings.out}: report.html, map.png, summary.json, cells")
+        return
     report = run(lambda: run_testbed(settings))
     if report is None:
         return
-    Console(width=None if sys.stdout.isatty() else 170).print(
-        table_of(str(report["provenance"]["title"]), report)
-    )
+    console.print(table_of(str(report["provenance"]["title"]), report))
     click.echo(f"{settings.out}: report.html, summary.json, rounds, logs")

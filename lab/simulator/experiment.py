@@ -2,13 +2,15 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
 from bus.errors import ConfigurationError
+from lab.simulator.grid import Axes, Cell, axes_of, in_cell, in_words
+from lab.simulator.merging import Table, item_of, merged
 from lab.simulator.names import nearest
 from lab.simulator.spec import (
     FIGURES,
@@ -22,30 +24,58 @@ from lab.simulator.spec import (
     World,
 )
 
-Table = dict[str, Any]
+_NO_CELL: Mapping[str, str] = {}
 
 
-def load(path: Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Experiment:
+def load(
+    path: Path, *, overrides: Sequence[str] = (), only: Sequence[str] = (), cell: Cell = _NO_CELL
+) -> Experiment:
     """Read an experiment.
 
     Args:
         path: a TOML file.
-        overrides: "world.frames=100", each value as TOML writes it; applied before anything is checked.
+        overrides: "world.frames=100", each value as TOML writes it; applied before anything is checked, and
+            after what a cell changes.
         only: names of policies to keep; all when empty.
+        cell: of the file's grid; the file as it stands when empty.
 
     Raises:
         ConfigurationError: no such file, no TOML, an unknown key, a value out of range; one sentence.
     """
+    table = _read(path)
+    axes = _axes(table, path)
+    where = f", in the cell {in_words(cell)}" if cell else ""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if cell:
+            table = in_cell(table, axes, cell)
+        for override in overrides:
+            _override(table, override)
+        return _experiment(table, only)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}{where}: {error}") from None
+
+
+def axes_in(path: Path) -> Axes:
+    """Return the axes of an experiment's grid; none where it has no grid.
+
+    Raises:
+        ConfigurationError: as `load`.
+    """
+    return _axes(_read(path), path)
+
+
+def _read(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"cannot read the experiment {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is no TOML: {error}") from None
-    for override in overrides:
-        _override(table, override)
+
+
+def _axes(table: Table, path: Path) -> Axes:
     try:
-        return _experiment(table, only)
+        return axes_of(table.get("grid", {}))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
@@ -73,23 +103,11 @@ def _experiment(table: Table, only: Sequence[str]) -> Experiment:
         entry = _section(entry, f"policies.{name}")  # noqa: PLW2901 - the same, looked at
         changed = _section(entry.pop("world", {}), f"policies.{name}.world")
         table["policies"][name] = _learner(name, entry, family)
-        table["worlds"][name] = _world(_merged(world, changed), f"policies.{name}.world")
+        table["worlds"][name] = _world(merged(world, changed), f"policies.{name}.world")
     table["world"] = _world(world, "world")
     experiment: Experiment = _convert(table, Experiment, "", _fields(Experiment))
     _check_published(experiment, list(policies))
     return experiment
-
-
-def _merged(whole: Table, changed: Table) -> Table:
-    """Return a section with some keys changed, those of sections inside it too; another kind starts anew."""
-    if changed.get("kind", whole.get("kind")) != whole.get("kind"):
-        return changed
-    both = {
-        key: _merged(whole[key], value)
-        for key, value in changed.items()
-        if isinstance(value, dict) and isinstance(whole.get(key), dict)
-    }
-    return {**whole, **changed, **both}
 
 
 def _check_published(experiment: Experiment, policies: Sequence[str]) -> None:
@@ -198,8 +216,11 @@ def _override(table: Table, said: str) -> None:
     except tomllib.TOMLDecodeError:
         parsed = value  # a bare word is a string
     inner: Any = table
-    for part in parts[:-1]:
-        inner = inner.setdefault(part, {})
-        if not isinstance(inner, dict):
+    for name, part in zip(("the file", *parts), parts[:-1], strict=False):
+        inner = inner[item_of(name, inner, part)] if isinstance(inner, list) else inner.setdefault(part, {})
+        if not isinstance(inner, dict | list):
             raise ConfigurationError(f"--set {said!r} will not do: {part} is no section")
-    inner[parts[-1]] = parsed
+    if isinstance(inner, list):
+        inner[item_of(parts[-2], inner, parts[-1])] = parsed
+    else:
+        inner[parts[-1]] = parsed

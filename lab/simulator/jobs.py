@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,10 +24,10 @@ from device import limits
 from lab import network_table
 from lab.network_table import load_table
 from lab.simulator import spec
-from lab.simulator.engine import Run, play
+from lab.simulator.engine import Run, play_beside
 from lab.simulator.site import SiteWorld
 from lab.simulator.synthetic import SyntheticWorld
-from lab.simulator.teams import team_of
+from lab.simulator.teams import Team, team_of
 from lab.simulator.world import World
 
 _FORMAT = 2
@@ -110,8 +111,14 @@ def make_world(settings: spec.World, seed: int) -> World:
 def do(job: bytes) -> str:
     """Do one job, given as the JSON of a `Job`; returns its policy."""
     asked = msgspec.json.decode(job, type=Job)
-    put(_played(asked), asked)
+    do_beside([asked])
     return asked.policy
+
+
+def do_beside(jobs: Sequence[Job]) -> None:
+    """Do jobs of one seed in one world, whose turns are then drawn once for all of them."""
+    for job, content in zip(jobs, _played(jobs), strict=True):
+        put(content, job)
 
 
 def do_elsewhere(job: bytes) -> bytes:
@@ -126,7 +133,7 @@ def do_elsewhere(job: bytes) -> bytes:
             f"{platform.node()} would play something else: give it the same version of cans, and networks "
             "and recordings under the same paths"
         )
-    return _played(asked)
+    return _played([asked])[0]
 
 
 def put(content: bytes, job: Job) -> None:
@@ -149,16 +156,20 @@ def read(job: Job) -> Run:
     return Run(**columns, messages=int(metadata[_MESSAGES]), bytes=int(metadata[_BYTES]))
 
 
-def _played(asked: Job) -> bytes:
-    """Play a run; returns what its file holds."""
-    world = make_world(asked.world, asked.seed)
+def _played(jobs: Sequence[Job]) -> list[bytes]:
+    """Play runs of one seed in one world; returns what their files hold."""
+    world = make_world(jobs[0].world, jobs[0].seed)
+    runs = play_beside(world, [_team(job, world) for job in jobs])
+    return [parquet(run, job, engine="plain") for run, job in zip(runs, jobs, strict=True)]
+
+
+def _team(job: Job, world: World) -> Team:
     try:
-        team = team_of(asked.learner, world, asked.seed)
+        return team_of(job.learner, world, job.seed)
     except ConfigurationError as error:
-        raise ConfigurationError(f"policies.{asked.policy}: {error}") from None
+        raise ConfigurationError(f"policies.{job.policy}: {error}") from None
     except ValueError as error:
-        raise ConfigurationError(f"the policy {asked.policy} cannot play here: {error}") from None
-    return parquet(play(world, team), asked, engine="plain")
+        raise ConfigurationError(f"the policy {job.policy} cannot play here: {error}") from None
 
 
 def parquet(run: Run, job: Job, *, engine: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What one process does at a time: one run, or several seeds of one policy where they go together.
+"""What one process does at a time: one run, or several that go together, of one policy or of one seed.
 
 Which engine plays changes no result, so it is no part of a run's fingerprint; each file says it beside.
 """
@@ -13,16 +13,24 @@ from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.batch.engine import play_many
 from lab.simulator.batch.scope import why_plain
-from lab.simulator.jobs import Job, do, parquet, put
+from lab.simulator.jobs import Job, do_beside, parquet, put
 
 _ROUNDS_AT_ONCE = 4_000_000  # 32 bytes each, until they are written
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """Jobs of one policy in one world, done together."""
+    """Jobs in one world, done together: of one policy, or of one seed."""
 
     jobs: tuple[Job, ...]
     engine: Literal["plain", "batched"]
+
+
+def units_by_seed(jobs: Sequence[Job]) -> list[Unit]:
+    """Put together what plays the same turns: for grids, whose cells keep all processes busy anyway."""
+    units: dict[tuple[int, spec.World], list[Job]] = {}
+    for job in jobs:
+        units.setdefault((job.seed, job.world), []).append(job)
+    return [Unit(tuple(together), "plain") for together in units.values()]
 
 
 def units_of(jobs: Sequence[Job], engine: spec.Engine, processes: int) -> list[Unit]:
@@ -63,8 +71,7 @@ def do_unit(unit: bytes) -> None:
     asked = msgspec.json.decode(unit, type=Unit)
     first = asked.jobs[0]
     if asked.engine == "plain" or not isinstance(first.world, spec.Site):
-        for job in asked.jobs:
-            do(msgspec.json.encode(job))
+        do_beside(asked.jobs)
         return
     runs = play_many(first.learner, first.world, [job.seed for job in asked.jobs])
     for job, run in zip(asked.jobs, runs, strict=True):

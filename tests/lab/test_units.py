@@ -13,9 +13,10 @@ from lab.simulator.engine import Run
 from lab.simulator.experiment import load
 from lab.simulator.jobs import Job, jobs_of, read
 from lab.simulator.pool import do_all
-from lab.simulator.units import units_of
+from lab.simulator.units import units_by_seed, units_of
 
 ORDERING = Path("lab/experiments/ordering.toml")
+TRACES = Path("lab/experiments/traces.toml")
 
 
 def jobs(out: Path, *overrides: str) -> list[Job]:
@@ -57,6 +58,27 @@ def test_files_are_the_same_whichever_engine_plays(tmp_path: Path) -> None:
         assert one.fingerprint == other.fingerprint
         assert other.done
         assert (one.engine, other.engine) == ("plain", "plain" if one.policy == "linucb_w" else "batched")
+        first, second = read(one), read(other)
+        for field in dataclasses.fields(Run):
+            assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
+
+
+def test_policies_of_a_seed_share_its_turns_and_their_files_are_the_same(tmp_path: Path) -> None:
+    def made(folder: str) -> list[Job]:
+        said = ["world.frames=12", "seeds=2", "policies.fedlinucb.world.frames=9"]
+        names = ["default", "ans", "two_arm", "best_fixed", "fedlinucb"]
+        return jobs_of(load(TRACES, overrides=said, only=names), tmp_path / folder)
+
+    alone, beside = made("alone"), made("beside")
+    together = units_by_seed(beside)
+    assert [sorted(job.policy for job in unit.jobs) for unit in together] == [
+        ["ans", "best_fixed", "default", "two_arm"],
+        ["fedlinucb"],  # in a world of its own
+    ] * 2
+    do_all(units_of(alone, "plain", 1), 1, lambda _: None)
+    do_all(together, 1, lambda _: None)
+    for one, other in zip(alone, beside, strict=True):
+        assert other.done
         first, second = read(one), read(other)
         for field in dataclasses.fields(Run):
             assert np.array_equal(getattr(first, field.name), getattr(second, field.name))

@@ -1,6 +1,6 @@
 """An experiment, as its file is read."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -70,6 +70,7 @@ class Experiment(Section, frozen=True, kw_only=True):
         engine: "plain" plays a run at a time, "batched" many together with the same choices, "auto" batches
             what has a batched form (`batch/scope.py`); over a cluster all is plain.
         testbed: how it is played for real; None where it never is.
+        grid: axes, their values, and what each value changes of the file (`lab/simulator/grid.py`).
     """
 
     title: str
@@ -83,3 +84,4 @@ class Experiment(Section, frozen=True, kw_only=True):
     settle_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 200
     engine: Engine = "auto"
     testbed: Testbed | None = None
+    grid: dict[str, dict[str, dict[str, Any]]] = msgspec.field(default_factory=dict)

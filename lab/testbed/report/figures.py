@@ -47,7 +47,7 @@ class Drawn:
     def svg(self) -> str:
         """Return it for an HTML page: its colours are the page's `--c0` ... `--c5`, its ink is the text's."""
         written = io.BytesIO()
-        with _style():
+        with style():
             self.figure.savefig(written, format="svg", metadata={"Date": None})
         text = written.getvalue().decode()
         text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
@@ -61,14 +61,14 @@ class Drawn:
 
     def png(self, path: Path) -> None:
         """Write it as a picture on white."""
-        with _style():
+        with style():
             self.figure.savefig(path, format="png", dpi=130, facecolor="white")
 
 
 def draw(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[Drawn]:
     """Return the figures; there is at least one repetition."""
     policies = series.drawn(plan, report)
-    with _style():
+    with style():
         return [
             _over_time(plan, repetitions[0], policies, shaped=not report["provenance"].get("machines")),
             _learning(repetitions, policies),
@@ -81,7 +81,8 @@ def draw(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> list[
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Let figures be drawn as all of a report's are; their ink becomes that of the page (`Drawn.svg`)."""
     ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "grid.color")
     style: Any = {
         "svg.hashsalt": "cans",

@@ -12,20 +12,12 @@ from bandits.neurosurgeon import Neurosurgeon
 from bandits.policy import Cost, Policy
 from bus.errors import ConfigurationError
 from device.known import Known
-from device.plan import PlanArm
 from lab.bench.played_device import plan as real_plan
 from lab.simulator import spec
 from lab.simulator.federated_team import settings_of
 from lab.testbed.policies import policy_of
 
-
-def _parts(label: str) -> tuple[int, str]:
-    cut, _, codec = label.partition("/")
-    return (99 if cut == "end" else int(cut)), codec
-
-
-TABLE = real_plan()
-PLAN = replace(TABLE, arms=tuple(PlanArm(*_parts(arm.codec)) for arm in TABLE.arms))
+PLAN = real_plan()
 ARMS = len(PLAN.arms)
 KNOWN = Known(front_s=tuple(np.linspace(0.0, 0.1, ARMS)), edge_s=tuple(np.linspace(0.05, 0.0, ARMS)))
 
