@@ -27,9 +27,9 @@ from bus.mqtt import open_connection
 from bus.topics import INFER, REPLY, STATE, Topics
 from bus.wire import decode, encode
 from device.rotation import Rotation
-from lab.bench.broker import mosquitto
 from lab.bench.rows import Row
 from lab.event_loop import new_event_loop
+from lab.transports.brokers import running
 
 NETWORK = "mobilenet_v2"
 DEVICES = 8
@@ -137,7 +137,7 @@ def run(*, quick: bool) -> Iterator[Row]:
     rounds, seconds = (1, 1.0) if quick else (6, 3.0)
     requests = _requests()
     with (
-        mosquitto() as broker,
+        running("mosquitto") as broker,
         _edges(broker) as edges,
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):

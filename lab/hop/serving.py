@@ -19,6 +19,7 @@ from bus.messages import ActivationRequest, InferenceReply
 from bus.tensors import Payload
 from bus.topics import INFER, REPLY
 from bus.wire import decode, encode
+from edge.events import Failure
 from edge.tails import PartitionedTails, Tails
 from lab.event_loop import new_event_loop
 from lab.transports.asking import Answer
@@ -35,7 +36,9 @@ def answering(tails: Tails, threads: ThreadPoolExecutor) -> Answer:
 
     async def answer(payload: Payload) -> bytes:
         request = decode(INFER, payload, ActivationRequest)
-        output = await asyncio.get_running_loop().run_in_executor(threads, tails.run, request)
+        (output,) = await asyncio.get_running_loop().run_in_executor(threads, tails.run, (request,))
+        if isinstance(output, Failure):
+            raise ConfigurationError(f"the tail failed: {output.detail}")
         reply = InferenceReply(
             id=request.id,
             edge="edge-1",
