@@ -30,6 +30,7 @@ from cans.testbed_inventory import Inventory
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_site import Site, running_site
 from cans.versions import commit_of, versions
+from lab.shaping import Lay, by_kernel, by_proxy
 from lab.simulator import spec
 from lab.simulator.experiment import load
 from lab.simulator.grid import Cell
@@ -48,6 +49,7 @@ from lab.testbed.coordinator import (
 )
 from lab.testbed.footprint import Footprints
 from lab.testbed.footprint import path_of as samples_of
+from lab.testbed.links_check import check_links, rates_of
 from lab.testbed.orders import new_mark
 from lab.testbed.plan import Block, Plan
 from lab.testbed.results import ESTIMATES, summarise
@@ -62,6 +64,8 @@ _TOLD = 20
 GROUNDS: dict[str, type[Portable] | type[Netns] | type[Hardware]] = {
     each.mode: each for each in (Portable, Netns, Hardware)
 }
+LAYS: dict[str, Lay] = {Portable.mode: by_proxy, Netns.mode: by_kernel}
+"""How the links of a mode are laid, to be tried by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
             plan = _measured(plan, profile)
             if found is not None:
                 require_alike(plan, found.present, found.inventory, read_profile(profile))
+            checked = await _check_links(settings, plan, console)
             predicted = await asyncio.to_thread(_predict, settings, plan, profile, found, console)
             try:
                 await _play(settings, plan, profile, missing, found, console)
@@ -149,6 +154,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     repetitions = [read(path_of(settings.out, seed)) for seed in plan.seeds]
     report = summarise(plan, repetitions, _provenance(settings, plan, repetitions, found))
     report["predicted"] = predicted
+    report["links"] = checked
     _write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
@@ -288,6 +294,20 @@ async def _profile(
         arguments = ["cans", "profile", plan.model, "--repeats", str(_PROFILE_ROUNDS), *more]
         await children.run("profile", [*arguments, "--out", str(path)])
     return path.resolve()
+
+
+async def _check_links(settings: TestbedSettings, plan: Plan, console: Console) -> list[dict[str, Any]]:
+    """Return what such links really do, measured once a folder; nothing where they are what they are."""
+    lay = LAYS.get(settings.mode)
+    if lay is None:
+        return []
+    path = settings.out / "links.json"
+    if not path.exists():
+        console.print("testbed: holding links against their setting")
+        found = await check_links(lay, rates_of(plan))
+        _write(path, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
+    kept: list[dict[str, Any]] = json.loads(path.read_text())
+    return kept
 
 
 def _predict(

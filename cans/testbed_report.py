@@ -12,6 +12,7 @@ from bus.errors import ConfigurationError
 from cans.partition_rows import percent
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
+from lab.testbed.links_check import links_told
 from lab.testbed.plan import Plan
 from lab.testbed.report.aftermath import BACK_FRAMES, BACK_WITHIN, aftermaths_of, back_words
 from lab.testbed.report.disturbance import disturbance_of
@@ -93,6 +94,7 @@ def page(
         figures={drawn.name: as_figure(drawn) for drawn in draw(plan, report, repetitions)},
         prediction=prediction,
         disturbance=disturbance_of(plan, repetitions),
+        links=links_told(report),
         steadiness=steadiness_of(plan, repetitions),
         newcomers=newcomers_of(plan, report, repetitions),
         aftermaths=aftermaths_of(plan, report, repetitions),

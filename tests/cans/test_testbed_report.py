@@ -61,6 +61,17 @@ def test_what_breaks_who_comes_late_and_what_lasts_have_parts_of_their_own(event
     assert html.count('<svg class="drawn"') == 7
 
 
+def test_links_are_told_and_one_that_is_not_as_set_stands_out(made: Run) -> None:
+    assert 'id="links"' not in page(made.plan, made.report, made.repetitions)
+    as_set = {"rate_mbit": 20.0, "goodput_mbit": 20.1, "waits_ms": 48.0}
+    told = {**made.report, "links": [as_set]}
+    assert "All carry what they were set to" in page(made.plan, told, made.repetitions)
+    told["links"] = [as_set, {"rate_mbit": 0.05, "goodput_mbit": 0.04, "waits_ms": None}]
+    html = page(made.plan, told, made.repetitions)
+    assert "Not all carry what they were set to" in html
+    assert '<th scope="row">0.05</th><td class="n">0.04</td><td class="n">-20.0 %</td>' in html
+
+
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows(made: Run) -> None:
     html = page(made.plan, made.report, made.repetitions)
     assert "Two &lt;cameras&gt; &amp; a link" in html

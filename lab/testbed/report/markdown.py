@@ -8,6 +8,7 @@ from bus.errors import ConfigurationError
 from lab.simulator.report import IN_SHORT
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
+from lab.testbed.links_check import links_told
 from lab.testbed.plan import Plan
 from lab.testbed.report.aftermath import BACK_FRAMES, BACK_WITHIN, aftermaths_of, back_words
 from lab.testbed.report.disturbance import disturbance_of
@@ -99,6 +100,7 @@ def _text(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iter
     yield from _predicted(plan, report)
     yield from _trends(plan, repetitions)
     yield _steady(plan, repetitions)
+    yield from _links(report)
 
 
 def _said(sentence: Sentence) -> str:
@@ -131,6 +133,26 @@ def _predicted(plan: Plan, report: Report) -> Iterator[str]:
         if not row.estimated
     )
     yield _table(("policy", "predicted ms", "measured ms", "error"), rows)
+
+
+def _links(report: Report) -> Iterator[str]:
+    found = links_told(report)
+    if not found:
+        return
+    yield (
+        "Its kind of link by itself, before the run: goodput while it is busy, and how long 64 bytes wait "
+        "behind 256 KiB of another connection."
+    )
+    rows = (
+        (
+            f"{link.rate_mbit:.3g}",
+            f"{link.goodput_mbit:.3g}",
+            f"{100 * link.off:+.2f} %" if link.as_set else f"**{100 * link.off:+.2f} %**",
+            "" if link.waits_ms is None else f"{link.waits_ms:,.0f}",
+        )
+        for link in found
+    )
+    yield _table(("set to, Mbit/s", "goodput, Mbit/s", "off", "waits ms"), rows)
 
 
 def _steady(plan: Plan, repetitions: Sequence[Repetition]) -> str:

@@ -340,6 +340,7 @@ def test_figures_take_the_colours_of_the_page_and_share_no_names(tmp_path: Path)
 def test_a_page_stands_beside_its_figures_and_the_index_finds_what_it_says(tmp_path: Path) -> None:
     made = run(tmp_path, predicted=MEANS | {"oracle": 1.0}, slower=lambda block, attempt: 0.2)
     page = tmp_path / "pages" / "headline.md"
+    made.report["links"] = [{"rate_mbit": 4.0, "goodput_mbit": 4.4, "waits_ms": 12.0}]
     write_page(made.plan, made.report, made.repetitions, page)
     text = page.read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
@@ -350,6 +351,7 @@ def test_a_page_stands_beside_its_figures_and_the_index_finds_what_it_says(tmp_p
     assert text.count("p, Holm") == 2
     assert "disturbed ones count all the same**" in text
     assert "rank correlation 1.00" in text
+    assert "| 4 | 4.4 | **+10.00 %** | 12 |" in text
     (row,) = (line for line in table(page.parent).splitlines() if line.startswith("| [headline]"))
     assert "measured, not simulated" in row
     assert "**Faster.** default takes" in row
