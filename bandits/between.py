@@ -1,7 +1,8 @@
 """What lies between a device and an answer: its link, and whatever else keeps answers away.
 
 The link is estimated from transfers (`link_estimate.py`). What any offload costs beyond link and compute,
-such as waiting for a free edge worker, is a mean of the latest frames, and fades while nobody is asked.
+such as waiting for a free edge worker, is a mean of the latest frames, and fades while nobody is asked: the
+more slowly, the more often it was still there when somebody asked again (ADR 26).
 
 A frame that nobody answered says that link or edge worker failed, not which. From then until the next
 answer there are two estimates of the link: one that takes the blame and is believed, and one as it was
@@ -22,6 +23,10 @@ _LONGER = 2.0
 nothing is known of its scale."""
 _GAIN = 0.3
 """Weight of the latest frame in what is beyond the link: a single wait for an edge worker is mostly noise."""
+_STILL_THERE = 0.25
+"""Share of what was beyond when the last answer came: a wait that is longer says that it has not gone."""
+_SLOWEST = 12.0
+"""Times the fading of a link's deviations."""
 
 
 class Between:
@@ -37,6 +42,9 @@ class Between:
         self._clear: LinkEstimate | None = None  # as it was before a wait in vain, until somebody answers
         self._unexplained_s = 0.0  # of that wait, if the link is clear; 0 once it is known not to have been
         self._beyond_s = 0.0
+        self._fade_frames = settings.memory_frames  # after which what is beyond has faded to 1 / e
+        self._left_s = 0.0  # what it was when the last answer came
+        self._alone = 0  # frames since
         self._in_vain = False
 
     @property
@@ -52,6 +60,11 @@ class Between:
     def expected_s(self, units: float) -> float:
         """Return what a transfer of `units` is expected to take, seconds."""
         return self._link.expected_s(units)
+
+    @property
+    def unit_unknown(self) -> bool:
+        """As that of `LinkEstimate`."""
+        return self._link.unit_unknown
 
     @property
     def link_out(self) -> bool:
@@ -72,7 +85,8 @@ class Between:
     def stayed(self) -> None:
         """Note a frame that asked nobody: what kept answers away may be over."""
         keep = math.exp(-1.0 / self._settings.memory_frames)
-        self._beyond_s *= keep
+        self._alone += 1
+        self._beyond_s *= math.exp(-1.0 / self._fade_frames)
         # A question that stays open grows old too: what a late check says of it is worth ever less.
         self._unexplained_s *= keep
 
@@ -80,7 +94,17 @@ class Between:
         """Learn from an answer that was `seconds` on its way, and `wait_s` in a queue of the edge worker."""
         self._clear, self._in_vain = None, False
         self._beyond_s += _GAIN * (wait_s - self._beyond_s)
+        self._note_fading(wait_s)
         self._link.observe(units, seconds)
+
+    def _note_fading(self, wait_s: float) -> None:
+        """Let what is beyond fade more slowly if it is still there when it is tried again, else faster."""
+        shortest = self._settings.memory_frames
+        if wait_s < max(_STILL_THERE * self._left_s, self._settings.floor_s):
+            self._fade_frames = max(0.5 * self._fade_frames, shortest)
+        elif self._alone:
+            self._fade_frames = min(2.0 * self._fade_frames, _SLOWEST * shortest)
+        self._left_s, self._alone = self._beyond_s, 0
 
     def waited(self, units: float, seconds: float) -> None:
         """Learn that no answer came in `seconds` beside the edge worker's part."""

@@ -38,6 +38,11 @@ class Conditions:
         self._edge = SlownessEstimate(settings.slowness_settings) if measured else None
 
     @property
+    def unit_unknown(self) -> bool:
+        """As that of `LinkEstimate`."""
+        return self._between.unit_unknown
+
+    @property
     def link_out(self) -> bool:
         """Whether the link is believed to be out at present."""
         return self._between.link_out

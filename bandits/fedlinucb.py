@@ -159,7 +159,7 @@ class FedLinUCBDW:
         known, width, between_s, spread_s = self._predict(X)
         self._expected_s = known + between_s
         own_s = self.beta_s * width
-        optimism_s = own_s + self.settings.link_optimism * spread_s
+        optimism_s = own_s + self._link_optimism() * spread_s
         arm, self.forced = self._choose(self._with_exits(self._expected_s - optimism_s))
         alone = self._alone_arm()
         if alone is not None and self._offloading[arm]:
@@ -167,6 +167,17 @@ class FedLinUCBDW:
             if self._look_due(arm, alone) or not self._is_safe(upper_s, alone):
                 arm, self.forced = alone, False
         return arm
+
+    def _link_optimism(self) -> Vector:
+        """Return standard deviations of each arm, (K,): a whole one until a transfer has told the rate.
+
+        So one is made; not by an arm that is believed to cost several times the cheapest.
+        """
+        base = np.full(self._expected_s.shape, self.settings.link_optimism)
+        if self._conditions is None or not self._conditions.unit_unknown or self.settings.look_within is None:
+            return base
+        worth = self._expected_s <= self.settings.look_within * self._expected_s.min()
+        return np.where(worth, np.maximum(base, 1.0), base)
 
     def _with_exits(self, score: Vector) -> Vector:
         """Return the lower bounds (K,) of arms that early exits may cut short: each run's, by its odds."""

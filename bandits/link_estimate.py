@@ -57,6 +57,8 @@ class LinkSettings:
 
 
 DEFAULT = LinkSettings()
+_TOLD = 0.5
+"""Of the spread that is believed at first, relative to the mean: below it a rate counts as known."""
 _OUT = 3.0
 """Times a usual round trip."""
 
@@ -74,6 +76,12 @@ class LinkEstimate:
         self._rr, self._rs, self._ss = (settings.prior * self._r) ** 2, 0.0, (settings.prior * self._s) ** 2
         self._usual_r, self._usual_s = self._r, self._s
         self._seen = 1.0
+        self._unit_told = False
+
+    @property
+    def unit_unknown(self) -> bool:
+        """Whether transfers, at least one, were too alike to tell a round trip from a rate so far."""
+        return self._seen > 1.0 and not self._unit_told
 
     @property
     def mean(self) -> Vector:
@@ -112,8 +120,15 @@ class LinkEstimate:
             ValueError: not finite or negative.
         """
         self._learn(units, seconds)
+        if not self._unit_told and self._tells_unit():
+            # What was usual until now was mostly a guess.
+            self._unit_told, self._seen = True, 1.0
+            self._usual_r, self._usual_s = self._r, self._s
         self._note_usual()
         self._bound()
+
+    def _tells_unit(self) -> bool:
+        return self._ss < (_TOLD * self._settings.prior * self._s) ** 2
 
     def _learn(self, units: float, seconds: float) -> None:
         if not (0.0 <= units < math.inf and 0.0 <= seconds < math.inf):
@@ -186,4 +201,5 @@ class LinkEstimate:
         self._r, self._s = max(mean[0], self._least_r), max(mean[1], self._least_s)
         (self._rr, self._rs), (_, self._ss) = covariance
         self._usual_r, self._usual_s = max(usual[0], self._least_r), max(usual[1], self._least_s)
+        self._unit_told = self._tells_unit()
         self._bound()

@@ -265,3 +265,41 @@ def test_only_who_measures_a_link_and_was_told_to_heeds_checks() -> None:
     assert not learned.heeds_link_checks
     learned.link_checked(QUICK)
     assert learned.dump()["conditions"] is None
+
+
+def alone_until_tried(between: Between, dear_s: float) -> int:
+    """Let it stay alone until another try is believed to be worth it; return for how many frames."""
+    frames = 0
+    while between.beyond_s > dear_s:
+        between.pass_time()
+        between.stayed()
+        frames += 1
+    return frames
+
+
+def test_a_queue_that_stays_is_tried_ever_less_often_and_one_that_goes_is_forgotten_as_fast() -> None:
+    between = Between(LinkSettings())
+    for _ in range(30):
+        between.answered(1.0, 0.12, wait_s=0.1)
+    gaps = []
+    for _ in range(6):
+        gaps.append(alone_until_tried(between, 0.05))
+        between.answered(1.0, 0.12, wait_s=0.1)
+    assert gaps[1:] == sorted(gaps[1:])
+    assert 4 * gaps[1] < gaps[-1] <= 12 * gaps[1]  # however long it lasts
+    for _ in range(12):
+        between.answered(1.0, 0.12, wait_s=0.0)
+    for _ in range(30):
+        between.answered(1.0, 0.12, wait_s=0.1)
+    assert alone_until_tried(between, 0.05) <= 2 * gaps[0]
+
+
+def test_without_a_queue_time_alone_says_nothing_of_how_one_fades() -> None:
+    between, other = Between(LinkSettings()), Between(LinkSettings())
+    for _ in range(10):
+        between.stayed()
+        between.answered(1.0, 0.12)
+    for each in (between, other):
+        for _ in range(30):
+            each.answered(1.0, 0.12, wait_s=0.1)
+    assert alone_until_tried(between, 0.05) == alone_until_tried(other, 0.05)

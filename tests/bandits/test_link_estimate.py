@@ -117,3 +117,23 @@ def test_a_dump_is_the_whole_of_it_and_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="settings of a link"):
             LinkSettings(**bad)
+
+
+def test_a_rate_is_unknown_until_transfers_differ_enough_and_only_then_usual() -> None:
+    link = LinkEstimate(LinkSettings())
+    unknown = [link.unit_unknown]  # nothing has been sent at all
+    for _ in range(3):
+        link.pass_time()
+        link.observe(0.08, 0.009)  # a round trip, or a rate: as good as the same
+    unknown.append(link.unit_unknown)
+    link.pass_time()
+    link.observe(1.0, 0.02)
+    assert [*unknown, link.unit_unknown] == [False, True, False]
+    told_s = link.expected_s(1.0)
+    for _ in range(20):
+        link.pass_time()
+        link.observe(0.08, 0.009)
+    assert link.expected_s(1.0) < 1.5 * told_s  # not what was guessed before
+    restarted = LinkEstimate(LinkSettings())
+    restarted.load(link.dump())
+    assert not restarted.unit_unknown

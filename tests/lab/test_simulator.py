@@ -180,6 +180,17 @@ def test_long_checks_tell_a_link_that_carries_little_from_a_good_one() -> None:
     assert means_s[0] < 0.95 * means_s[1]
 
 
+def test_who_has_never_sent_much_finds_out_what_a_fast_link_carries() -> None:
+    """A picture as JPEG takes a slow device longer to write than all its pixels take over 100 Mbit/s."""
+    fast = spec.Constant(mbit_s=100.0, delay_ms=2.0)
+    cameras = spec.DeviceType(name="camera", devices=2, slowness=25.0, link=fast)
+    site = spec.Site(network="squeezenet", frames=120, fps=0.25, deadline_ms=5000.0, types=(cameras,))
+    world = make_world(site, 100)
+    default = msgspec.convert(spec.PRESETS["default"], spec.Family)
+    pixels = play(world, team_of(spec.Fixed(arm="0/uint8"), world, 100)).cost.mean()
+    assert play(world, team_of(default, world, 100)).cost.mean() < 1.03 * pixels
+
+
 def test_early_exits_say_how_slow_a_device_is_and_nothing_of_the_edge() -> None:
     world = make_world(SITE, 2)
     offline = world.experience(0, 40)
