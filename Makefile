@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 OUT    := out
 # Test files at a time: many wait for real processes, and two fill two cores.
 JOBS   ?= 2
+# Of `make testbed`: headline, late_join, outage, load, long.
+EXPERIMENT ?= headline
 # One seed says little and has no interval, but shows every table and figure in some minutes.
 SEEDS  ?= $(if $(QUICK),1)
 
@@ -57,8 +59,8 @@ results: env ## Every experiment: figures and pages of docs/results (QUICK=1: on
 	$(if $(SEEDS),,$(BIN)/python -m lab.hop lab/experiments/hop.toml --out $(OUT)/results/hop --page docs/results/hop.md)
 	$(if $(SEEDS),,$(BIN)/python -m lab.results_index)
 
-testbed: env ## The headline on real processes and shaped links, some 30 minutes, into out/testbed
-	$(BIN)/cans testbed lab/experiments/headline.toml --out $(OUT)/testbed/headline $(TESTBED_ARGS)
+testbed: env ## An experiment on real processes and shaped links (EXPERIMENT=headline, some 30 minutes)
+	$(BIN)/cans testbed lab/experiments/$(EXPERIMENT).toml --out $(OUT)/testbed/$(EXPERIMENT) $(TESTBED_ARGS)
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -39,7 +39,7 @@ def table(pages: Path, prefix: str = "") -> str:
             )
     if not rows:
         raise ValueError(f"no page in {pages} says what came out: run `make results`")
-    return "\n".join(["| experiment | asks | what came out (simulated) |", "|---|---|---|", *rows])
+    return "\n".join(["| experiment | asks | what came out (simulated, unless it says measured) |", "|---|---|---|", *rows])
 
 
 def with_table(text: str, rows: str) -> str:
