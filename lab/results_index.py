@@ -13,6 +13,7 @@ from lab.simulator.report import IN_SHORT
 
 BEGIN = "<!-- results: written by python -m lab.results_index -->"
 END = "<!-- end of results -->"
+_HEADING = "| experiment | asks | what came out (simulated, unless it says measured) |"
 _ROOT = Path(__file__).parent.parent
 README, INDEX = _ROOT / "README.md", _ROOT / "docs" / "results" / "README.md"
 
@@ -39,7 +40,7 @@ def table(pages: Path, prefix: str = "") -> str:
             )
     if not rows:
         raise ValueError(f"no page in {pages} says what came out: run `make results`")
-    return "\n".join(["| experiment | asks | what came out (simulated, unless it says measured) |", "|---|---|---|", *rows])
+    return "\n".join([_HEADING, "|---|---|---|", *rows])
 
 
 def with_table(text: str, rows: str) -> str:
