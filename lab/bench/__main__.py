@@ -30,6 +30,7 @@ BENCHES = {
     "simulating": "lab.bench.simulating",
     "reporting": "lab.bench.reporting",
     "shaping": "lab.bench.shaping",
+    "coordinating": "lab.bench.coordinating",
     "hop": "lab.bench.hop",
 }
 

@@ -186,7 +186,7 @@ def test_every_experiment_of_the_project_plays(path: Path, tmp_path: Path) -> No
     report = summarise(experiment, jobs, {})
     assert set(report["policies"]) == set(experiment.policies)
     figures = {name for row in report["policies"].values() for name in row}
-    assert any(name.startswith("first50_") for name in figures) == (path.stem == "joining")
+    assert any(name.startswith("first50_") for name in figures) == (path.stem in {"joining", "late_join"})
     assert any(name == "regret_a_device" for name in figures) == (path.stem == "scaling")
     assert path.stem in Path("Makefile").read_text()
 
