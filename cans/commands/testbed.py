@@ -111,8 +111,9 @@ def testbed(
     from cans.logs import configure_logs  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
     from cans.simulate import table_of  # noqa: PLC0415
-    from cans.testbed import TestbedSettings, run_testbed  # noqa: PLC0415
+    from cans.testbed import run_testbed  # noqa: PLC0415
     from cans.testbed_inventory import read_inventory  # noqa: PLC0415
+    from cans.testbed_settings import TestbedSettings  # noqa: PLC0415
     from lab.simulator.experiment import axes_in  # noqa: PLC0415
 
     if (mode == "hardware") != (inventory is not None):
