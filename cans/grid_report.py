@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.table import Table
 
+from cans.pages import environment, write_whole
 from cans.testbed_report import as_figure
 from lab.grid.map_figure import draw
 from lab.grid.markdown import write_page
@@ -66,7 +66,7 @@ def write_grid(
     drawn.png(out / "map.png")
     write_whole(
         out / "report.html",
-        _environment()
+        environment(words=words_of, ratio=said_of)
         .get_template(_TEMPLATE)
         .render(
             experiment=experiment,
@@ -100,28 +100,9 @@ def table_of(cells: Sequence[PlayedCell]) -> Table:
     return table
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_suffix(path.suffix + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
 def _provenance(one: Mapping[str, Any], cells: int, command: str) -> dict[str, Any]:
     kept = {key: value for key, value in one.items() if key not in _OF_ONE_CELL}
     return {**kept, "cells": cells, "command": command}
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("cans", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(words=words_of, ratio=said_of)
-    return environment
 
 
 def _cell(one: Outcome | None) -> str:

@@ -3,15 +3,13 @@
 import io
 import math
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bus.errors import ConfigurationError
+from cans.pages import environment, write_whole
 from cans.partition_rows import codecs_of, percent, rows_of, sentences_of, spans_of
 from cans.partition_view import HOW, Found, PartitionSettings, remarks_of, tensors_in_words
 from cans.versions import versions
@@ -45,31 +43,17 @@ def write(settings: PartitionSettings, found: Found, path: Path, *, command: str
     Raises:
         ConfigurationError: it cannot be written there.
     """
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        beside.write_text(page(settings, found, command=command, when=datetime.now(UTC)), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise ConfigurationError(f"cannot write the page {path}: {error.strerror}") from None
+    write_whole(path, page(settings, found, command=command, when=datetime.now(UTC)))
 
 
 def page(settings: PartitionSettings, found: Found, *, command: str, when: datetime) -> str:
     """Return the page: everything that comes from a network or a person is escaped."""
-    environment = Environment(
-        loader=PackageLoader("cans", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, tensors=tensors_in_words)
     seen, measured = found.survey, found.measured
     useful = [cut for cut in seen.cuts if cut.useful]
     rows = [] if measured is None else rows_of(measured)
     here = versions()
-    return environment.get_template(_TEMPLATE).render(
+    pages = environment(percent=percent, tensors=tensors_in_words)
+    return pages.get_template(_TEMPLATE).render(
         settings=settings,
         found=found,
         seen=seen,

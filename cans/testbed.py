@@ -16,13 +16,14 @@ import msgspec
 from rich.console import Console
 
 from bus.errors import ConfigurationError
+from cans.pages import write_whole
 from cans.site_processes import Children, end_leftovers
 from cans.testbed_ground import Portable
 from cans.testbed_hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
 from cans.testbed_netns import Netns, remove_left, require_netns
 from cans.testbed_playing import play
 from cans.testbed_preparation import TRAINED, links_tried, predict, profile_of, weights_of
-from cans.testbed_settings import TestbedSettings, kept, planned, write
+from cans.testbed_settings import TestbedSettings, kept, planned
 from cans.versions import commit_of, versions
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.summary import Report
@@ -76,7 +77,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     report = summarise(plan, repetitions, _provenance(settings, plan, repetitions, found))
     report["predicted"] = predicted
     report["links"] = checked
-    write(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
+    write_whole(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report
 

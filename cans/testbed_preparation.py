@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
+from cans.pages import write_whole
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children
 from cans.testbed_ground import Portable
 from cans.testbed_hardware import Enlisted
 from cans.testbed_hardware_prediction import slowness_of
 from cans.testbed_netns import Netns
-from cans.testbed_settings import TestbedSettings, write
+from cans.testbed_settings import TestbedSettings
 from lab.shaping import Lay, by_kernel, by_proxy
 from lab.testbed.links_check import check_links, rates_of
 from lab.testbed.plan import Plan
@@ -73,7 +74,7 @@ async def links_tried(settings: TestbedSettings, plan: Plan, console: Console) -
     if not path.exists():
         console.print("testbed: holding links against their setting")
         found = await check_links(lay, rates_of(plan))
-        write(path, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
+        write_whole(path, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
     kept: list[dict[str, Any]] = json.loads(path.read_text())
     return kept
 

@@ -1,14 +1,12 @@
 """`report.html` of `cans testbed`: one page that needs nothing else, for somebody who doubts."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bus.errors import ConfigurationError
+from cans.pages import environment, write_whole
 from cans.partition_rows import percent
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
@@ -50,33 +48,26 @@ def write(
     Raises:
         ConfigurationError: it cannot be written there.
     """
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        beside.write_text(page(plan, report, repetitions, profile), encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise ConfigurationError(f"cannot write the page {path}: {error.strerror}") from None
+    write_whole(path, page(plan, report, repetitions, profile))
 
 
 def page(
     plan: Plan, report: Report, repetitions: Sequence[Repetition], profile: Profile | None = None
 ) -> str:
     """Return the page: everything that comes from an experiment or a person is escaped."""
-    environment = Environment(
-        loader=PackageLoader("cans", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    pages = environment(
+        percent=percent,
+        value=_value,
+        mean=_mean,
+        signed=_signed,
+        change=change_words,
+        back=back_words,
+        spread=_spread,
     )
-    environment.filters.update(percent=percent, value=_value, mean=_mean, signed=_signed)
-    environment.filters.update(change=change_words, back=back_words, spread=_spread)
     policies = named(plan, report)
     machines = report["provenance"].get("machines")
     prediction = prediction_of(report, [each.name for each in policies if each.kind == "estimated"])
-    return environment.get_template(_TEMPLATE).render(
+    return pages.get_template(_TEMPLATE).render(
         plan=plan,
         experiment=plan.experiment,
         testbed=plan.testbed,

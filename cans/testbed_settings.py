@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.errors import ConfigurationError
+from cans.pages import write_whole
 from cans.testbed_ground import Portable
 from cans.testbed_inventory import Inventory
 from lab.simulator import spec
@@ -98,7 +99,7 @@ def kept(settings: TestbedSettings, plan: Plan) -> set[int]:
             f"{settings.out} holds repetitions of another experiment, or of other settings: "
             "give another --out"
         )
-    write(mark, said)
+    write_whole(mark, said)
     return there
 
 
@@ -106,10 +107,3 @@ def _but_seeds(said: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     found = json.loads(said)
     found["said"] = [each for each in found["said"] if not each.startswith("seeds=")]
     return found
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    unfinished = path.with_suffix(path.suffix + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

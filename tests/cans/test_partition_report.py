@@ -263,7 +263,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(found: Found, tmp_path
     path = tmp_path / "report.html"
     path.write_text("old")
     (tmp_path / "report.html.new").mkdir()
-    with pytest.raises(ConfigurationError, match=r"cannot write the page .*report\.html"):
+    with pytest.raises(ConfigurationError, match=r"cannot write .*report\.html"):
         write(SETTINGS, found, path, command="cans")
     assert path.read_text() == "old"
 
