@@ -25,7 +25,9 @@ from cans.testbed_playing import play
 from cans.testbed_preparation import TRAINED, links_tried, predict, profile_of, weights_of
 from cans.testbed_settings import TestbedSettings, kept, planned
 from cans.versions import commit_of, versions
+from lab.network_table import load_table
 from lab.simulator.jobs import world_fingerprint
+from lab.simulator.slowness import with_slowness
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition, TestbedError, path_of, read
 from lab.testbed.plan import Plan
@@ -130,7 +132,8 @@ def _made(plan: Plan, weights: str, shown: str) -> Plan:
 
 def _measured(plan: Plan, profile: Path) -> Plan:
     """Return the plan in a world whose network is what this machine has just measured."""
-    world = msgspec.structs.replace(plan.world, network=str(profile))
+    table = load_table(str(profile))
+    world = with_slowness(msgspec.structs.replace(plan.world, network=str(profile)), table)
     worlds = dict.fromkeys(plan.experiment.worlds, world)
     return Plan(msgspec.structs.replace(plan.experiment, world=world, worlds=worlds), plan.ids)
 

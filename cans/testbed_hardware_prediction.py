@@ -39,7 +39,9 @@ def slowness_of(plan: Plan, present: Mapping[str, Present], profile: Profile) ->
         pairs = zip(theirs.front_s, profile.front_s, strict=False)
         slower.setdefault(device.kind.name, []).extend(its / ours for its, ours in pairs if ours > 0.0)
     types = [
-        msgspec.to_builtins(msgspec.structs.replace(kind, slowness=statistics.median(slower[kind.name])))
+        msgspec.to_builtins(
+            msgspec.structs.replace(kind, slowness=statistics.median(slower[kind.name]), whole_ms=None)
+        )
         for kind in plan.world.types
     ]
     return f"world.types={_toml(types)}"

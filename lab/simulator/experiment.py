@@ -169,6 +169,8 @@ def _world(table: Table, place: str) -> World:
             )
         if kind.join_at_s is not None and kind.join_after_frames is not None:
             raise ConfigurationError(f"{place}.types[{i}]: give join_at_s or join_after_frames, not both")
+        if kind.whole_ms is not None and kind.slowness != 1.0:
+            raise ConfigurationError(f"{place}.types[{i}]: give whole_ms or slowness, not both")
     return world
 
 

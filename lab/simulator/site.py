@@ -19,6 +19,7 @@ from lab.simulator import spec
 from lab.simulator.changes import Changes, Conditions
 from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.schedule import frames_of, length_s, stays_of
+from lab.simulator.slowness import with_slowness
 from lab.simulator.world import Turn, Vector, stream
 
 START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
@@ -34,9 +35,9 @@ class SiteWorld:
     in_seconds = True
 
     def __init__(self, settings: spec.Site, seed: int) -> None:
-        self._settings = settings
         self._seed = seed
         self._table = load_table(settings.network)
+        self._settings = settings = with_slowness(settings, self._table)
         self._contexts = self._table.matrix()
         self._contexts.setflags(write=False)
         self._stays = stays_of(settings)

@@ -83,7 +83,11 @@ def _joins(kind: spec.DeviceType) -> bool:
 
 
 def _alike(one: spec.DeviceType, other: spec.DeviceType) -> bool:
-    return (one.slowness, one.link, one.fps) == (other.slowness, other.link, other.fps)
+    return _pace_and_link(one) == _pace_and_link(other)
+
+
+def _pace_and_link(kind: spec.DeviceType) -> tuple[float, float | None, spec.Link, float | None]:
+    return kind.slowness, kind.whole_ms, kind.link, kind.fps
 
 
 def per_device(figures: Figures, devices: int) -> Figures:

@@ -16,6 +16,7 @@ from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.links import ManyLinks, MovingLink
 from lab.simulator.site import EXITS, NOISE, START, SiteWorld
+from lab.simulator.slowness import with_slowness
 from lab.simulator.world import stream
 
 _ROWS_AT_ONCE = 256  # frames that are worked out together: enough to be fast, few enough for the cache
@@ -50,8 +51,8 @@ class Site:
 
     def __init__(self, settings: spec.Site, seed: int) -> None:
         self.world = SiteWorld(settings, seed)
-        self._settings, self._seed = settings, seed
         self._table = load_table(settings.network)
+        self._settings, self._seed = with_slowness(settings, self._table), seed
         self.contexts = self._table.matrix()
         self._period_s = 1.0 / settings.fps
         devices = range(len(self.world.types))

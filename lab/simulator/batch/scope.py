@@ -13,7 +13,7 @@ _SITE = frozenset(
     ("network", "frames", "types", "edge_slowness", "bus_ms", "fps", "deadline_ms", "fallback_at", "patience",
      "check_bytes", "traces")
 )  # fmt: skip
-_TYPE = frozenset(("name", "devices", "slowness", "link"))
+_TYPE = frozenset(("name", "devices", "slowness", "whole_ms", "link"))
 _NOISE = frozenset(("sigma", "hiccups", "hiccup_ms"))
 _LEARNER = frozenset(
     ("share", "warm_start", "download", "regularisation", "alpha", "beta_s", "beta_noise", "beta_prior",

@@ -43,6 +43,8 @@ class DeviceType(Section, frozen=True, kw_only=True):
         devices: how many.
         lies: what they do to their uploads, None for nothing.
         slowness: how many times slower than the machine that measured the network's table.
+        whole_ms: what the whole network takes such a device, instead of `slowness`, which follows from it: so
+            the device is the same one whatever machine measured.
         link: between such a device and the edge; each device has its own.
         declared: the type that they say they are of, and whose group they learn in; their own when empty.
         fps: frames a second and device; the site's when not given.
@@ -54,6 +56,7 @@ class DeviceType(Section, frozen=True, kw_only=True):
     name: Name
     devices: Count = 1
     slowness: Positive = 1.0
+    whole_ms: Positive | None = None
     link: Link
     declared: str = ""
     fps: Positive | None = None

@@ -136,13 +136,18 @@ def devices_of(plan: Plan, machines: Mapping[str, str] | None = None) -> list[tu
                 f"{machines[device.name]}, {device.kind.fps or plan.world.fps:g} frames/s at most, its own "
                 "link as it is"
                 if machines
-                else f"{device.kind.slowness:g} times slower than this machine, "
+                else f"{_pace(device.kind)}, "
                 f"{device.kind.fps or plan.world.fps:g} frames/s at most, {_link(device.kind.link)}"
             )
             + (f", joins in round {device.joins_round + 1}" if device.joins_round else ""),
         )
         for device in plan.devices
     ]
+
+
+def _pace(kind: spec.DeviceType) -> str:
+    slower = f"{kind.slowness:.3g} times slower than this machine"
+    return f"the whole network in {kind.whole_ms:g} ms, {slower}" if kind.whole_ms is not None else slower
 
 
 def _link(link: spec.Link) -> str:
