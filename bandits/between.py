@@ -8,6 +8,8 @@ A frame that nobody answered says that link or edge worker failed, not which. Fr
 answer there are two estimates of the link: one that takes the blame and is believed, and one as it was
 before. A *link check*, an acknowledgement by the broker alone, lies near what one of the two expected. If
 that is the latter at the first check, the wait is beyond the link; if later, the link is back, as it was.
+A check that takes several times what was expected raises the question too, before anybody has waited in
+vain: that is what one shortly before a frame is for (ADR 27).
 A refusal is believed at once: an edge worker has said so (ADR 18, ADR 24).
 """
 
@@ -27,6 +29,10 @@ _STILL_THERE = 0.25
 """Share of what was beyond when the last answer came: a wait that is longer says that it has not gone."""
 _SLOWEST = 12.0
 """Times the fading of a link's deviations."""
+_LATE = 3.0
+"""Times what was expected, from which on a check says that something has happened to the link."""
+_AHEAD = 4.0
+"""Times what is expected that a check leaves before a frame: late by then, and hardly sooner than needed."""
 
 
 class Between:
@@ -49,8 +55,12 @@ class Between:
 
     @property
     def in_vain(self) -> bool:
-        """Whether the last answer that was waited for has not come."""
+        """Whether the last answer that was waited for has not come, or is not expected to."""
         return self._in_vain
+
+    def ahead_s(self, units: float) -> float:
+        """As `HeedsLinkChecks.ahead_s`; while an answer is missing, frames are followed by checks anyway."""
+        return 0.0 if self._in_vain or self._link.unit_unknown else _AHEAD * self._link.expected_s(units)
 
     @property
     def beyond_s(self) -> float:
@@ -133,6 +143,10 @@ class Between:
                 self._beyond_s += _GAIN * max(0.0, self._unexplained_s - self._beyond_s)
             # What the wait was is settled; not that the link may come back as it was.
             self._unexplained_s = 0.0
+        elif check.seconds > _LATE * self._link.expected_s(check.units) + self._settings.floor_s:
+            self._clear, self._in_vain = copy.copy(self._link), True
+            self._link.suspect(check.units, (_LONGER if check.at_least else 1.0) * check.seconds)
+            return
         observe = self._link.observe_at_least if check.at_least else self._link.observe
         observe(check.units, check.seconds)
 

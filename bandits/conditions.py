@@ -90,6 +90,10 @@ class Conditions:
         """As that of `Between`."""
         return self._between.in_vain
 
+    def ahead_s(self, units: float) -> float:
+        """As that of `Between`."""
+        return self._between.ahead_s(units)
+
     def link_checked(self, check: LinkCheck) -> None:
         """Learn from the link alone."""
         self._between.checked(check)

@@ -267,6 +267,10 @@ class FedLinUCBDW:
         """As `HeedsLinkChecks.wants_long_checks`."""
         return self._conditions is not None and self._conditions.in_vain
 
+    def ahead_s(self, units: float) -> float:
+        """As `HeedsLinkChecks.ahead_s`."""
+        return 0.0 if self._conditions is None else self._conditions.ahead_s(units)
+
     def link_checked(self, check: LinkCheck) -> None:
         """As `HeedsLinkChecks.link_checked`."""
         if self._conditions is not None:

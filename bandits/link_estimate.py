@@ -163,6 +163,23 @@ class LinkEstimate:
         prior = self._settings.prior
         self._rr, self._rs, self._ss = (prior * self._r) ** 2, 0.0, (prior * self._s) ** 2
 
+    def suspect(self, units: float, seconds: float) -> None:
+        """Learn from a small transfer that took several times what was expected: something has happened.
+
+        Round trip or rate, and it does not say which: half of what it took too long is laid to each. A filter
+        would lay nearly all to the round trip, by which small transfers go, and miss a rate that has fallen.
+
+        Raises:
+            ValueError: no units, or a time that is not finite or negative.
+        """
+        if not (0.0 < units < math.inf and 0.0 <= seconds < math.inf):
+            raise ValueError(f"a transfer of {units} units in {seconds} s is none")
+        more_s = max(0.0, seconds - self.expected_s(units))
+        self._r += 0.5 * more_s
+        self._s += 0.5 * more_s / units
+        self.doubt()
+        self._bound()
+
     def _note_usual(self) -> None:
         """Count the present mean among what is usual."""
         self._seen += 1.0

@@ -104,6 +104,10 @@ class Neurosurgeon:
         """As `HeedsLinkChecks.wants_long_checks`."""
         return self._between.in_vain
 
+    def ahead_s(self, units: float) -> float:
+        """As `HeedsLinkChecks.ahead_s`."""
+        return self._between.ahead_s(units)
+
     def link_checked(self, check: LinkCheck) -> None:
         """As `HeedsLinkChecks.link_checked`."""
         self._between.checked(check)

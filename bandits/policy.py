@@ -93,6 +93,13 @@ class HeedsLinkChecks(Protocol):
         """
         ...
 
+    def ahead_s(self, units: float) -> float:
+        """Return how long before a frame a check of `units` is to leave, to tell of a link that has gone.
+
+        0 where it would tell nothing new.
+        """
+        ...
+
     def link_checked(self, check: LinkCheck) -> None:
         """Learn from one check; comes at any time, also between `select` and `update`, or not at all."""
         ...

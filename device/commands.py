@@ -93,6 +93,13 @@ class PublishFeedback:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckLink:
+    """Publish metrics as a padded link check, before a frame; see `PublishFeedback.check`."""
+
+    check: int
+
+
+@dataclass(frozen=True, slots=True)
 class SendUpload:
     """Publish statistics; answer with `UploadSent` or `UploadSendFailed`. Always saved before."""
 
@@ -132,6 +139,7 @@ Command = (
     | Answer
     | RejectFrame
     | PublishFeedback
+    | CheckLink
     | SendUpload
     | SaveSnapshot
     | Note

@@ -172,8 +172,15 @@ class LinkWentDown:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameDue:
+    """The source knows when the frame that is being captured will come: `at`, seconds, monotonic."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LinkChecked:
-    """The broker has acknowledged the feedback that was link check `number`, after so many seconds."""
+    """The broker has acknowledged what was link check `number`, after so many seconds."""
 
     number: int
     seconds: float
@@ -181,7 +188,7 @@ class LinkChecked:
 
 @dataclass(frozen=True, slots=True)
 class LinkCheckFailed:
-    """Feedback that was a link check could not be handed to the broker, or nobody knows."""
+    """What was a link check could not be handed to the broker, or nobody knows."""
 
     number: int
 
@@ -260,6 +267,7 @@ Event = (
     | HandoverRequested
     | DeadlinePassed
     | WarmStartFinished
+    | FrameDue
     | FrameCaptured
     | SourceEnded
     | HeadFinished

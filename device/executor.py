@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never
 
@@ -24,7 +25,7 @@ from bus.wire import encode
 from device import commands as do
 from device import events as ev
 from device.compute import Compute, Frame
-from device.frames import FrameSource
+from device.frames import FrameSource, TellsWhen
 from device.inbound import event_of
 from device.key_frames import KeyFrames
 from device.link_checks import PADDED_BYTES
@@ -114,6 +115,8 @@ class Executor:
                 tasks.create_task(self._read("data", self._data), name="device data in"),
                 tasks.create_task(self._report(), name="device metrics"),
             ]
+            if isinstance(self._source, TellsWhen):
+                self._source.tell_due(partial(self._due_soon, asyncio.get_running_loop()))
             self._post(ev.Started())
             await self._stopped.wait()
             self._publish_metrics()
@@ -145,6 +148,10 @@ class Executor:
             for topic, payload in self._voice.announce():
                 self._out.put(Outgoing(topic, payload, qos=STATE.qos, retain=STATE.retained))
 
+    def _due_soon(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        """Say when the next frame comes; called in the source's thread."""
+        loop.call_soon_threadsafe(self._post, ev.FrameDue(at))
+
     async def _read(self, link: ev.Link, connection: Connection) -> None:
         async for event in connection.events():
             match event:
@@ -167,13 +174,16 @@ class Executor:
             self._publish_metrics()
 
     def _publish_metrics(self) -> None:
+        topic, payload = self._metrics()
+        self._out.put(Outgoing(topic, payload, qos=METRICS.qos))
+
+    def _metrics(self) -> tuple[str, bytes]:
         own = {
             "deliveries_dropped": float(self._control.dropped + self._data.dropped),
             "publishes_dropped": float(self._out.dropped),
             "publishes_failed": float(self._out.failed),
         }
-        topic, payload = self._voice.presence.metrics({**self._session.metrics(), **own})
-        self._out.put(Outgoing(topic, payload, qos=METRICS.qos))
+        return self._voice.presence.metrics({**self._session.metrics(), **own})
 
     def _execute(self, command: do.Command) -> None:  # noqa: C901, PLR0912 - a table
         """Carry out one command without blocking."""
@@ -196,6 +206,10 @@ class Executor:
                 self._spawn(self._save(command), "snapshot")
             case do.PublishFeedback():
                 self._publish_feedback(command)
+            case do.CheckLink(number):
+                topic, payload = self._metrics()
+                checking = self._check_link(number, topic, payload.ljust(PADDED_BYTES))
+                self._checking = self._spawn(checking, "link check")
             case do.Answer():
                 self._log.debug("answer", seq=command.seq, policy=command.policy, top=command.top)
             case do.RejectFrame():
@@ -311,7 +325,7 @@ class Executor:
             self._out.put(Outgoing(topic, payload, qos=FEEDBACK.qos))
 
     async def _check_link(self, number: int, topic: str, payload: bytes) -> None:
-        """Publish feedback past the outbox, in which it would wait, and time the acknowledgement."""
+        """Publish past the outbox, in which it would wait, and time the acknowledgement."""
         began = time.monotonic()
         try:
             await self._control.publish(topic, payload, qos=1)

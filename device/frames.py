@@ -5,9 +5,9 @@ size that the network takes.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,15 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Let go of files and cameras."""
+        ...
+
+
+@runtime_checkable
+class TellsWhen(Protocol):
+    """A source that knows beforehand when a frame comes; a frame rate of `cans device` is known anyway."""
+
+    def tell_due(self, told: Callable[[float], None]) -> None:
+        """Call `told`, in any thread, with the moment of each frame that is waited for; s, monotonic."""
         ...
 
 

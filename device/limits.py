@@ -16,6 +16,7 @@ class Limits:
             locally still has the rest of it.
         patience: the wait ends sooner, after so many times what finishing locally takes (`patience.py`); 0
             for no such end.
+        look_ahead: the link is looked at shortly before a frame, where its moment is known (`look_ahead.py`).
         frame_period_s: time between captures; 0 is a closed loop, the next when the last is answered.
         wait_edge_s: before the first frame only: how long to wait for an edge worker to announce itself.
         resend_s, resend_most_s: first and longest wait for an upload's acknowledgement, doubling.
@@ -27,6 +28,7 @@ class Limits:
     deadline_ms: float = 1000.0
     fallback_at: float = 0.7
     patience: float = 0.0
+    look_ahead: bool = True
     frame_period_s: float = 0.0
     wait_edge_s: float = 10.0
     resend_s: float = 1.0

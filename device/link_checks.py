@@ -5,6 +5,8 @@ out may wait in vain. Its feedback is published anyway, so it goes out at QoS 1 
 timed: a *link check*. One is on its way at a time; whoever wants to know is told how long it took, and before
 each frame how long it has been taking. Over a link that lives but carries little, such a message takes hardly
 more than a round trip; so while nobody has answered since an answer was waited for in vain, it is padded.
+A link that goes between two frames is found out by the second one, which waits for an answer in vain. So
+where the moment of the next frame is known, a padded check leaves shortly before it: a *look ahead* (ADR 27).
 This file must never know what a policy makes of it.
 """
 
@@ -44,11 +46,24 @@ class LinkChecks:
         self._last = 0
         self._open: tuple[int, float] | None = None  # number, and since when
 
-    def begin(self, now: float) -> int:
-        """Return the number of a check that begins now; 0 if one is on its way or nobody wants to know."""
+    @property
+    def ahead_s(self) -> float:
+        """For how long before a frame a look ahead leaves; 0 where there is none to be."""
+        if self._open is not None or not self._heeding or not self._per_byte:
+            return 0.0
+        units = self._per_byte * LONG_CHECK_BYTES
+        return max(policy.ahead_s(units) for policy in self._heeding)
+
+    def begin(self, now: float, *, ahead: bool = False) -> int:
+        """Return the number of a check that begins now; 0 if one is on its way or nobody wants to know.
+
+        Args:
+            now: seconds, monotonic.
+            ahead: before a frame, and not behind one.
+        """
         if self._open is not None or not self._heeding or not self._per_byte:
             return 0
-        self.padded = any(policy.wants_long_checks for policy in self._heeding)
+        self.padded = ahead or any(policy.wants_long_checks for policy in self._heeding)
         self._last += 1
         self._open = (self._last, now)
         return self._last

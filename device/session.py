@@ -130,7 +130,7 @@ class DeviceSession:
         """When to be woken if nothing happens before."""
         if self._stopped:
             return None
-        times = [self.turns.give_up_at, self.saver.due_at]
+        times = [self.turns.give_up_at, self.turns.look_at, self.saver.due_at]
         if self.uploads is not None:
             times.append(self.uploads.resend_at)
         if self.phase == "waiting":
@@ -200,6 +200,9 @@ class DeviceSession:
                 return self.turns.link_checked(number, seconds)
             case e.LinkCheckFailed(number):
                 return self.turns.link_check_failed(number)
+            case e.FrameDue(at):
+                self.turns.ahead.expect(at)
+                return []
             case e.LinkCameUp(link):
                 return self._link_came_up(link)
             case e.LinkWentDown():
@@ -360,7 +363,10 @@ class DeviceSession:
         if period_s == 0.0 and not self.turns.idle:
             return []
         self._capturing = True
-        return [CaptureNext(max(now, self._captured_at + period_s))]
+        at = max(now, self._captured_at + period_s)
+        if period_s > 0.0:
+            self.turns.ahead.expect(at)
+        return [CaptureNext(at)]
 
     def _finish(self, now: float) -> list[Command]:
         """Hand in what was learnt once the last turn is answered, then stop."""

@@ -21,7 +21,16 @@ import numpy as np
 from bandits.policy import Cost, HeedsExits, Policy
 from bus.messages import AnsweredBy, InferenceReply, Rejection
 from bus.statistics import DEFAULT_BOUNDS
-from device.commands import Answer, Command, PublishFeedback, RejectFrame, RunFallback, RunHead, SendRequest
+from device.commands import (
+    Answer,
+    CheckLink,
+    Command,
+    PublishFeedback,
+    RejectFrame,
+    RunFallback,
+    RunHead,
+    SendRequest,
+)
 from device.edges import Edges
 from device.events import ExitRow, FallbackFinished, Head
 from device.exit_odds import ExitOdds
@@ -29,6 +38,7 @@ from device.finishing import Finishing
 from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
 from device.link_checks import LinkChecks
+from device.look_ahead import LookAhead
 from device.patience import Patience
 from device.plan import Identity, Plan
 from device.rotation import Rotation
@@ -54,6 +64,7 @@ class Turns:
         late_replies: answers to requests that nobody waits for any more: late, doubled, or never ours.
         link_up: whether requests can be sent.
         link_checks: how the link does while nothing is offloaded.
+        ahead: when to look at it before the next frame.
     """
 
     def __init__(
@@ -85,6 +96,7 @@ class Turns:
         self.late_replies = 0
         self.link_up = False
         self.link_checks = LinkChecks(plan, policies)
+        self.ahead = LookAhead(self.link_checks, wanted=limits.look_ahead)
 
     @property
     def captured(self) -> int:
@@ -103,6 +115,11 @@ class Turns:
             return None
         return self._turn.give_up_at
 
+    @property
+    def look_at(self) -> float | None:
+        """When to look at the link before the next frame; None where nothing is to be seen."""
+        return self.ahead.at if self.idle and self.link_up and not self._draining else None
+
     def warmed(self, rows: Sequence[ExitRow]) -> None:
         """Learn from the deepest early exits what the whole network takes at most."""
         depths = [sum(row.context) for row in rows]
@@ -120,6 +137,7 @@ class Turns:
         """Take a frame in: play it, let it wait, or let it replace the one that waits."""
         new = _Frame(self._captured, frame, key_frame, now, self._order(self._captured), capture_ms)
         self._captured += 1
+        self.ahead.captured()
         for tally in self.tallies.values():
             tally.sent += 1
         if self._draining:
@@ -211,7 +229,10 @@ class Turns:
         return self._fall_back(turn, "link_lost", now)
 
     def woken(self, now: float) -> list[Command]:
-        """Give up waiting if it is time."""
+        """Give up waiting if it is time, or look at the link before the next frame."""
+        if self.look_at is not None:
+            check = self.ahead.begin(now)
+            return [CheckLink(check)] if check else []
         turn, give_up_at = self._turn, self.give_up_at
         if turn is None or give_up_at is None or now < give_up_at:
             return []
@@ -345,6 +366,7 @@ class Turns:
         tally.deadlines_met += total_ms <= self._limits.deadline_ms
         answer = Answer(turn.seq, turn.policy, top, confidence, by, total_ms)
         feedback = feedback_of(turn, self._identity, self._plan, answer, stages or NO_STAGES, self._limits)
+        self.ahead.answered(by_edge=by == "edge")
         check = 0 if by == "edge" else self.link_checks.begin(now)
         padded = bool(check) and self.link_checks.padded
         return [answer, PublishFeedback(feedback, check, padded=padded), *self._end_turn(now)]

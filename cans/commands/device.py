@@ -152,6 +152,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "wait for as long as --fallback-at lets.",
 )
 @click.option(
+    "--look-ahead/--no-look-ahead",
+    default=True,
+    help="With --fps and --link-checks: publish 2 kB shortly before a frame is due, and play it here if the "
+    "broker's acknowledgement is late: the link has gone.",
+)
+@click.option(
     "--warm-start", default=40, help="Rows of early-exit experience before the first frame; 0 for none."
 )
 @click.option(

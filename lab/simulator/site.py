@@ -20,7 +20,7 @@ from lab.simulator.changes import Changes, Conditions
 from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.slowness import with_slowness
-from lab.simulator.world import Turn, Vector, stream
+from lab.simulator.world import Ahead, Turn, Vector, stream
 
 START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
 
@@ -92,8 +92,9 @@ class SiteWorld:
             means = kind.means(at_s, now)
             check = partial(kind.check, at_s, self._stays[device].period_s, now)
             yield Turn(
-                at_s, device, self._contexts, means, costs, device_costs, link_costs, censored, wait_s, check
-            )
+                at_s, device, self._contexts, means, costs, device_costs, link_costs, censored, wait_s, check,
+                settings.look_ahead,
+            )  # fmt: skip
 
     def device_means(self, device: int) -> Vector:
         """As `World.device_means`."""
@@ -165,10 +166,20 @@ class _Frames:
         after_s: float,
         *,
         long: bool = False,
+        ahead: Ahead | None = None,
     ) -> LinkCheck | None:
-        """Return what a check of the link says until the next frame, if there is one, and time for it."""
-        left_s = period_s - after_s
+        """Return what a check of the link says until the next frame, if there is one, and time for it.
+
+        It follows this frame at once; or leaves as long before the next one as `ahead` says of its units, if
+        the frame leaves that much.
+        """
         bits = self._long_check_bits if long else self._check_bits
+        if ahead is not None:
+            ahead_s = ahead(bits * self._units_per_bit)
+            if ahead_s <= 0.0 or period_s - after_s < ahead_s:
+                return None
+            after_s = period_s - ahead_s
+        left_s = period_s - after_s
         if left_s <= 0.0 or bits == 0.0 or self._units_per_bit == 0.0:
             return None
         begin_s = np.array([at_s + after_s])

@@ -19,11 +19,22 @@ Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 
+class Ahead(Protocol):
+    """For how long before a frame a link check leaves, by its units; see `HeedsLinkChecks.ahead_s`."""
+
+    def __call__(self, units: float) -> float:
+        """Return seconds; 0 for no check."""
+        ...
+
+
 class Checking(Protocol):
     """A device's link checks after a frame."""
 
-    def __call__(self, after_s: float, *, long: bool = False) -> LinkCheck | None:
-        """Return what one says that begins after so many seconds, None if it could not begin."""
+    def __call__(self, after_s: float, *, long: bool = False, ahead: Ahead | None = None) -> LinkCheck | None:
+        """Return what one says that begins after so many seconds, None if it could not begin.
+
+        With `ahead` it begins so long before the next frame, if this one is over by then.
+        """
         ...
 
 
@@ -42,6 +53,7 @@ class Turn:
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
         wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
         check: what a link check says before the device's next frame; None in a world without.
+        look_ahead: devices know when their next frame is due, and check their link before it.
     """
 
     at_s: float
@@ -54,6 +66,7 @@ class Turn:
     censored: npt.NDArray[np.bool_] | None = None
     wait_s: float = 0.0
     check: Checking | None = None
+    look_ahead: bool = False
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
@@ -67,10 +80,16 @@ class Turn:
 
 
 def tell_of_link(policy: HeedsLinkChecks, turn: Turn, cost: Cost) -> None:
-    """Tell a policy what the check says that follows each frame without an edge worker's answer."""
-    if turn.check is None or not (cost.censored or cost.link_s == 0.0):
+    """Tell a policy what the check says that follows each frame without an edge worker's answer.
+
+    Behind one with an answer there may be one that leaves shortly before the next frame.
+    """
+    if turn.check is None:
         return
-    check = turn.check(cost.total_s, long=policy.wants_long_checks)
+    if cost.censored or cost.link_s == 0.0:
+        check = turn.check(cost.total_s, long=policy.wants_long_checks)
+    else:
+        check = turn.check(cost.total_s, long=True, ahead=policy.ahead_s) if turn.look_ahead else None
     if check is not None:
         policy.link_checked(check)
 

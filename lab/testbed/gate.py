@@ -47,7 +47,7 @@ def film_of(source: str, size: Size, seed: int) -> Film:
 
 
 class GatedFrames:
-    """Implements `device.frames.FrameSource`.
+    """Implements `device.frames.FrameSource` and `TellsWhen`.
 
     Args:
         film: what is shown.
@@ -63,6 +63,11 @@ class GatedFrames:
         self._left = range(0)
         self._due = 0.0
         self._closed = False
+        self._told: list[Callable[[float], None]] = []
+
+    def tell_due(self, told: Callable[[float], None]) -> None:
+        """As `TellsWhen.tell_due`."""
+        self._told = [told]
 
     def open(self, first: int, frames: int, after_s: float = 0.0) -> None:
         """Let so many frames through, from number `first` on, the first after so many seconds."""
@@ -86,6 +91,8 @@ class GatedFrames:
             if self._closed:
                 return None
             number, self._left = self._left[0], self._left[1:]
+        for told in self._told:
+            told(self._due)
         frame = self._film.frame(number)
         now = time.monotonic()
         time.sleep(max(0.0, self._due - now))

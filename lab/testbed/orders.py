@@ -73,7 +73,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     Attributes:
         seed: of the frames.
         fps: the most frames a second.
-        deadline_ms, fallback_at, patience: as `cans device` has them.
+        deadline_ms, fallback_at, patience, look_ahead: as `cans device` has them.
         warm_rows: rows of early-exit experience for those learners that have a warm start.
         edge_s: seconds of decode and tail of each arm on the edge worker, for devices that have no
             --edge-profile; empty where nobody knows.
@@ -85,6 +85,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     fallback_at: float
     patience: float
     players: tuple[Player, ...]
+    look_ahead: bool = True
     edge_s: tuple[float, ...] = ()
 
 

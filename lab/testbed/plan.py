@@ -140,6 +140,7 @@ class Plan:
             deadline_ms=world.deadline_ms,
             fallback_at=world.fallback_at,
             patience=world.patience,
+            look_ahead=world.look_ahead,
             players=tuple(
                 Player(
                     policy=policy,

@@ -155,6 +155,9 @@ class PlayerDevice:
                 if check:
                     self._checked.clear()
                 self._rows[self._film_number(feedback.seq)] = self._row(feedback)
+            case do.CheckLink():
+                self._checked.clear()
+                return
             case do.RejectFrame(seq, _, reason):
                 self._lost[self._film_number(seq)] = reason
             case do.SendUpload(upload):
@@ -213,6 +216,7 @@ def _settings_of(player: Player, join: Join, device: DeviceSettings) -> DeviceSe
         deadline_ms=join.deadline_ms,
         fallback_at=join.fallback_at,
         patience=join.patience,
+        look_ahead=join.look_ahead,
         warm_start=learner.warm_start if isinstance(learner, spec.Family) else 0,
         profile=None,
         edge_profile=None,

@@ -150,6 +150,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         check_bytes: of what a device publishes after a frame that no edge worker has answered, whose
             acknowledgement says how the link does; 0 for none.
         long_check_bytes: of one after which no answer has come, since an answer was waited for in vain.
+        look_ahead: a device that has had its answer publishes one of those shortly before its next frame too.
         traces: folder of recorded links; --traces names another.
         changes: what gets slower for a while.
         exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
@@ -172,6 +173,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     patience: NotNegative = 0.0
     check_bytes: NotNegative = 600.0
     long_check_bytes: NotNegative = 2000.0
+    look_ahead: bool = True
     traces: str = ""
     devices_each: Count | None = None
     exit_bias: Positive = 1.0
