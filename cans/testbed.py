@@ -143,6 +143,8 @@ def _provenance(
 ) -> dict[str, Any]:
     experiment = plan.experiment
     emulated = GROUNDS[settings.mode].emulated if found is None else emulated_by(found.present)
+    if found is None and plan.world.edge_slowness != 1.0:
+        emulated += "; the edge worker's computing is stretched by sleeping"
     machines = {name: said.machine for name, said in found.present.items()} if found is not None else {}
     return {
         "title": experiment.title,

@@ -120,6 +120,7 @@ async def _coordinator(
     async with open_connection(site.broker, endpoint_of(topics, mark)) as connection:
         coordinator = Coordinator(plan, connection, topics, site.links, lambda *_: None, mark)
         coordinator.events = SiteEvents(site)
+        coordinator.edge_s = tuple(plan.world.edge_slowness * each for each in read_profile(profile).edge_s)
         async with listening(coordinator):
             yield coordinator
             await coordinator.leave()

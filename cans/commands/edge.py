@@ -66,6 +66,11 @@ from cans.shared_options import (
     help="Frames of different devices that one run of a tail answers at most, where a try at the start "
     "finds that faster; 1 for one each.",
 )
+@click.option(
+    "--slowness",
+    default=1.0,
+    help="Emulate an edge worker that computes so many times slower than this machine; it says so.",
+)
 @click.option("--drain-s", default=5.0, help="Seconds that running tails may take when told to stop.")
 @click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
 @click.option(
@@ -93,6 +98,7 @@ def edge(
     torch_device: str,
     waiting: int,
     largest_batch: int,
+    slowness: float,
     drain_s: float,
     metrics_s: float,
     state_dir: Path | None,
@@ -115,10 +121,10 @@ def edge(
       cans edge --model mobilenet_v2=mobilenet_v2.pth --model resnet18
       cans edge --models-dir models
     """  # noqa: D301 - \b is click's mark for "do not wrap"
+    from cans.edge_root import run_edge_as  # noqa: PLC0415
     from cans.logs import configure_logs  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.running import run  # noqa: PLC0415
     from cans.version import __version__  # noqa: PLC0415
-    from edge.runtime import run_edge  # noqa: PLC0415
     from edge.settings import EdgeSettings, ModelChoice  # noqa: PLC0415
 
     configure_logs(style=log_format, level=log_level)
@@ -148,7 +154,7 @@ def edge(
         version=__version__,
         detail=detail,
     )
-    run(lambda: run_edge(settings))
+    run(lambda: run_edge_as(settings, slowness))
 
 
 def _choice(text: str) -> tuple[str, Path | None]:

@@ -161,6 +161,8 @@ def _world(table: Table, place: str) -> World:
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{place}.types: two types are called {name!r}")
+    if isinstance(world, Site) and world.edge_whole_ms is not None and world.edge_slowness != 1.0:
+        raise ConfigurationError(f"{place}: give edge_whole_ms or edge_slowness, not both")
     for i, kind in enumerate(types):
         if kind.declared and kind.declared not in names:
             raise ConfigurationError(

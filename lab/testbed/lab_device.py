@@ -231,7 +231,7 @@ class LabDevice:
         A real one without a profile of itself measures its heads, once, where somebody asks for them.
         """
         if isinstance(self._compute, StretchedCompute):
-            return Known(self._compute.front_s, self._compute.edge_s)
+            return Known(self._compute.front_s, order.edge_s or self._compute.edge_s)
         known = replace(read_known(self._settings, self._compute), rows=())
         asked = any(isinstance(each.learner, spec.Ans | spec.Neurosurgeon) for each in order.players)
         if known.front_s or not asked:

@@ -303,3 +303,38 @@ def test_without_a_queue_time_alone_says_nothing_of_how_one_fades() -> None:
         for _ in range(30):
             each.answered(1.0, 0.12, wait_s=0.1)
     assert alone_until_tried(between, 0.05) == alone_until_tried(other, 0.05)
+
+
+def test_a_check_that_is_late_raises_the_question_before_anybody_waits() -> None:
+    """A round trip of 20 ms and 100 ms a unit: a check of 13 thousandths is expected after 21 ms."""
+    check = 0.013
+    between = settled()
+    assert between.ahead_s(check) == pytest.approx(4.0 * between.expected_s(check))
+    before_s = cost_s(between)
+    between.checked(LinkCheck(check, between.ahead_s(check), at_least=True))
+    assert between.in_vain
+    assert between.ahead_s(check) == 0.0
+    assert cost_s(between) > 10.0 * before_s  # a rate that has fallen, as likely as a longer way
+    between.checked(LinkCheck(check, 0.022))
+    assert cost_s(between) == pytest.approx(before_s, rel=0.1)
+    assert between.beyond_s == 0.0  # nobody has waited
+
+
+def test_a_check_that_is_on_its_way_and_not_late_says_nothing_new() -> None:
+    between, untouched = settled(), settled()
+    between.checked(LinkCheck(0.013, 0.9 * between.expected_s(0.013), at_least=True))
+    assert cost_s(between) == cost_s(untouched)
+    assert not between.in_vain
+
+
+def test_nobody_looks_ahead_over_a_link_whose_rate_is_unknown() -> None:
+    between = Between(LinkSettings())
+    for _ in range(5):
+        between.answered(0.005, 0.02)
+    assert between.unit_unknown
+    assert between.ahead_s(0.013) == 0.0
+
+
+def test_only_who_measures_a_link_looks_ahead() -> None:
+    learned = FedLinUCBDW((True, False, False, False), Settings(), link_column=2)
+    assert learned.ahead_s(0.013) == 0.0

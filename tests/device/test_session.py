@@ -14,8 +14,10 @@ from device import commands as c
 from device import events as e
 from device.session import DeviceSession
 from tests.support.device_parts import (
+    HEEDING,
     LIMITS,
     LOCAL_HEAD,
+    MEASURED_PLAN,
     MODEL,
     PLAN,
     REMOTE_HEAD,
@@ -119,10 +121,7 @@ def test_a_measured_link_is_learnt_apart_from_what_the_group_is_told() -> None:
 
 def heeding(*more: str, look_within: float | None = 1e9) -> DeviceSession:
     """A session whose learner wants to know how the link does; its first frame is played on the device."""
-    columns = m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=6000)
-    plan = replace(PLAN, columns=columns).with_measured_link()
-    learner = Settings(link="measured", link_checks=True, look_within=look_within)
-    return begun("fedlinucb_dw", *more, plan=plan, learner=learner)
+    return begun("fedlinucb_dw", *more, plan=MEASURED_PLAN, learner=replace(HEEDING, look_within=look_within))
 
 
 def link_of(made: DeviceSession) -> str:

@@ -7,7 +7,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bus import messages as m
 from device import commands as c
 from device import events as e
-from tests.support.device_parts import LOCAL_HEAD, PLAN, REMOTE_HEAD, edge_state, reply, session
+from tests.support.device_parts import (
+    HEEDING,
+    LOCAL_HEAD,
+    MEASURED_PLAN,
+    PLAN,
+    REMOTE_HEAD,
+    edge_state,
+    reply,
+    session,
+)
 
 POLICIES = ("fedlinucb_dw", "edge_only_jpeg", "two_arm")
 
@@ -16,7 +25,7 @@ class DeviceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.session = session(*POLICIES)
+        self.session = session(*POLICIES, plan=MEASURED_PLAN, learner=HEEDING)
         self.open: list[c.Command] = []
         self.seen: list[c.SendRequest] = []
         self.ended: list[tuple[int, str]] = []
@@ -36,7 +45,7 @@ class DeviceMachine(RuleBasedStateMachine):
                     self.open.append(command)
                 case c.Stop():
                     self.stopped = True
-                case c.RunHead() | c.RunFallback() | c.SaveSnapshot():
+                case c.RunHead() | c.RunFallback() | c.SaveSnapshot() | c.CheckLink():
                     self.open.append(command)
                 case _:
                     pass
@@ -47,6 +56,10 @@ class DeviceMachine(RuleBasedStateMachine):
         deadline = self.session.next_deadline()
         if deadline is not None and deadline <= self.now:
             self.post(e.DeadlinePassed())
+
+    @rule(seconds=st.sampled_from([-1.0, 0.0, 0.2, 3.0]))
+    def due(self, seconds: float) -> None:
+        self.post(e.FrameDue(self.now + seconds))
 
     @rule()
     def frame(self) -> None:
@@ -70,6 +83,8 @@ class DeviceMachine(RuleBasedStateMachine):
                 self.post(done if well else e.ComputeFailed(turn, "no memory"))
             case c.SendRequest(turn):
                 self.post(e.RequestSent(turn) if well else e.SendFailed(turn, "link_lost"))
+            case c.CheckLink(number):
+                self.post(e.LinkChecked(number, 0.1) if well else e.LinkCheckFailed(number))
             case c.SaveSnapshot(number):
                 self.post(e.SnapshotSaved(number) if well else e.SnapshotFailed(number, "disk full"))
             case _:

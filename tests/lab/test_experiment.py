@@ -140,6 +140,8 @@ def test_a_published_figure_that_nothing_can_stand_beside(tmp_path: Path, figure
         ("frames = 5", "frame = 5", "world: there is no key 'frame': did you mean 'frames'?"),
         ("slowness = 8.0", "slownes = 8.0", "world.types[0]: there is no key 'slownes': did you mean 'slow"),
         ("slowness = 8.0", "slowness = nan", "world.types[0].slowness"),
+        ("slowness = 8.0", "slowness = 8.0\nwhole_ms = 100.0", "world.types[0]: give whole_ms or slowness"),
+        ("frames = 5", "frames = 5\nedge_slowness = 2.0\nedge_whole_ms = 40.0", "world: give edge_whole_ms"),
         ("mbit_s = 12.0", "mbit_s = -1.0", "world.types[0].link.mbit_s: Expected `float` > 0.0"),
         ('kind = "site"', 'kind = "sight"', "world: there is no kind 'sight': did you mean 'site'?"),
         ("[policies.linucb]", "[policies.linucbb]", "there is no learner 'linucbb': did you mean 'linucb'?"),

@@ -180,6 +180,42 @@ def test_long_checks_tell_a_link_that_carries_little_from_a_good_one() -> None:
     assert means_s[0] < 0.95 * means_s[1]
 
 
+def test_a_pace_in_milliseconds_is_the_same_whatever_machine_has_measured() -> None:
+    """Two tables of one network from machines of different speeds; what an arm computes is in proportion."""
+    for network in ("mobilenet_v2", "resnet18"):
+        table = load_table(network)
+        in_ms = msgspec.structs.replace(PHONE, slowness=1.0, whole_ms=300.0)
+        site = spec.Site(network=network, types=(in_ms,), edge_whole_ms=30.0)
+        world = make_world(site, 1)
+        assert world.device_means(0)[-1] == pytest.approx(0.3, rel=0.01)
+        times = 30.0 / table.head_ms[-1]
+        assert world.edge_means() == pytest.approx(times * np.array(table.edge_ms) / 1e3)
+        slower = msgspec.structs.replace(in_ms, whole_ms=None, slowness=300.0 / table.head_ms[-1])
+        same = msgspec.structs.replace(site, types=(slower,), edge_whole_ms=None, edge_slowness=times)
+        one, other = (next(iter(make_world(each, 1).turns())) for each in (site, same))
+        assert (one.costs == other.costs).all()
+
+
+def test_a_look_ahead_finds_most_links_that_have_gone_and_needs_time_before_the_frame() -> None:
+    gone = spec.TwoState(mbit_s=20.0, bad_mbit_s=0.05, good_s=30.0, bad_s=10.0, delay_ms=15.0)
+    phones = spec.DeviceType(name="phone", devices=2, slowness=12.0, link=gone)
+    site = spec.Site(frames=240, types=(phones,), deadline_ms=3000.0)
+    default = msgspec.convert(spec.PRESETS["default"], spec.Family)
+
+    def late_share(world: spec.Site) -> float:
+        worlds = [make_world(world, seed) for seed in range(3)]
+        costs = [play(made, team_of(default, made, seed)).cost for seed, made in enumerate(worlds)]
+        return float(np.mean(np.concatenate(costs) > 1.5))
+
+    def with_look(world: spec.Site, *, ahead: bool) -> float:
+        return late_share(msgspec.structs.replace(world, look_ahead=ahead))
+
+    assert with_look(site, ahead=True) < 0.6 * with_look(site, ahead=False)
+    # Ten frames a second leave no time for one.
+    busy = msgspec.structs.replace(site, fps=10.0, frames=1200)
+    assert with_look(busy, ahead=True) == with_look(busy, ahead=False)
+
+
 def test_who_has_never_sent_much_finds_out_what_a_fast_link_carries() -> None:
     """A picture as JPEG takes a slow device longer to write than all its pixels take over 100 Mbit/s."""
     fast = spec.Constant(mbit_s=100.0, delay_ms=2.0)

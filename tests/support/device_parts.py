@@ -1,6 +1,7 @@
 """A small plan, and sessions over it, for tests of the device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ PLAN = Plan(
     device_arm=2,
     link=2,
 )
+MEASURED_PLAN = replace(
+    PLAN, columns=m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=6000)
+).with_measured_link()
+HEEDING = Settings(link="measured", link_checks=True)
+"""A learner that wants to know how its link does; it needs `MEASURED_PLAN`."""
 LOCAL_HEAD = Head(b"", "float32", (1, 10), 30.0, 0.0, top=(4, 0.5))
 REMOTE_HEAD = Head(b"jpeg", "uint8", (2, 2, 3), 1.0, 2.0, kept="kept")
 LIMITS = Limits(deadline_ms=1000.0, fallback_at=0.5, wait_edge_s=1.0, save_every_s=5.0)

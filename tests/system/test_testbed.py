@@ -31,6 +31,7 @@ lanes = 2
 [world]
 frames = 6
 fps = 20.0
+edge_slowness = 1.5
 deadline_ms = 3000.0
 
 [[world.types]]
@@ -96,6 +97,7 @@ def test_an_experiment_is_predicted_played_and_told(tmp_path: Path) -> None:
     assert report["policies"]["ans"]["messages"]["mean"] == 0.0
     assert set(report["predicted"]) == set(report["policies"])
     assert report["by_seed"]["default"].keys() == {"1000", "1001"}
+    assert "the edge worker's computing is stretched" in report["provenance"]["emulated"]
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     # What was played is not played again, nor thrown away by mistake.
     again = _run(tmp_path)

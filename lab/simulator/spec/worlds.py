@@ -140,6 +140,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         frames: a device that is there from the beginning to the end, at the site's fps.
         devices_each: devices of each type, instead of what the types say.
         edge_slowness: of the edge worker, against the machine that measured.
+        edge_whole_ms: what the whole network takes it, instead; see `DeviceType.whole_ms`.
         bus_ms: what broker and event loops add to an offloaded frame.
         fps: frames a second and device.
         burst_frames: a device plays so many in a row, and then rests; None for no rest.
@@ -164,6 +165,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     frames: Count = 300
     types: Annotated[tuple[DeviceType, ...], Meta(min_length=1)]
     edge_slowness: Positive = 1.0
+    edge_whole_ms: Positive | None = None
     bus_ms: NotNegative = 4.0
     fps: Positive = 1.0
     burst_frames: Count | None = None

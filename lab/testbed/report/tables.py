@@ -7,7 +7,7 @@ from lab.simulator import spec
 from lab.simulator.compare import LEAST_SEEDS, Comparison, Results, compare_with
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
-from lab.testbed.plan import ESTIMATED, SWEPT, Plan
+from lab.testbed.plan import ESTIMATED, SWEPT, Plan, TestDevice
 from lab.testbed.report.ratios import means_on
 from lab.testbed.results import shown, turns_of
 
@@ -128,26 +128,29 @@ def _count(seeds: int) -> str:
 
 
 def devices_of(plan: Plan, machines: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """Return each device's name, and in words what it is; `machines` says what real ones are."""
-    return [
-        (
-            device.name,
-            (
-                f"{machines[device.name]}, {device.kind.fps or plan.world.fps:g} frames/s at most, its own "
-                "link as it is"
-                if machines
-                else f"{_pace(device.kind)}, "
-                f"{device.kind.fps or plan.world.fps:g} frames/s at most, {_link(device.kind.link)}"
-            )
-            + (f", joins in round {device.joins_round + 1}" if device.joins_round else ""),
-        )
-        for device in plan.devices
-    ]
+    """Return each device's name, and in words what it is; `machines` says what real ones are.
+
+    An edge worker that only pretends to be slow is among them.
+    """
+    said = [(device.name, _device(plan, device, machines)) for device in plan.devices]
+    if plan.world.edge_slowness != 1.0 and not machines:
+        said.append(("edge worker", _slower(plan.world.edge_whole_ms, plan.world.edge_slowness)))
+    return said
 
 
-def _pace(kind: spec.DeviceType) -> str:
-    slower = f"{kind.slowness:.3g} times slower than this machine"
-    return f"the whole network in {kind.whole_ms:g} ms, {slower}" if kind.whole_ms is not None else slower
+def _device(plan: Plan, device: TestDevice, machines: Mapping[str, str] | None) -> str:
+    fps = f"{device.kind.fps or plan.world.fps:g} frames/s at most"
+    words = (
+        f"{machines[device.name]}, {fps}, its own link as it is"
+        if machines
+        else f"{_slower(device.kind.whole_ms, device.kind.slowness)}, {fps}, {_link(device.kind.link)}"
+    )
+    return words + (f", joins in round {device.joins_round + 1}" if device.joins_round else "")
+
+
+def _slower(whole_ms: float | None, slowness: float) -> str:
+    slower = f"{slowness:.3g} times slower than this machine"
+    return slower if whole_ms is None else f"the whole network in {whole_ms:g} ms, {slower}"
 
 
 def _link(link: spec.Link) -> str:

@@ -88,3 +88,14 @@ def test_pictures_come_in_an_order_of_their_own_again_and_again(tmp_path: Path) 
     assert isinstance(film_of("crops", (9, 9), 3), MovingCrops)
     with pytest.raises(ConfigurationError, match="cannot read the folder camera"):
         film_of("camera", (9, 9), 3)
+
+
+def test_who_asks_is_told_when_a_frame_comes() -> None:
+    frames = GatedFrames(MovingCrops(0, (8, 8)), fps=20.0)
+    told: list[float] = []
+    frames.tell_due(told.append)
+    began = time.monotonic()
+    frames.open(0, 2, after_s=0.02)
+    for _ in range(2):
+        assert frames.next_frame() is not None
+    assert told == pytest.approx([began + 0.02, began + 0.07], abs=0.04)

@@ -1,0 +1,92 @@
+"""A slower edge worker than this machine: the real tails run, and the rest of their time is slept.
+
+How long a tail takes is what its thread has computed, whatever else the machine did meanwhile, times a
+slowness; so tails must compute in one thread. Batches keep what they save. Every figure made this way is
+emulated and says so. `cans edge --slowness 4` uses it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from bus.errors import ConfigurationError
+from bus.messages import ActivationRequest
+from edge.batching import Batches
+from edge.events import Failure, Output
+from edge.served import Arms
+from edge.tails import Tails
+
+
+def require_emulated(slowness: float) -> None:
+    """Refuse what cannot be emulated.
+
+    Raises:
+        ConfigurationError: a slowness below 1.
+    """
+    if not slowness >= 1.0:
+        raise ConfigurationError(
+            f"--slowness {slowness:g} will not do: an edge worker can only be emulated slower"
+        )
+
+
+class StretchedTails:
+    """Implements `Tails` by stretching another's times.
+
+    Args:
+        inner: the real tails.
+        slowness: how many times slower, >= 1.
+        sleep: waits; blocks the worker thread as computing would.
+        computed_s: seconds that the calling thread has computed so far.
+
+    Raises:
+        ConfigurationError: a slowness below 1.
+    """
+
+    def __init__(
+        self,
+        inner: Tails,
+        slowness: float,
+        sleep: Callable[[float], None] = time.sleep,
+        computed_s: Callable[[], float] = time.thread_time,
+    ) -> None:
+        require_emulated(slowness)
+        self._inner = inner
+        self._slowness = slowness
+        self._sleep = sleep
+        self._computed_s = computed_s
+
+    @property
+    def models(self) -> Mapping[str, Arms]:
+        """As `Tails.models`."""
+        return self._inner.models
+
+    @property
+    def batches(self) -> Mapping[str, Batches]:
+        """As `Tails.batches`: what is saved is in proportion."""
+        return self._inner.batches
+
+    @property
+    def names(self) -> str:
+        """As `Tails.names`."""
+        return f"{self._inner.names}, emulated {self._slowness:.3g}x slower"
+
+    def warm_up(self) -> None:
+        """As `Tails.warm_up`."""
+        self._inner.warm_up()
+
+    def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
+        """As `Tails.run`, in the emulated edge worker's time."""
+        began, computed_s = time.monotonic(), self._computed_s()
+        outcomes = self._inner.run(requests)
+        real_s = time.monotonic() - began
+        target_s = self._slowness * (self._computed_s() - computed_s)
+        if target_s <= real_s:
+            return outcomes
+        self._sleep(target_s - real_s)
+        return tuple(_slower(each, target_s / real_s) for each in outcomes)
+
+
+def _slower(outcome: Output | Failure, times: float) -> Output | Failure:
+    if isinstance(outcome, Failure):
+        return outcome
+    return replace(outcome, decode_ms=times * outcome.decode_ms, tail_ms=times * outcome.tail_ms)
