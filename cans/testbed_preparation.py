@@ -1,5 +1,6 @@
 """What comes before a testbed plays, once a folder: network, profile, links tried, prediction."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -73,7 +74,9 @@ async def links_tried(settings: TestbedSettings, plan: Plan, console: Console) -
     path = settings.out / "links.json"
     if not path.exists():
         console.print("testbed: holding links against their setting")
-        found = await check_links(lay, rates_of(plan))
+        trying = check_links(lay, rates_of(plan))
+        # A loop of asyncio's own for netns: pyroute2's netlink sockets are none that uvloop can open.
+        found = await (asyncio.to_thread(asyncio.run, trying) if settings.mode == Netns.mode else trying)
         write_whole(path, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
     kept: list[dict[str, Any]] = json.loads(path.read_text())
     return kept

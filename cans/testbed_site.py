@@ -40,6 +40,11 @@ class Site:
     _ground: Ground
     _edges: list[Child] = field(default_factory=list)
 
+    @property
+    def prefix(self) -> str:
+        """First levels of every topic of the site."""
+        return self._ground.prefix
+
     def pids(self) -> dict[str, int]:
         """Return the number of each process that was started here, by name."""
         broker = {} if self.served_by is None else {"broker": self.served_by.pid}

@@ -1,24 +1,29 @@
-"""kill -9 of a testbed's coordinator, in namespaces: the next start finds everything and removes it."""
+"""kill -9 of a testbed's coordinator: the next start finds everything that is left and removes it."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cans.site_processes import end_leftovers
+from cans.site_processes import end_leftovers, leftovers
 from cans.testbed_netns import remove_left
-from lab.marks import mark
+from lab.marks import mark, marks
+from lab.namespaces.able import first_unmet
 from lab.namespaces.leftovers import Leftovers, find_leftovers
 from lab.namespaces.names import run_in, run_of
+from tests.support.broker import need_mosquitto
 from tests.support.namespaces import needs_namespaces
 
-pytestmark = [pytest.mark.system, needs_namespaces]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
-_EXPERIMENT = Path(__file__).parents[2] / "lab" / "experiments" / "headline.toml"
+_HERE = Path(__file__).parents[2]
+_EXPERIMENT = _HERE / "lab" / "experiments" / "headline.toml"
 # A coordinator that has just laid its ground and started a device, which has entered its cgroup.
 _COORDINATOR = """
 import asyncio, sys
@@ -70,6 +75,7 @@ def _ended(process: psutil.Process) -> bool:
         return True
 
 
+@needs_namespaces
 @pytest.mark.parametrize("holder_too", [False, True], ids=["coordinator", "coordinator and holder"])
 def test_a_killed_coordinator_leaves_nothing_to_the_next_start(tmp_path: Path, *, holder_too: bool) -> None:
     command = [sys.executable, "-c", _COORDINATOR, str(_EXPERIMENT), str(tmp_path)]
@@ -93,3 +99,70 @@ def test_a_killed_coordinator_leaves_nothing_to_the_next_start(tmp_path: Path, *
     remove_left()
     assert not _left(run)
     assert [each.pid for each in (broker, holder, device) if not _ended(each)] == []
+
+
+_SMALL = """
+title = "Killed"
+seeds = 1
+
+[testbed]
+model = "tests.support.tiny_network:make"
+codecs = ["uint8", "jpeg"]
+block_frames = 2
+
+[world]
+frames = {frames}
+fps = 20.0
+deadline_ms = 3000.0
+
+[[world.types]]
+name = "camera"
+devices = 2
+slowness = 1.5
+link = {{ kind = "two_state", mbit_s = 40.0, bad_mbit_s = 20.0, delay_ms = 1.0 }}
+
+[policies.default]
+[policies.device_only]
+"""
+_KILLS = 10
+# From the first import to well into playing.
+_LATEST_S = 9.0
+
+
+def _start(folder: Path, out: str, frames: int, mode: str) -> subprocess.Popen[str]:
+    path = folder / f"{frames}.toml"
+    path.write_text(_SMALL.format(frames=frames))
+    command = [sys.executable, "-m", "cans", "testbed", str(path), "--out", str(folder / out), "--quiet"]
+    return subprocess.Popen(
+        [*command, "--mode", mode], cwd=_HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_ten_kills_at_random_times_leave_nothing_to_the_next_start(tmp_path: Path) -> None:
+    need_mosquitto()
+    seed = random.randrange(2**32)
+    print(f"times drawn from {seed}")  # shown when it fails
+    times = random.Random(seed)
+    modes = ["portable"] if first_unmet() else ["netns", "portable"]
+    left: list[psutil.Process] = []
+    for number in range(_KILLS):
+        with _start(tmp_path, f"out-{number}", 10_000, modes[number % len(modes)]) as process:
+            time.sleep(times.uniform(0.0, _LATEST_S))
+            left += _descendants(process)
+            process.kill()
+            _, said = process.communicate()
+        assert process.returncode == -signal.SIGKILL, said
+        left += leftovers()  # what it has started meanwhile
+    assert left
+    with _start(tmp_path, "out", 4, modes[0]) as process:
+        _, said = process.communicate(timeout=150)
+    assert process.returncode == 0, said
+    assert [each for each in left if not _ended(each)] == []
+    assert not find_leftovers(marks())

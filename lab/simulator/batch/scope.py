@@ -10,8 +10,8 @@ from lab.simulator import spec
 
 _LARGEST_GROUP = 10_000  # installs that `bandits.group.Group` remembers
 _SITE = frozenset(
-    ("network", "frames", "types", "edge_slowness", "edge_whole_ms", "bus_ms", "fps", "deadline_ms", "fallback_at", "patience",
-     "check_bytes", "look_ahead", "traces")
+    ("network", "frames", "types", "edge_slowness", "edge_whole_ms", "bus_ms", "fps", "deadline_ms",
+     "fallback_at", "patience", "check_bytes", "look_ahead", "traces")
 )  # fmt: skip
 _TYPE = frozenset(("name", "devices", "slowness", "whole_ms", "link"))
 _NOISE = frozenset(("sigma", "hiccups", "hiccup_ms"))
