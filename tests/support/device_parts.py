@@ -30,7 +30,7 @@ PLAN = Plan(
     link=2,
 )
 MEASURED_PLAN = replace(
-    PLAN, columns=m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=6000)
+    PLAN, columns=m.Columns(names=("front", "back", "link.bits", "offload"), input_elements=150_528)
 ).with_measured_link()
 HEEDING = Settings(link="measured", link_checks=True)
 """A learner that wants to know how its link does; it needs `MEASURED_PLAN`."""

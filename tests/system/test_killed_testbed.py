@@ -148,7 +148,6 @@ def _descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_ten_kills_at_random_times_leave_nothing_to_the_next_start(tmp_path: Path) -> None:
     need_mosquitto()
     seed = random.randrange(2**32)
-    print(f"times drawn from {seed}")  # shown when it fails
     times = random.Random(seed)
     modes = ["portable"] if first_unmet() else ["netns", "portable"]
     left: list[psutil.Process] = []
@@ -158,11 +157,11 @@ def test_ten_kills_at_random_times_leave_nothing_to_the_next_start(tmp_path: Pat
             left += _descendants(process)
             process.kill()
             _, said = process.communicate()
-        assert process.returncode == -signal.SIGKILL, said
+        assert process.returncode == -signal.SIGKILL, f"times drawn from {seed}: {said}"
         left += leftovers()  # what it has started meanwhile
     assert left
     with _start(tmp_path, "out", 4, modes[0]) as process:
         _, said = process.communicate(timeout=150)
     assert process.returncode == 0, said
-    assert [each for each in left if not _ended(each)] == []
-    assert not find_leftovers(marks())
+    assert [each for each in left if not _ended(each)] == [], f"times drawn from {seed}"
+    assert not find_leftovers(marks()), f"times drawn from {seed}"
