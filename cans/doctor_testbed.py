@@ -4,11 +4,11 @@ import importlib.util
 import os
 import socket
 
-from cans.broker_process import find_mosquitto
+from cans.broker.process import find_mosquitto
 from cans.doctor import Finding
 from cans.site_processes import leftovers
-from cans.testbed_ground import Portable
-from cans.testbed_netns import Netns, find_left
+from cans.testbed.ground import Portable
+from cans.testbed.netns import Netns, find_left
 from lab.namespaces.able import needs
 
 _CORES = 2

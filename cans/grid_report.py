@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from cans.pages import environment, write_whole
-from cans.testbed_report import as_figure
+from cans.testbed.report import as_figure
 from lab.grid.map_figure import draw
 from lab.grid.markdown import write_page
 from lab.grid.outcome import (

@@ -84,7 +84,7 @@ def broker(
       cans broker --mode secure --host 0.0.0.0 --port 8883 --state-dir broker \\
                   --server-name broker.local --identity device/pi4/cam-1 --identity edge/edge-1
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    from cans.broker import BrokerSettings, run_broker  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.broker.run import BrokerSettings, run_broker  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.logs import configure_logs  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
 

@@ -57,8 +57,8 @@ def demo(
       cans demo --frames 200 --seed 11 --no-live --report report.json
       cans demo --model mypackage.models:classifier@160x160
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    from cans.demo import run_demo  # noqa: PLC0415 - see cans/commands/__init__.py
-    from cans.demo_plan import DemoSettings  # noqa: PLC0415
+    from cans.demo.plan import DemoSettings  # noqa: PLC0415
+    from cans.demo.run import run_demo  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.logs import configure_logs  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
 

@@ -41,7 +41,7 @@ def _testbed(*, for_programs: bool) -> None:
 
     from cans.doctor import as_json, can, show  # noqa: PLC0415
     from cans.doctor_testbed import examine  # noqa: PLC0415
-    from cans.testbed_ground import Portable  # noqa: PLC0415
+    from cans.testbed.ground import Portable  # noqa: PLC0415
 
     findings = examine()
     if for_programs:

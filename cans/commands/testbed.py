@@ -111,9 +111,9 @@ def testbed(
     from cans.logs import configure_logs  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
     from cans.simulate import table_of  # noqa: PLC0415
-    from cans.testbed import run_testbed  # noqa: PLC0415
-    from cans.testbed_inventory import read_inventory  # noqa: PLC0415
-    from cans.testbed_settings import TestbedSettings  # noqa: PLC0415
+    from cans.testbed.inventory import read_inventory  # noqa: PLC0415
+    from cans.testbed.run import run_testbed  # noqa: PLC0415
+    from cans.testbed.settings import TestbedSettings  # noqa: PLC0415
     from lab.simulator.experiment import axes_in  # noqa: PLC0415
 
     if (mode == "hardware") != (inventory is not None):
@@ -140,7 +140,7 @@ def testbed(
     console = Console(width=None if sys.stdout.isatty() else 170)
     if cells or axes_in(experiment):
         from cans.grid_report import table_of as table_of_grid  # noqa: PLC0415 - matplotlib
-        from cans.testbed_grid import run_grid  # noqa: PLC0415 - as above
+        from cans.testbed.grid import run_grid  # noqa: PLC0415 - as above
 
         played = run(lambda: run_grid(settings, cells))
         if played is not None:

@@ -10,8 +10,8 @@ from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint, LinkDown, LinkUp
 from bus.errors import BrokerBusy, BrokerUnreachable, LinkLost, PayloadTooLarge
 from bus.mqtt import open_connection
-from cans.broker_places import free_port
-from cans.broker_process import BrokerProcess, BrokerSettings
+from cans.broker.places import free_port
+from cans.broker.process import BrokerProcess, BrokerSettings
 from tests.support.broker import CutProxy, Listener, mosquitto, need_mosquitto, quiet, run
 
 

@@ -20,9 +20,9 @@ from bus.errors import BrokerRefused, BrokerUnreachable, ConfigurationError, Pub
 from bus.mqtt import open_connection
 from bus.topics import INFER, LAB_ORDER, LAB_REPORT, TABLE, Role, Topic, Topics
 from cans.__main__ import main
-from cans.broker import BrokerProcess, BrokerSettings, run_broker
-from cans.broker_acl import Identity, grants, parse_identity
-from cans.broker_files import render, template_folder
+from cans.broker.acl import Identity, grants, parse_identity
+from cans.broker.files import render, template_folder
+from cans.broker.run import BrokerProcess, BrokerSettings, run_broker
 from tests.support.broker import Listener, amqtt, mosquitto, need_mosquitto, quiet, run
 
 TOPICS = Topics()

@@ -14,10 +14,10 @@ from bus.errors import ConfigurationError
 from bus.messages import Feedback, GroupParameters
 from bus.topics import FEEDBACK, GROUPS, METRICS, Topics
 from bus.wire import encode
-from cans.demo_gather import Gathered
-from cans.demo_plan import LEARNER, RIVALS, TYPES, DemoSettings
-from cans.demo_report import best_fixed, latency, make_report, second_half, table
-from cans.demo_view import progress, render
+from cans.demo.gather import Gathered
+from cans.demo.plan import LEARNER, RIVALS, TYPES, DemoSettings
+from cans.demo.report import best_fixed, latency, make_report, second_half, table
+from cans.demo.view import progress, render
 from cans.site_processes import Children, ProcessFailed
 from tests.support.samples import SAMPLES
 
@@ -95,7 +95,7 @@ def test_the_report_has_what_was_promised(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_written(tmp_path: Path) -> None:
-    from cans.demo_figure import draw
+    from cans.demo.figure import draw
 
     settings = _settings(tmp_path)
     summaries = {device: _summary(10.0) for device in settings.devices}

@@ -7,9 +7,9 @@ import pytest
 
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
-from cans.testbed_hardware import emulated_by, require_alike, run_line
-from cans.testbed_hardware_prediction import slowness_of
-from cans.testbed_inventory import Inventory
+from cans.testbed.hardware import emulated_by, require_alike, run_line
+from cans.testbed.hardware_prediction import slowness_of
+from cans.testbed.inventory import Inventory
 from cans.version import __version__
 from lab.simulator import spec
 from lab.simulator.experiment import load

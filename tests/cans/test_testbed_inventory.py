@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from bus.errors import ConfigurationError
 from cans.__main__ import main
-from cans.testbed_ground import PREFIX
-from cans.testbed_inventory import read_inventory
+from cans.testbed.ground import PREFIX
+from cans.testbed.inventory import read_inventory
 
 _DEVICES = """
 [[devices]]

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Request
 
 from bus.errors import ConfigurationError
-from cans.testbed_report import page, write
+from cans.testbed.report import page, write
 from cans.versions import commit_of
 from lab.testbed.samples import Held, Sample
 from tests.support.browser import chromium

@@ -14,7 +14,7 @@ import pytest
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, ConnectionEvent, Delivery
-from cans.broker_process import BrokerProcess, BrokerSettings, find_mosquitto
+from cans.broker.process import BrokerProcess, BrokerSettings, find_mosquitto
 
 T = TypeVar("T")
 PATIENCE_S = 20.0

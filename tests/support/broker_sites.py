@@ -8,7 +8,7 @@ from typing import Protocol
 from bus.connection import Connection, Endpoint
 from bus.memory import MemoryBroker
 from bus.mqtt import open_connection
-from cans.broker_process import BrokerProcess
+from cans.broker.process import BrokerProcess
 from tests.support.broker import CutProxy, amqtt, mosquitto
 
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from bus.address import BrokerAddress
-from cans.broker_places import free_port
-from cans.testbed_hardware import run_line
-from cans.testbed_inventory import read_inventory
+from cans.broker.places import free_port
+from cans.testbed.hardware import run_line
+from cans.testbed.inventory import read_inventory
 from lab.simulator.experiment import load
 from lab.testbed.plan import Plan
 from tests.support.broker import need_mosquitto

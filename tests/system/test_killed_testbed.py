@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cans.site_processes import end_leftovers, leftovers
-from cans.testbed_netns import remove_left
+from cans.testbed.netns import remove_left
 from lab.marks import mark, marks
 from lab.namespaces.able import first_unmet
 from lab.namespaces.leftovers import Leftovers, find_leftovers
@@ -28,9 +28,9 @@ _EXPERIMENT = _HERE / "lab" / "experiments" / "headline.toml"
 _COORDINATOR = """
 import asyncio, sys
 from pathlib import Path
-from cans.broker_process import BrokerProcess, BrokerSettings
+from cans.broker.process import BrokerProcess, BrokerSettings
 from cans.site_processes import Children
-from cans.testbed_netns import Netns
+from cans.testbed.netns import Netns
 from lab.namespaces.quota import members
 from lab.simulator.experiment import load
 from lab.testbed.plan import Plan

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from bus.errors import ConfigurationError
-from cans.testbed_netns import require_netns
+from cans.testbed.netns import require_netns
 from lab.namespaces.able import first_unmet, needs
 
 

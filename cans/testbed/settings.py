@@ -7,8 +7,8 @@ from typing import Any
 
 from bus.errors import ConfigurationError
 from cans.pages import write_whole
-from cans.testbed_ground import Portable
-from cans.testbed_inventory import Inventory
+from cans.testbed.ground import Portable
+from cans.testbed.inventory import Inventory
 from lab.simulator import spec
 from lab.simulator.experiment import load
 from lab.simulator.grid import Cell

@@ -16,8 +16,8 @@ from bus.errors import CansError, ConfigurationError
 from bus.mqtt import open_connection
 from bus.topics import Topics
 from cans.site_processes import Child, Children
-from cans.testbed_ground import LaidLinks
-from cans.testbed_inventory import Inventory
+from cans.testbed.ground import LaidLinks
+from cans.testbed.inventory import Inventory
 from cans.version import __version__
 from lab.testbed.allegiance import SILENCE_S
 from lab.testbed.coordinator import (

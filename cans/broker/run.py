@@ -1,7 +1,7 @@
 """What the command `cans broker` does: run a broker until it is told to stop."""
 
 from bus.errors import ConfigurationError
-from cans.broker_process import BrokerProcess, BrokerSettings, to_stderr
+from cans.broker.process import BrokerProcess, BrokerSettings, to_stderr
 
 __all__ = ["LOST_WITHOUT_MOSQUITTO", "BrokerProcess", "BrokerSettings", "run_broker"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from cans.site_processes import Child, Children
-from cans.testbed_ground import FIRST_RATE_MBIT, PREFIX, HeldLinks, LaidLinks
+from cans.testbed.ground import FIRST_RATE_MBIT, PREFIX, HeldLinks, LaidLinks
 from lab.links import LinkSpec
 from lab.marks import marks
 from lab.namespaces.able import first_unmet

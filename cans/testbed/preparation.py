@@ -12,11 +12,11 @@ from rich.console import Console
 from cans.pages import write_whole
 from cans.simulate import SimulateSettings, simulate
 from cans.site_processes import Children
-from cans.testbed_ground import Portable
-from cans.testbed_hardware import Enlisted
-from cans.testbed_hardware_prediction import slowness_of
-from cans.testbed_netns import Netns
-from cans.testbed_settings import TestbedSettings
+from cans.testbed.ground import Portable
+from cans.testbed.hardware import Enlisted
+from cans.testbed.hardware_prediction import slowness_of
+from cans.testbed.netns import Netns
+from cans.testbed.settings import TestbedSettings
 from lab.shaping import Lay, by_kernel, by_proxy
 from lab.testbed.links_check import check_links, rates_of
 from lab.testbed.plan import Plan

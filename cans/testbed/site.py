@@ -1,6 +1,6 @@
 """A testbed's site, started and ended: broker, links, aggregator, edge worker, devices, each a process.
 
-What runs where, and over which links, is the ground's (`cans/testbed_ground.py`).
+What runs where, and over which links, is the ground's (`cans/testbed/ground.py`).
 """
 
 import contextlib
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bus.address import BrokerAddress
-from cans.broker import BrokerProcess, BrokerSettings
+from cans.broker.run import BrokerProcess, BrokerSettings
 from cans.site_processes import Child, Children
-from cans.testbed_ground import Ground
+from cans.testbed.ground import Ground
 from lab.testbed.coordinator import Links
 from lab.testbed.plan import Plan
 

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
-from cans.demo_plan import LEARNER, RIVALS, DemoSettings
-from cans.demo_report import Summary
+from cans.demo.plan import LEARNER, RIVALS, DemoSettings
+from cans.demo.report import Summary
 
 # No window, ever: the demo also runs where there is no screen.
 mpl.use("Agg")

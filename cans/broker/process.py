@@ -1,7 +1,7 @@
 """A broker as a child process: mosquitto where it is installed, amqtt where not.
 
 Ready within milliseconds, on a free port if asked, its log handed on line by line, ended by its own
-process id. Tests and the demo use it as they are; `cans/broker.py` runs one for a person.
+process id. Tests and the demo use it as they are; `cans/broker/run.py` runs one for a person.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from typing import Literal, Self
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX, Topics
-from cans.broker_acl import parse_identity
-from cans.broker_certificates import provision
-from cans.broker_files import CONFIGS, render
-from cans.broker_places import free_port, reachable, require_free, require_writable, unwritable
+from cans.broker.acl import parse_identity
+from cans.broker.certificates import provision
+from cans.broker.files import CONFIGS, render
+from cans.broker.places import free_port, reachable, require_free, require_writable, unwritable
 from cans.site_processes import started_by
 
 Engine = Literal["mosquitto", "amqtt"]
@@ -216,7 +216,7 @@ class BrokerProcess:
     def _command(self) -> list[str]:
         host, port = self._settings.host, self.port
         if self.engine == "amqtt":
-            return [sys.executable, "-m", "cans.broker_amqtt", host, str(port)]
+            return [sys.executable, "-m", "cans.broker.amqtt", host, str(port)]
         path = self.state_dir / "mosquitto.conf"
         text = render(self._settings.config, host=host, port=port, state_dir=self.state_dir)
         try:

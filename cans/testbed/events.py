@@ -10,7 +10,7 @@ from bus.messages import State
 from bus.mqtt import open_connection
 from bus.topics import STATE, Role, Topics
 from bus.wire import decode
-from cans.testbed_site import Site
+from cans.testbed.site import Site
 from lab.simulator import spec
 from lab.testbed.coordinator import TestbedError
 from lab.testbed.orders import new_mark

@@ -28,7 +28,7 @@ from bus.errors import ConfigurationError, LocalProtocolError
 from bus.names import require_name
 from bus.topics import Role, Topics
 from cans.shared_options import broker_address
-from cans.testbed_ground import PREFIX
+from cans.testbed.ground import PREFIX
 
 # A player's name on the bus is the device's with its policy and repetition behind it.
 _LONGEST_ID = 32

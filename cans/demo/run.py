@@ -21,11 +21,11 @@ from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import LinkError
 from bus.mqtt import open_connection
 from bus.topics import Topics
-from cans.broker import BrokerProcess, BrokerSettings
-from cans.demo_gather import LISTENED, Gathered
-from cans.demo_plan import AGGREGATOR_ID, DEADLINE_MS, EDGE_ID, LEARNER, RIVALS, DemoSettings
-from cans.demo_report import make_report, table
-from cans.demo_view import progress, render
+from cans.broker.run import BrokerProcess, BrokerSettings
+from cans.demo.gather import LISTENED, Gathered
+from cans.demo.plan import AGGREGATOR_ID, DEADLINE_MS, EDGE_ID, LEARNER, RIVALS, DemoSettings
+from cans.demo.report import make_report, table
+from cans.demo.view import progress, render
 from cans.site_processes import Child, Children
 from cans.versions import versions
 
@@ -81,7 +81,7 @@ async def run_demo(settings: DemoSettings) -> dict[str, Any]:
     weights = next(iter(summaries.values()))["label"]
     report = make_report(settings, summaries, merged=merged, weights=weights, versions=versions())
     # matplotlib takes a second to import, and only now is nothing measured any more.
-    from cans.demo_figure import draw  # noqa: PLC0415
+    from cans.demo.figure import draw  # noqa: PLC0415
 
     draw(settings, summaries, report, settings.figure)
     if settings.report is not None:

@@ -18,7 +18,7 @@ def template_folder() -> Path:
     Raises:
         ConfigurationError: if it is in neither place.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "broker-config", package.parent / "broker-config"):
         if (folder / "common.conf").is_file():
             return folder

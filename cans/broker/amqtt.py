@@ -1,6 +1,6 @@
 """amqtt in a process of its own: what `cans broker` runs where mosquitto is missing.
 
-    python -m cans.broker_amqtt HOST PORT
+    python -m cans.broker.amqtt HOST PORT
 
 MQTT 3.1.1 only, everything in memory; for trying things out on one machine.
 """

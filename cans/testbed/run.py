@@ -18,12 +18,12 @@ from rich.console import Console
 from bus.errors import ConfigurationError
 from cans.pages import write_whole
 from cans.site_processes import Children, end_leftovers
-from cans.testbed_ground import Portable
-from cans.testbed_hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
-from cans.testbed_netns import Netns, remove_left, require_netns
-from cans.testbed_playing import play
-from cans.testbed_preparation import TRAINED, links_tried, predict, profile_of, weights_of
-from cans.testbed_settings import TestbedSettings, kept, planned
+from cans.testbed.ground import Portable
+from cans.testbed.hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
+from cans.testbed.netns import Netns, remove_left, require_netns
+from cans.testbed.playing import play
+from cans.testbed.preparation import TRAINED, links_tried, predict, profile_of, weights_of
+from cans.testbed.settings import TestbedSettings, kept, planned
 from cans.versions import commit_of, versions
 from lab.network_table import load_table
 from lab.simulator.jobs import world_fingerprint
@@ -115,7 +115,7 @@ def _report(
     settings: TestbedSettings, plan: Plan, report: Report, repetitions: Sequence[Repetition], profile: Path
 ) -> None:
     """Tell people what came out."""
-    from cans.testbed_report import write as write_report  # noqa: PLC0415 - matplotlib, not before there is something to draw
+    from cans.testbed.report import write as write_report  # noqa: PLC0415 - matplotlib, not before there is something to draw
     from lab.testbed.report.markdown import write_page  # noqa: PLC0415 - as above
 
     write_report(plan, report, repetitions, read_profile(profile), settings.out / "report.html")

@@ -12,7 +12,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from cans.demo_plan import LEARNER, RIVALS, DemoSettings
+from cans.demo.plan import LEARNER, RIVALS, DemoSettings
 
 _LABELS = {"learned": LEARNER, **{rival: rival for rival in RIVALS}}
 # One device's run, as `cans device --summary` writes it.

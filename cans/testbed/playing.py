@@ -13,12 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from bus.mqtt import open_connection
 from bus.topics import Role, Topics
 from cans.site_processes import Children
-from cans.testbed_events import SiteEvents
-from cans.testbed_ground import Ground, Portable
-from cans.testbed_hardware import Enlisted, Hardware
-from cans.testbed_netns import Netns
-from cans.testbed_settings import TestbedSettings
-from cans.testbed_site import Site, running_site
+from cans.testbed.events import SiteEvents
+from cans.testbed.ground import Ground, Portable
+from cans.testbed.hardware import Enlisted, Hardware
+from cans.testbed.netns import Netns
+from cans.testbed.settings import TestbedSettings
+from cans.testbed.site import Site, running_site
 from lab.testbed.coordinator import Coordinator, Repetition, Turn, endpoint_of, listening, write
 from lab.testbed.footprint import Footprints
 from lab.testbed.footprint import path_of as samples_of

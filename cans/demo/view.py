@@ -6,8 +6,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cans.demo_gather import Gathered
-from cans.demo_plan import LEARNER, DemoSettings
+from cans.demo.gather import Gathered
+from cans.demo.plan import LEARNER, DemoSettings
 
 _RECENT = 20
 

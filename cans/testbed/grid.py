@@ -8,8 +8,8 @@ from rich.console import Console
 
 from bus.errors import ConfigurationError
 from cans.grid_report import PlayedCell, write_grid
-from cans.testbed import run_testbed
-from cans.testbed_settings import TestbedSettings, planned
+from cans.testbed.run import run_testbed
+from cans.testbed.settings import TestbedSettings, planned
 from lab.simulator import spec
 from lab.simulator.experiment import axes_in
 from lab.simulator.grid import chosen, folder_of, in_words

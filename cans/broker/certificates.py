@@ -17,8 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bus.errors import ConfigurationError
 from bus.topics import Topics
-from cans.broker_acl import Identity, mosquitto_acl, parse_identity
-from cans.broker_places import unwritable
+from cans.broker.acl import Identity, mosquitto_acl, parse_identity
+from cans.broker.places import unwritable
 
 _CA_YEARS = 10
 # Devices in the field live long and are seldom visited.

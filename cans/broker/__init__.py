@@ -1,0 +1,1 @@
+"""`cans broker`: which broker, its files, its process."""

@@ -1,0 +1,1 @@
+"""`cans demo`: a whole site on this machine, and what people see of it."""
