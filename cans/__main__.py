@@ -15,6 +15,8 @@ _COMMANDS = (
     "edge",
     "device",
     "watch",
+    "record",
+    "recording",
     "partition",
     "models",
     "profile",
@@ -64,6 +66,7 @@ def main() -> None:
                                  cans edge         one or more, where the compute is
                                  cans device       one for each camera
                                  cans watch        to look at any topic
+                                 cans record       to keep what is on them (cans recording reads it)
                                  cans models       which models edge workers and devices load
     For your own network:        cans partition    where it can be cut, and what that costs
                                  cans profile      what each part takes this machine

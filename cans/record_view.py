@@ -1,0 +1,36 @@
+"""What a person sees while something is recorded."""
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from cans.recorder import Recorded, Recorder, RecordSettings
+
+
+async def record_and_tell(settings: RecordSettings, out: TextIO, *, quiet: bool) -> Recorded:
+    """Record, say what has been recorded meanwhile, and at the end.
+
+    Raises:
+        ConfigurationError: as `Recorder.run`.
+    """
+    console = Console(file=out, highlight=False, soft_wrap=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(f"recording {' '.join(settings.subscribed)}")
+        recorder = Recorder(settings, lambda so_far: bar.update(task, description=in_words(so_far)))
+        try:
+            return await recorder.run()
+        finally:
+            bar.stop()
+            if not quiet:
+                files = ", ".join(map(str, recorder.recorded.files)) or "no file"
+                console.print(f"record: {in_words(recorder.recorded)}: {files}")
+
+
+def in_words(recorded: Recorded) -> str:
+    """Return what has been recorded as a person would say it."""
+    words = f"{recorded.messages} messages, {recorded.size / 1e6:.1f} MB"
+    if recorded.gaps:
+        words += f", {recorded.gaps} gaps" + (f", {recorded.lost} messages lost" if recorded.lost else "")
+    return words
