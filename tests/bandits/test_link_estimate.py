@@ -1,5 +1,7 @@
 """One device's link, as its transfers tell it."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,3 +139,18 @@ def test_a_rate_is_unknown_until_transfers_differ_enough_and_only_then_usual() -
     restarted = LinkEstimate(LinkSettings())
     restarted.load(link.dump())
     assert not restarted.unit_unknown
+
+
+def test_a_small_transfer_that_took_too_long_may_be_the_rate_as_likely_as_the_way() -> None:
+    link = LinkEstimate()
+    for _ in range(40):
+        link.pass_time()
+        link.observe(1.0, 0.12)
+        link.observe(0.01, 0.021)
+    small_s, whole_s = link.expected_s(0.01), link.expected_s(1.0)
+    link.suspect(0.01, small_s + 0.2)
+    assert link.expected_s(0.01) == pytest.approx(small_s + 0.2, rel=0.01)
+    assert link.expected_s(1.0) == pytest.approx(whole_s + 0.1 + 0.1 / 0.01, rel=0.01)
+    for units, seconds in ((0.0, 0.1), (0.01, math.nan), (math.inf, 0.1), (0.01, -0.1)):
+        with pytest.raises(ValueError, match="is none"):
+            link.suspect(units, seconds)
