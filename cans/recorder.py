@@ -27,8 +27,8 @@ from bus.topics import DEFAULT_PREFIX
 
 # Deliveries that may wait while the disk is slow; beyond it QoS 0 is dropped, counted, and told as a gap.
 QUEUED = 8192
-# A broker keeps what is published at QoS 1 for us, while we are away for so long.
-_SESSION_S = 300
+# A broker keeps for us what is published at QoS 1 while we are away; after our end too, so not for long.
+_SESSION_S = 30
 _WRITE_S = 0.5
 _WRITE_BYTES = 4 << 20
 # With a disk that is slower than that, the connection's queue fills.
@@ -207,9 +207,8 @@ class Recorder:
 
     async def _take_all(self, connection: Connection) -> None:
         async for event in connection.events():
-            await (
-                self._room.wait()
-            )  # the connection's queue holds what comes meanwhile, and counts what it drops
+            # Meanwhile the connection's queue holds what comes, and counts what it drops.
+            await self._room.wait()
             match event:
                 case Delivery():
                     if connection.dropped > self._dropped:
