@@ -12,7 +12,7 @@ from typing import Self
 from pyroute2 import AsyncIPRoute, netns
 
 from lab.namespaces.names import Names
-from lab.namespaces.shaper import Shaper
+from lab.namespaces.shaper import MTU_BYTES, Shaper
 
 _UPLINK, _LAB = "uplink", "lab"  # inside, where names are the device's own
 _BITS = 30
@@ -78,7 +78,7 @@ class DeviceNet:
             index = await index_of(netlink, name)
             address = names.address(lab=lab, inside=within)
             await netlink.addr("add", index=index, address=address, prefixlen=_BITS)
-            await netlink.link("set", index=index, state="up")
+            await netlink.link("set", index=index, state="up", **({} if lab else {"mtu": MTU_BYTES}))
 
 
 async def index_of(netlink: AsyncIPRoute, name: str) -> int:

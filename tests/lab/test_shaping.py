@@ -14,7 +14,7 @@ import pytest
 from lab.links import LinkSpec
 from lab.namespaces.device_net import DeviceNet
 from lab.namespaces.names import Names
-from lab.namespaces.shaper import OPEN_MBIT, parameters
+from lab.namespaces.shaper import MTU_BYTES, OPEN_MBIT, parameters
 from lab.shaping import MOST_OFF, by_kernel, by_proxy, goodput_mbit, held_by_kernel, sunk, waits_ms
 from tests.support.namespaces import needs_namespaces
 
@@ -60,7 +60,7 @@ def test_a_message_waits_no_longer_than_all_that_was_sent_before_it_takes() -> N
 def test_the_kernel_is_given_headers_on_top_of_the_rate() -> None:
     given = parameters(8.0)
     assert given["rate"] == round(1e6 * 1514 / 1448)
-    assert parameters(0.01)["burst"] >= 2 * 1514  # a packet must fit, or none passes
+    assert parameters(0.01)["burst"] >= MTU_BYTES + 14  # a packet must fit, or none passes
     assert parameters(OPEN_MBIT)["rate"] < 2**32
 
 
