@@ -25,6 +25,7 @@ _DOWN_MBIT = 20.0
 _DELAY_MS = 10.0
 _SMALL_BYTES, _LARGE_BYTES = 64, 256 * 1024
 _TIMEOUT_S = 60.0
+_REST_S = 1.0
 # Where tried links have their addresses, away from those of a testbed.
 _BLOCK = 510
 
@@ -127,6 +128,24 @@ async def goodput_mbit(lay: Lay, rate_mbit: float, seconds: float) -> float:
         writer.close()
         first, *_, last = arrivals = sink.arrivals[0]
         return sum(each for _, each in arrivals[1:]) * 8.0 / 1e6 / (last[0] - first[0])
+
+
+async def after_rest_ms(lay: Lay, rate_mbit: float, size: int) -> float:
+    """Return from sending to arrival of so many bytes on a link that has rested, without its delay.
+
+    A bucket that has filled in the rest lets a part pass at once: who probes with less than a bucket sees a
+    good link.
+    """
+    async with sunk() as (sink, target), lay(target, LinkSpec(rate_mbit, _DOWN_MBIT, _DELAY_MS)) as dial:
+        writer = await dial()
+        writer.write(b"!")
+        await sink.until(0, 1)
+        await asyncio.sleep(_REST_S)
+        sent = asyncio.get_running_loop().time()
+        writer.write(bytes(size))
+        await sink.until(0, 1 + size)
+        writer.close()
+        return 1e3 * (sink.arrivals[0][-1][0] - sent) - _DELAY_MS
 
 
 async def waits_ms(lay: Lay, rate_mbit: float) -> float:

@@ -1,7 +1,7 @@
 """A testbed's devices as network namespaces of this machine: the kernel's means instead of ours."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,21 +27,25 @@ class Netns:
     Args:
         plan: its devices have links and types.
         children: starts and ends processes.
+        slowness: device type to how small a share of a processor makes it as slow as it should be; its
+            type's slowness where nobody has tried.
     """
 
     mode = "netns"
     host = "127.0.0.1"
     emulated = (
-        "devices (a CPU quota each, taken by the kernel at its ticks: work shorter than some milliseconds "
-        "may run at full speed), the rate of links (tc tbf, one rate a second), their delay (a proxy: tbf "
-        "has none); TCP over them, broker, edge worker, aggregator, network and every message are real"
+        "devices (a CPU quota each, such that the whole network takes what the type says; the kernel looks "
+        "at its ticks: work shorter than some milliseconds may run at full speed), the rate of links (tc "
+        "tbf, one rate a second), their delay (a proxy: tbf has none); TCP over them, broker, edge worker, "
+        "aggregator, network and every message are real"
     )
     broker: BrokerAddress | None = None
     prefix = PREFIX
 
-    def __init__(self, plan: Plan, children: Children) -> None:
+    def __init__(self, plan: Plan, children: Children, slowness: Mapping[str, float] | None = None) -> None:
         self._plan = plan
         self._children = children
+        self._slowness = slowness or {}
         self._laid: dict[str, dict[str, Any]] = {}
 
     def seen_by_coordinator(self, broker: BrokerAddress) -> BrokerAddress:
@@ -68,7 +72,10 @@ class Netns:
         for device in self._plan.devices:
             spec = LinkSpec(FIRST_RATE_MBIT, self._plan.testbed.down_mbit_s, device.kind.link.delay_ms)
             arguments += ["--link", f"{device.name}={spec.argument}"]
-            arguments += ["--slowness", f"{device.name}={device.kind.slowness}"]
+            arguments += [
+                "--slowness",
+                f"{device.name}={self._slowness.get(device.kind.name, device.kind.slowness)}",
+            ]
         links = HeldLinks(await self._children.start("links", arguments, pipes=True))
         self._laid = await links.answer()
         return links

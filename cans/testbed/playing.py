@@ -1,7 +1,7 @@
 """A testbed's repetitions, played: sites beside each other, each with a coordinator that is watched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cans.testbed.hardware import Enlisted, Hardware
 from cans.testbed.netns import Netns
 from cans.testbed.settings import TestbedSettings
 from cans.testbed.site import Site, running_site
+from lab.namespaces.quota_check import QuotaChecked
 from lab.testbed.coordinator import Coordinator, Repetition, Turn, endpoint_of, listening, write
 from lab.testbed.footprint import Footprints
 from lab.testbed.footprint import path_of as samples_of
@@ -37,6 +38,7 @@ async def play(
     profile: Path,
     missing: Sequence[int],
     found: Enlisted | None,
+    quotas: Mapping[str, QuotaChecked],
     console: Console,
 ) -> None:
     """Play the repetitions that are missing, with a bar."""
@@ -64,7 +66,8 @@ async def play(
                 console.print(f"testbed: {done} of {total} blocks, {said}")  # a log shows no bar
 
         await together(
-            _lane(settings, plan, profile, lane, missing[lane::lanes], tell, found) for lane in range(lanes)
+            _lane(settings, plan, profile, lane, missing[lane::lanes], tell, found, quotas)
+            for lane in range(lanes)
         )
 
 
@@ -76,12 +79,13 @@ async def _lane(
     seeds: Sequence[int],
     tell: Callable[[Block], None],
     found: Enlisted | None,
+    quotas: Mapping[str, QuotaChecked],
 ) -> None:
     """Play some repetitions, one after the other, on a site of their own."""
     watched = plan.testbed.trend_after_s is not None
     logs = settings.out / "logs" / f"site-{lane + 1}"
     async with Children(logs) as children:
-        ground = _ground(settings, plan, children)
+        ground = _ground(settings, plan, children, quotas)
         async with (
             running_site(plan, profile, children, ground) as site,
             _coordinator(plan, profile, site, ground, found) as coordinator,
@@ -93,10 +97,14 @@ async def _lane(
                 footprints.done()
 
 
-def _ground(settings: TestbedSettings, plan: Plan, children: Children) -> Ground:
+def _ground(
+    settings: TestbedSettings, plan: Plan, children: Children, quotas: Mapping[str, QuotaChecked]
+) -> Ground:
     if settings.inventory is not None:
         return Hardware(settings.inventory, plan, children)
-    return Netns(plan, children) if settings.mode == Netns.mode else Portable(plan, children)
+    if settings.mode == Netns.mode:
+        return Netns(plan, children, {name: found.slowness for name, found in quotas.items()})
+    return Portable(plan, children)
 
 
 @asynccontextmanager

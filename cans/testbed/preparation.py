@@ -17,6 +17,8 @@ from cans.testbed.hardware import Enlisted
 from cans.testbed.hardware_prediction import slowness_of
 from cans.testbed.netns import Netns
 from cans.testbed.settings import TestbedSettings
+from lab.namespaces.quota_check import QuotaChecked
+from lab.network_table import load_table
 from lab.shaping import Lay, by_kernel, by_proxy
 from lab.testbed.links_check import check_links, rates_of
 from lab.testbed.plan import Plan
@@ -80,6 +82,23 @@ async def links_tried(settings: TestbedSettings, plan: Plan, console: Console) -
         write_whole(path, json.dumps(msgspec.to_builtins(found), indent=1) + "\n")
     kept: list[dict[str, Any]] = json.loads(path.read_text())
     return kept
+
+
+async def quotas_tried(
+    settings: TestbedSettings, plan: Plan, children: Children, console: Console
+) -> dict[str, QuotaChecked]:
+    """Return the CPU quota of each device type, tried once a folder; nothing where there are none."""
+    if settings.mode != Netns.mode:
+        return {}
+    path = settings.out / "quotas.json"
+    if not path.exists():
+        console.print("testbed: trying CPU quotas")
+        whole_ms = load_table(str(plan.world.network)).head_ms[-1]
+        types = {kind.name: kind.slowness for kind in plan.world.types}
+        said = [f"{name}={slowness}={slowness * whole_ms}" for name, slowness in types.items()]
+        arguments = ["lab.namespaces.calibration", plan.model, "--out", str(path)]
+        await children.run("quotas", [*arguments, *(f"--type={each}" for each in said)])
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, QuotaChecked])
 
 
 def predict(

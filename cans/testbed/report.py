@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from cans.pages import environment, write_whole
 from cans.partition_rows import percent
+from lab.namespaces.quota_check import quotas_told
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
 from lab.testbed.links_check import links_told
@@ -86,6 +87,7 @@ def page(
         prediction=prediction,
         disturbance=disturbance_of(plan, repetitions),
         links=links_told(report),
+        quotas=quotas_told(report),
         steadiness=steadiness_of(plan, repetitions),
         newcomers=newcomers_of(plan, report, repetitions),
         aftermaths=aftermaths_of(plan, report, repetitions),

@@ -22,7 +22,7 @@ from cans.testbed.ground import Portable
 from cans.testbed.hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
 from cans.testbed.netns import Netns, remove_left, require_netns
 from cans.testbed.playing import play
-from cans.testbed.preparation import TRAINED, links_tried, predict, profile_of, weights_of
+from cans.testbed.preparation import TRAINED, links_tried, predict, profile_of, quotas_tried, weights_of
 from cans.testbed.settings import TestbedSettings, kept, planned
 from cans.versions import commit_of, versions
 from lab.network_table import load_table
@@ -69,9 +69,10 @@ async def run_testbed(settings: TestbedSettings) -> Report:
             if found is not None:
                 require_alike(plan, found.present, found.inventory, read_profile(profile))
             checked = await links_tried(settings, plan, console)
+            quotas = await quotas_tried(settings, plan, children, console)
             predicted = await asyncio.to_thread(predict, settings, plan, profile, found, console)
             try:
-                await play(settings, plan, profile, missing, found, console)
+                await play(settings, plan, profile, missing, found, quotas, console)
             except asyncio.CancelledError:
                 console.print("testbed: interrupted; what was played is kept: go on with --resume")
                 raise
@@ -79,6 +80,7 @@ async def run_testbed(settings: TestbedSettings) -> Report:
     report = summarise(plan, repetitions, _provenance(settings, plan, repetitions, found))
     report["predicted"] = predicted
     report["links"] = checked
+    report["quotas"] = msgspec.to_builtins(quotas)
     write_whole(settings.out / "summary.json", json.dumps(report, indent=1) + "\n")
     await asyncio.to_thread(_report, settings, plan, report, repetitions, profile)
     return report

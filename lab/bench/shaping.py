@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from lab.bench.rows import Row
 from lab.namespaces.able import first_unmet
-from lab.shaping import MOST_OFF, Lay, by_kernel, by_proxy, goodput_mbit, waits_ms
+from lab.shaping import MOST_OFF, Lay, after_rest_ms, by_kernel, by_proxy, goodput_mbit, waits_ms
 
 RATES_MBIT = (1.0, 5.0, 20.0)
+# A link check over a link that is as good as gone.
+_POOR_MBIT, _CHECK_BYTES = 0.05, 1900
 
 
 def run(*, quick: bool) -> Iterator[Row]:
@@ -28,3 +30,6 @@ def run(*, quick: bool) -> Iterator[Row]:
         for name, lay in ways.items():
             waited = asyncio.run(waits_ms(lay, rate))
             yield Row(f"{name} at {rate:g} Mbit/s: 64 B behind 256 KiB of another connection", waited, "ms")
+    for name, lay in ways.items():
+        took = asyncio.run(after_rest_ms(lay, _POOR_MBIT, _CHECK_BYTES))
+        yield Row(f"{name} at {_POOR_MBIT:g} Mbit/s: {_CHECK_BYTES} B after a rest", took, "ms")

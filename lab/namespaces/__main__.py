@@ -25,7 +25,7 @@ from lab.links import LONGEST_ORDER_BYTES, LinkSpec, parse_link
 from lab.marks import mark
 from lab.namespaces.held_link import HeldLink
 from lab.namespaces.names import BLOCKS, LARGEST_SITE, NAMESPACES, Names, prefix_of, run_of
-from lab.namespaces.quota import CpuGroups, find_groups, members, remove
+from lab.namespaces.quota import CpuGroups, members, remove, require_groups
 from lab.testbed.together import together
 
 # Who starts this one ends it after 8 s.
@@ -43,9 +43,7 @@ async def serve(
     Raises:
         ConfigurationError: this machine cannot do that.
     """
-    orders, groups = await _orders(), find_groups()
-    if groups is None:
-        raise ConfigurationError("no cgroup of this machine has CPU quotas: use --mode portable")
+    orders, groups = await _orders(), require_groups()
     if len(specs) > LARGEST_SITE:
         raise ConfigurationError(f"at most {LARGEST_SITE} devices have addresses: leave some out")
     async with AsyncExitStack() as stack:

@@ -47,8 +47,7 @@ class CpuGroups:
             if self.version == 2:
                 _enable(self.root)
             group.mkdir(exist_ok=True)
-            for file, text in limits(self.version, slowness).items():
-                (group / file).write_text(text)
+            self.change(group, slowness)
         except OSError as error:
             with contextlib.suppress(OSError):
                 group.rmdir()
@@ -57,6 +56,15 @@ class CpuGroups:
                 "containers that keep cgroups to themselves, or use --mode portable"
             ) from None
         return group
+
+    def change(self, group: Path, slowness: float) -> None:
+        """Give a group 1 / slowness of one processor from now on."""
+        for file, text in limits(self.version, slowness).items():
+            (group / file).write_text(text)
+
+    def leave(self) -> None:
+        """Move this process to where it is not held back."""
+        (self.root / MEMBERS).write_text(str(os.getpid()))
 
     def ours(self) -> Mapping[Path, str]:
         """Return the groups that runs have made, and whose they are."""
@@ -100,6 +108,18 @@ def find_groups(mounts: str | None = None) -> CpuGroups | None:
         if kind == "cgroup2" and controllers.exists() and "cpu" in controllers.read_text().split():
             return CpuGroups(Path(place), 2)
     return None
+
+
+def require_groups() -> CpuGroups:
+    """Return where this machine keeps CPU quotas.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    groups = find_groups()
+    if groups is None:
+        raise ConfigurationError("no cgroup of this machine has CPU quotas: use --mode portable")
+    return groups
 
 
 def enter(group: Path) -> None:

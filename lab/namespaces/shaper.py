@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 _HANDLE = 0x10000
 MTU_BYTES = 576
-"""Of both ends of a shaped pair. A bucket holds a packet at least, and after a rest it passes at once whatever the
-rate: of a link check of 2 kB over 50 kbit/s packets of 1500 bytes would let three quarters by unseen. This is the
-least that every host takes (RFC 791)."""
+"""Of both ends of a shaped pair: the least that every host takes (RFC 791). A bucket holds a packet at least,
+and after a rest it passes at once whatever the rate: packets of 1500 bytes would let three quarters of a link
+check of 2 kB through a link of 50 kbit/s unseen."""
 _PACKET_BYTES = MTU_BYTES + 14
 _CARRIED_BYTES = MTU_BYTES - 52  # without the headers of IP and TCP with its timestamps
 # May be sent at once beyond a packet, as the proxy's slices; less and late wake-ups cost rate.

@@ -15,7 +15,16 @@ from lab.links import LinkSpec
 from lab.namespaces.device_net import DeviceNet
 from lab.namespaces.names import Names
 from lab.namespaces.shaper import MTU_BYTES, OPEN_MBIT, parameters
-from lab.shaping import MOST_OFF, by_kernel, by_proxy, goodput_mbit, held_by_kernel, sunk, waits_ms
+from lab.shaping import (
+    MOST_OFF,
+    after_rest_ms,
+    by_kernel,
+    by_proxy,
+    goodput_mbit,
+    held_by_kernel,
+    sunk,
+    waits_ms,
+)
 from tests.support.namespaces import needs_namespaces
 
 # Far below what any machine carries: what is missing is then missing in the shaping.
@@ -57,9 +66,18 @@ def test_a_message_waits_no_longer_than_all_that_was_sent_before_it_takes() -> N
         seen(lambda lay=lay: waits_ms(lay, _SLOW_MBIT), lambda ms: 10.0 <= ms <= 1.5 * whole_ms)  # type: ignore[misc] # bound now
 
 
+@needs_namespaces
+def test_a_small_message_after_a_rest_sees_most_of_a_poor_link() -> None:
+    whole_ms = 1900 * 8 / (0.05 * 1e3)
+    for lay in (by_proxy, by_kernel):
+        seen(
+            lambda lay=lay: after_rest_ms(lay, 0.05, 1900), lambda ms: 0.6 * whole_ms <= ms <= 1.3 * whole_ms
+        )  # type: ignore[misc] # bound now
+
+
 def test_the_kernel_is_given_headers_on_top_of_the_rate() -> None:
     given = parameters(8.0)
-    assert given["rate"] == round(1e6 * 1514 / 1448)
+    assert given["rate"] == round(1e6 * (MTU_BYTES + 14) / (MTU_BYTES - 52))
     assert parameters(0.01)["burst"] >= MTU_BYTES + 14  # a packet must fit, or none passes
     assert parameters(OPEN_MBIT)["rate"] < 2**32
 

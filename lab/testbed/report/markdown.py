@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.errors import ConfigurationError
+from lab.namespaces.quota_check import quotas_told
 from lab.simulator.report import IN_SHORT
 from lab.simulator.summary import Report
 from lab.testbed.coordinator import Repetition
@@ -101,6 +102,7 @@ def _text(plan: Plan, report: Report, repetitions: Sequence[Repetition]) -> Iter
     yield from _trends(plan, repetitions)
     yield _steady(plan, repetitions)
     yield from _links(report)
+    yield from _quotas(report)
 
 
 def _said(sentence: Sentence) -> str:
@@ -153,6 +155,24 @@ def _links(report: Report) -> Iterator[str]:
         for link in found
     )
     yield _table(("set to, Mbit/s", "goodput, Mbit/s", "off", "waits ms"), rows)
+
+
+def _quotas(report: Report) -> Iterator[str]:
+    found = quotas_told(report)
+    if not found:
+        return
+    yield "CPU quotas by themselves, before the run: the whole network, after rests."
+    rows = (
+        (
+            name,
+            f"{tried.wanted_ms:,.0f}",
+            f"{tried.whole_ms:,.0f}",
+            f"{100 * tried.off:+.1f} %" if tried.as_set else f"**{100 * tried.off:+.1f} %**",
+            f"1/{tried.slowness:.1f}",
+        )
+        for name, tried in found.items()
+    )
+    yield _table(("type", "set to, ms", "takes ms", "off", "of a processor"), rows)
 
 
 def _steady(plan: Plan, repetitions: Sequence[Repetition]) -> str:
