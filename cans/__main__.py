@@ -17,6 +17,7 @@ _COMMANDS = (
     "watch",
     "record",
     "recording",
+    "replay",
     "partition",
     "models",
     "profile",

@@ -18,6 +18,18 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 def broker_options(function: F) -> F:
     """Add --broker, --ca, --cert, --key, --password-file and --prefix."""
+    return connection_options(
+        click.option(
+            "--prefix",
+            default=DEFAULT_PREFIX,
+            envvar="CANS_BROKER_PREFIX",
+            help="First levels of every topic; the same for everyone on one bus.",
+        )(function)
+    )
+
+
+def connection_options(function: F) -> F:
+    """Add what `broker_options` does, but for --prefix."""
     for option in reversed(
         (
             click.option(
@@ -43,12 +55,6 @@ def broker_options(function: F) -> F:
                 type=_FILE,
                 envvar="CANS_BROKER_PASSWORD_FILE",
                 help="File whose first line is the password of the user in the URL.",
-            ),
-            click.option(
-                "--prefix",
-                default=DEFAULT_PREFIX,
-                envvar="CANS_BROKER_PREFIX",
-                help="First levels of every topic; the same for everyone on one bus.",
             ),
         )
     ):

@@ -151,3 +151,15 @@ class Recording:
         self._last = number
         times_ns = (record.publish_time, record.log_time)
         return entry_of((channel.topic, channel.metadata), record.data, more, number, times_ns)
+
+
+def span_of(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return a file's first and last moment, steady clock, ns; None without an index, or an entry."""
+    try:
+        summary = make_reader(stream).get_summary()
+    except Exception:  # noqa: BLE001 - the library raises whatever damaged bytes make it do
+        return None
+    chunks = summary.chunk_indexes if summary else []
+    if not chunks:
+        return None
+    return min(each.message_start_time for each in chunks), max(each.message_end_time for each in chunks)

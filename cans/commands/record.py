@@ -52,8 +52,8 @@ def record(
       cans record 'cans/v1/feedback/#' 'cans/v1/groups/#' -o night.mcap
       cans record -o site.mcap --max-size 1000 --rotate
     """  # noqa: D301 - \b is click's mark for "do not wrap"
-    from cans.record_view import record_and_tell  # noqa: PLC0415 - see cans/commands/__init__.py
-    from cans.recorder import RecordSettings, default_name  # noqa: PLC0415
+    from cans.recording.record_view import record_and_tell  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.recording.recorder import RecordSettings, default_name  # noqa: PLC0415
     from cans.running import run  # noqa: PLC0415
     from cans.version import __version__  # noqa: PLC0415
 

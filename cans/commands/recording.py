@@ -36,7 +36,7 @@ def recording(ctx: click.Context) -> None:
 @click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 def info(*, file: Path, for_programs: bool) -> None:
     """Say when FILE was recorded, what it holds, and where something may be missing."""
-    from cans.recording_view import show  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.recording.view import show  # noqa: PLC0415 - see cans/commands/__init__.py
 
     show(file, sys.stdout, as_json=for_programs)
 
@@ -45,7 +45,7 @@ def info(*, file: Path, for_programs: bool) -> None:
 @click.argument("file", type=_FILE)
 def verify(*, file: Path) -> None:
     """Read all of FILE, with its checksums; exit with 1 and a sentence if it is not whole."""
-    from cans.recording_tools import verify as check  # noqa: PLC0415
+    from cans.recording.tools import verify as check  # noqa: PLC0415
 
     wrong = check(file)
     if wrong:
@@ -59,7 +59,7 @@ def verify(*, file: Path) -> None:
 @click.argument("out", type=_FILE)
 def repair(*, file: Path, out: Path) -> None:
     """Write what can be read of FILE to OUT, with an index; FILE stays as it is."""
-    from cans.recording_tools import repair as mend  # noqa: PLC0415
+    from cans.recording.tools import repair as mend  # noqa: PLC0415
 
     click.echo(f"{out}: {mend(file, out)} entries")
 
@@ -76,7 +76,7 @@ def repair(*, file: Path, out: Path) -> None:
 )
 def export(*, file: Path, out: Path | None, form: str) -> None:
     """Write FILE as lines that other programs read; tensors are named, not dumped."""
-    from cans.recording_tools import export as write  # noqa: PLC0415
+    from cans.recording.tools import export as write  # noqa: PLC0415
 
     if out is None:
         write(file, sys.stdout, form)  # type: ignore[arg-type] # one of the choices

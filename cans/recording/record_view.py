@@ -5,7 +5,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cans.recorder import Recorded, Recorder, RecordSettings
+from cans.recording.recorder import Recorded, Recorder, RecordSettings
 
 
 async def record_and_tell(settings: RecordSettings, out: TextIO, *, quiet: bool) -> Recorded:

@@ -13,7 +13,7 @@ from bus.errors import ConfigurationError
 from bus.recording.entries import Entry, Gap, Message
 from bus.recording.packing import Packer
 from bus.recording.reading import Ending, Recording
-from bus.topics import Topics
+from bus.topics import DEFAULT_PREFIX, Topics
 from cans.payloads import decode_payload
 from cans.version import __version__
 
@@ -38,6 +38,16 @@ def opened(path: Path, *, from_ns: int | None = None) -> Iterator[Recording]:
             yield recording
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+
+
+def prefix_of(path: Path) -> str:
+    """Return the prefix of the site that was recorded.
+
+    Raises:
+        ConfigurationError: as `opened`.
+    """
+    with opened(path) as recording:
+        return recording.about.get("prefix", DEFAULT_PREFIX)
 
 
 @dataclass(slots=True)
@@ -81,7 +91,7 @@ def contents_of(path: Path) -> Contents:
     found = Contents()
     with opened(path) as recording:
         found.about = recording.about
-        topics = Topics(recording.about.get("prefix", Topics().prefix))
+        topics = Topics(recording.about.get("prefix", DEFAULT_PREFIX))
         for entry in recording:
             found.first_ns = found.first_ns or entry.steady_ns
             found.last_ns = entry.steady_ns

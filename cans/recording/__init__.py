@@ -1,0 +1,1 @@
+"""Recorded traffic: writing it down, looking into it, changing it, playing it again."""
