@@ -4,7 +4,9 @@ A filter may be a whole topic, hold `+` for one level and end in `#` for any num
 included. Wildcards never match a first level that begins with `$` (section 4.7.2).
 """
 
-from bus.errors import LocalProtocolError
+from collections.abc import Iterable
+
+from bus.errors import ConfigurationError, LocalProtocolError
 
 
 def require_filter(topic_filter: str) -> str:
@@ -18,6 +20,19 @@ def require_filter(topic_filter: str) -> str:
     if not topic_filter or wild or "#" in inner:
         raise LocalProtocolError(f"{topic_filter!r} is no topic filter: + and # stand alone, # stands last")
     return topic_filter
+
+
+def require_filters(topic_filters: Iterable[str]) -> None:
+    """Make sure that what a person has given are filters.
+
+    Raises:
+        ConfigurationError: one is none.
+    """
+    for each in topic_filters:
+        try:
+            require_filter(each)
+        except LocalProtocolError as error:
+            raise ConfigurationError(str(error)) from None
 
 
 def require_topic(topic: str) -> str:

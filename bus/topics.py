@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bus.errors import LocalProtocolError
+from bus.errors import ConfigurationError, LocalProtocolError
 from bus.names import is_name
 
 DEFAULT_PREFIX = "cans/v1"
@@ -142,6 +142,18 @@ class Address:
 
     topic: Topic
     fields: dict[str, str]
+
+
+def topics_below(prefix: str) -> "Topics":
+    """Return the table under a prefix that a person has given.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    try:
+        return Topics(prefix)
+    except LocalProtocolError as error:
+        raise ConfigurationError(f"{error}: give another --prefix") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from rich.text import Text
 from aggregator.sentences import counted, phrases, text_of
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint
-from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import GroupParameters, GroupWords
 from bus.mqtt import open_connection
 from bus.names import require_name
-from bus.topics import DEFAULT_PREFIX, GROUPS, WORDS, Topics
+from bus.topics import DEFAULT_PREFIX, GROUPS, WORDS, Topics, topics_below
 from bus.wire import decode
 
 _QUEUE_LIMIT = 1024  # an aggregator holds 64 groups unless told otherwise
@@ -54,10 +54,7 @@ async def retained(
     Raises:
         ConfigurationError: a prefix or type that is no name, a broker that refuses, or no group retained.
     """
-    try:
-        topics = Topics(prefix)
-    except LocalProtocolError as error:
-        raise ConfigurationError(f"{error}: give another --prefix") from None
+    topics = topics_below(prefix)
     chosen = {} if type_ is None else {"type": require_name(type_, "device type")}
     endpoint = Endpoint(
         client_id=f"inspect-{secrets.token_hex(4)}",

@@ -16,10 +16,9 @@ from rich.text import Text
 
 from bus.address import BrokerAddress
 from bus.connection import Delivery, Endpoint, LinkDown, LinkUp
-from bus.errors import ConfigurationError, LocalProtocolError
-from bus.filters import require_filter
+from bus.filters import require_filters
 from bus.mqtt import open_connection
-from bus.topics import INFER, REPLY, TABLE, Topics
+from bus.topics import INFER, REPLY, TABLE, Topics, topics_below
 from cans.payloads import decode_payload
 
 # A person reads slower than devices write: a burst may wait here, and the oldest is dropped and counted.
@@ -52,11 +51,8 @@ class WatchSettings:
         Raises:
             ConfigurationError: a filter that is none.
         """
-        for each in self.filters:
-            try:
-                require_filter(each)
-            except LocalProtocolError as error:
-                raise ConfigurationError(str(error)) from None
+        require_filters(self.filters)
+        topics_below(self.prefix)
 
     def topic_filters(self) -> tuple[str, ...]:
         """The filters to subscribe to."""

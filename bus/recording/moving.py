@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from bus.filters import matches
 from bus.recording.entries import Message
-from bus.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +30,3 @@ class Mover:
         if said is not None and said.response_topic is not None:
             said = replace(said, response_topic=self.topic(said.response_topic))
         return replace(message, topic=self.topic(message.topic), properties=said)
-
-    def stays(self, message: Message) -> bool:
-        """Whether a broker keeps it for those who come later: it was there before, or its row says so.
-
-        Who had subscribed already sees no retain flag (MQTT 5, 3.3.1.3), so the flag alone does not tell.
-        """
-        if message.retained:
-            return True
-        address = Topics(self.recorded).parse(message.topic)
-        return address is not None and address.topic.retained
-
-
-def chosen(message: Message, filters: tuple[str, ...], prefix: str) -> bool:
-    """Whether one of the filters, with or without the prefix, matches; without filters every message."""
-    if not filters:
-        return True
-    topic = message.topic
-    below = topic.removeprefix(f"{prefix}/")
-    return any(matches(each, topic) or (below != topic and matches(each, below)) for each in filters)

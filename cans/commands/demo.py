@@ -33,6 +33,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="URL",
     help="Use this broker, mqtt://[user@]host[:port]; one of its own when not given.",
 )
+@click.option(
+    "--prefix",
+    envvar="CANS_DEMO_PREFIX",
+    help="First levels of every topic; cans/demo- and random letters when not given, so that somebody else's "
+    "devices on your broker are not counted.",
+)
 def demo(
     *,
     model: str,
@@ -43,6 +49,7 @@ def demo(
     logs: Path,
     live: bool,
     broker: str | None,
+    prefix: str | None,
 ) -> None:
     """Watch four devices of two types learn together where to cut a network.
 
@@ -72,5 +79,6 @@ def demo(
         logs=logs,
         live=live,
         broker=broker_address(broker) if broker else None,
+        prefix=prefix,
     )
     run(lambda: run_demo(settings))

@@ -95,7 +95,7 @@ def replay(
 
 def _onto(file: Path, onto: str | None, *, onto_live: bool, yes: bool) -> str:
     """Return the prefix to play below; asks before it is the recorded one."""
-    from cans.recording.tools import prefix_of  # noqa: PLC0415
+    from cans.recording.opening import prefix_of  # noqa: PLC0415
 
     recorded = prefix_of(file)
     if onto_live and onto is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.names import require_name
+from bus.topics import topics_below
 from lab.links import LinkSpec
 
 LEARNER = "fedlinucb_dw"
@@ -57,6 +58,7 @@ class DemoSettings:
         logs: folder for the logs of all processes.
         live: draw the live view.
         broker: an own broker, or None for one that the demo starts.
+        prefix: first levels of every topic, or None for ones that nobody else has.
 
     Raises:
         ConfigurationError: a value that cannot work.
@@ -70,6 +72,7 @@ class DemoSettings:
     logs: Path
     live: bool
     broker: BrokerAddress | None = None
+    prefix: str | None = None
     types: tuple[DeviceType, ...] = TYPES
 
     def __post_init__(self) -> None:
@@ -77,6 +80,8 @@ class DemoSettings:
             raise ConfigurationError(
                 "the demo needs --frames 2 or more: half of them teach, half are counted"
             )
+        if self.prefix is not None:
+            topics_below(self.prefix)
         if self.broker is not None and self.broker.tls:
             raise ConfigurationError(
                 "the demo's emulated links carry plain MQTT: give --broker mqtt://..., or none"

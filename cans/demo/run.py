@@ -62,8 +62,8 @@ async def run_demo(settings: DemoSettings) -> dict[str, Any]:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cans-demo-")))
         broker = await stack.enter_async_context(_broker(settings))
         # A prefix of its own: on a shared broker, somebody else's devices are not ours to count.
-        prefix = f"cans/demo-{work.name.rpartition('-')[2].replace('_', 'x').lower()}"
-        heard = Gathered(Topics(prefix), LEARNER)
+        own = f"cans/demo-{work.name.rpartition('-')[2].replace('_', 'x').lower()}"
+        heard = Gathered(Topics(settings.prefix or own), LEARNER)
         ear = await stack.enter_async_context(open_connection(broker, _ear(heard.topics)))
         if settings.broker is not None:
             stack.push_async_callback(_forget, ear, heard)  # once the children have said goodbye

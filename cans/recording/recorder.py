@@ -18,12 +18,12 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint, LinkDown, LinkUp
-from bus.errors import ConfigurationError, LocalProtocolError
-from bus.filters import require_filter
+from bus.errors import ConfigurationError
+from bus.filters import require_filters
 from bus.mqtt import open_connection
 from bus.recording.entries import Gap, GapKind, Message
 from bus.recording.packing import Packer
-from bus.topics import DEFAULT_PREFIX
+from bus.topics import DEFAULT_PREFIX, topics_below
 
 # Deliveries that may wait while the disk is slow; beyond it QoS 0 is dropped, counted, and told as a gap.
 QUEUED = 8192
@@ -65,11 +65,8 @@ class RecordSettings:
         Raises:
             ConfigurationError: a filter that is none, a bound of nothing, a file that is there.
         """
-        for each in self.filters:
-            try:
-                require_filter(each)
-            except LocalProtocolError as error:
-                raise ConfigurationError(str(error)) from None
+        require_filters(self.filters)
+        topics_below(self.prefix)
         if self.rotate and self.most_bytes is None:
             raise ConfigurationError("--rotate needs --max-size: the size at which another file begins")
         if self.out.exists():

@@ -15,13 +15,14 @@ from pathlib import Path
 from bus.address import BrokerAddress
 from bus.connection import Connection, Endpoint, LinkDown, LinkUp
 from bus.errors import ConfigurationError, LinkError, LinkLost, LocalProtocolError, PublishRefused
-from bus.filters import require_filter
+from bus.filters import require_filters
 from bus.mqtt import open_connection
 from bus.recording.entries import Message
-from bus.recording.moving import Mover, chosen
+from bus.recording.moving import Mover
+from bus.recording.parts import Part, stays
 from bus.recording.reading import Ending
-from bus.topics import DEFAULT_PREFIX, Topics
-from cans.recording.tools import opened
+from bus.topics import DEFAULT_PREFIX, topics_below
+from cans.recording.opening import opened
 
 # Read ahead in a thread, so that unpacking a chunk makes nobody late; two such batches are in memory at most.
 _BATCH_MESSAGES = 512
@@ -65,12 +66,8 @@ class ReplaySettings:
         Raises:
             ConfigurationError: no filter, a prefix of other than names, a part that ends before it begins.
         """
-        try:
-            Topics(self.onto)
-            for each in self.filters:
-                require_filter(each)
-        except LocalProtocolError as error:
-            raise ConfigurationError(str(error)) from None
+        topics_below(self.onto)
+        require_filters(self.filters)
         if self.to_s <= self.from_s:
             raise ConfigurationError(f"--to {self.to_s:g} is not behind --from {self.from_s:g}")
 
@@ -198,14 +195,15 @@ class Replayer:
     async def _round(self, connection: Connection, mover: Mover, first_ns: int) -> None:
         """Play the part once."""
         settings = self._settings
-        batches = _batches(settings, mover.recorded, first_ns, self.replayed)
+        part = Part(mover.recorded, settings.filters, settings.from_s, settings.to_s)
+        batches = _batches(settings, part, self.replayed)
         batch = await asyncio.to_thread(next, batches, None)
         clock, paused = _Clock(settings.speed, settings.from_s), settings.pause_at_s < settings.from_s
         while batch is not None:
             ahead = asyncio.create_task(asyncio.to_thread(next, batches, None), name="replay read")
             try:
                 for message in batch:
-                    at_s = max(settings.from_s, (message.steady_ns - first_ns) / 1e9)
+                    at_s = (message.steady_ns - first_ns) / 1e9
                     if not paused and at_s >= settings.pause_at_s:
                         paused = True
                         await self._pause(clock)
@@ -240,7 +238,7 @@ class Replayer:
             await self._up.wait()
             clock.waited(loop.time() - began)
         due = clock.due(at_s)
-        retain = mover.stays(message)
+        retain = stays(message, mover.recorded)
         if retain:
             self._retained.add(moved.topic)
         if moved.qos:
@@ -287,35 +285,19 @@ class Replayer:
             return  # whoever runs the broker sees it there, below the replay's prefix
 
 
-def _batches(
-    settings: ReplaySettings, prefix: str, first_ns: int, replayed: Replayed
-) -> Iterator[list[Message]]:
-    """Yield the part's messages in batches; what was retained when it began comes first. Blocks."""
-    from_ns = first_ns + round(settings.from_s * 1e9)
-    to_ns = math.inf if math.isinf(settings.to_s) else first_ns + settings.to_s * 1e9
-    mover, standing = Mover(prefix, prefix), dict[str, Message]()
+def _batches(settings: ReplaySettings, part: Part, replayed: Replayed) -> Iterator[list[Message]]:
+    """Yield the part's messages in batches. Blocks."""
     batch: list[Message] = []
     size = 0
     with opened(settings.file) as recording:
-        for entry in recording:
-            if not isinstance(entry, Message) or not chosen(entry, settings.filters, prefix):
+        for entry in part.of(recording):
+            if not isinstance(entry, Message):
                 continue
-            if entry.steady_ns > to_ns:
-                break
-            if entry.steady_ns < from_ns:
-                if mover.stays(entry):
-                    standing[entry.topic] = entry
-                    if not entry.payload:  # that is how it is forgotten
-                        del standing[entry.topic]
-                continue
-            if standing:
-                yield list(standing.values())
-                standing.clear()
             batch.append(entry)
             size += len(entry.payload)
             if len(batch) >= _BATCH_MESSAGES or size >= _BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
         replayed.ending = recording.ending
-    if standing or batch:
-        yield [*standing.values(), *batch]
+    if batch:
+        yield batch

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from cans.recording.tools import Contents, contents_of
+from cans.recording.contents import Contents, contents_of
 
 
 def show(path: Path, out: TextIO, *, as_json: bool) -> None:

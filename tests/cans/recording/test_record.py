@@ -25,8 +25,9 @@ from bus.recording.entries import Entry, Gap, Message
 from bus.topics import INFER, STATE, Topics
 from bus.wire import encode
 from cans.__main__ import main as command_line
+from cans.recording.contents import contents_of, verify
+from cans.recording.opening import opened
 from cans.recording.recorder import Recorded, Recorder, RecordSettings
-from cans.recording.tools import contents_of, opened, verify
 from tests.support.broker import CutProxy, mosquitto
 from tests.support.samples import SAMPLES
 

@@ -16,7 +16,7 @@ from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint, Properties
 from bus.errors import ConfigurationError
 from bus.mqtt import open_connection
-from bus.recording.entries import Entry, Gap, Message
+from bus.recording.entries import Entry, Gap
 from bus.recording.packing import Packer
 from bus.topics import FEEDBACK, INFER, STATE, Topics
 from bus.wire import encode
@@ -24,43 +24,33 @@ from cans.__main__ import main as command_line
 from cans.recording.replay_view import in_words, replay_and_tell
 from cans.recording.replayer import Replayed, Replayer, ReplaySettings
 from tests.support.broker import CutProxy, mosquitto
+from tests.support.recordings import BEGAN_NS, file_of, message
 from tests.support.samples import SAMPLES
 
 LIVE, AGAIN = Topics(), Topics("replay")
 BY_TOPIC = dict(reversed(SAMPLES))
 STATE_TOPIC = LIVE.of(STATE, role="device", id="cam-1")
 INFER_TOPIC = LIVE.of(INFER, edge="edge-1", device="cam-1")
-BEGAN_NS = 1_700_000_000_000_000_000
 Between = Callable[[Replayer], Coroutine[Any, Any, None]]
 
 
-def _message(number: int, at_s: float, topic: str, payload: bytes = b"{}", **more: Any) -> Message:
-    at_ns = BEGAN_NS + round(at_s * 1e9)
-    return Message(number, at_ns, at_ns, topic, payload, **more)
-
-
 SITE: tuple[Entry, ...] = (
-    _message(0, 0.0, STATE_TOPIC, bytes(encode(STATE, BY_TOPIC[STATE])), qos=1, retained=True),
-    _message(
+    message(0, 0.0, STATE_TOPIC, bytes(encode(STATE, BY_TOPIC[STATE])), qos=1, retained=True),
+    message(
         1, 0.1, INFER_TOPIC, bytes(encode(INFER, BY_TOPIC[INFER])),
         properties=Properties(response_topic="cans/v1/reply/cam-1", correlation_data=b"7"),
     ),
     Gap(2, BEGAN_NS, BEGAN_NS + 150_000_000, "too_slow", 3),
-    _message(3, 0.2, LIVE.of(FEEDBACK, type="pi4", device="cam-1"), b'{"seq":1}'),
-    _message(4, 0.3, STATE_TOPIC, b'{"state":"lost"}', qos=1),
-    _message(5, 0.4, "elsewhere/x", b"\xff"),
-    _message(6, 0.45, "$SYS/broker/load", b"1"),
-    _message(7, 0.5, LIVE.of(FEEDBACK, type="pi4", device="cam-1"), b'{"seq":2}'),
+    message(3, 0.2, LIVE.of(FEEDBACK, type="pi4", device="cam-1"), b'{"seq":1}'),
+    message(4, 0.3, STATE_TOPIC, b'{"state":"lost"}', qos=1),
+    message(5, 0.4, "elsewhere/x", b"\xff"),
+    message(6, 0.45, "$SYS/broker/load", b"1"),
+    message(7, 0.5, LIVE.of(FEEDBACK, type="pi4", device="cam-1"), b'{"seq":2}'),
 )  # fmt: skip
 
 
-def _file(path: Path, entries: Sequence[Entry] = SITE, *, cut_short: bool = False) -> Path:
-    packer = Packer({"prefix": "cans/v1"}, "test")
-    for entry in entries:
-        packer.add(entry)
-    data = packer.cut() if cut_short else packer.finish()
-    path.write_bytes(data[:-10] if cut_short else data)
-    return path
+def _file(path: Path, entries: Sequence[Entry] = SITE) -> Path:
+    return file_of(path, entries)
 
 
 async def _until(true: Callable[[], bool]) -> None:
@@ -165,7 +155,7 @@ def test_a_part_begins_with_what_was_retained_then(tmp_path: Path) -> None:
         b'{"state":"lost"}', b"\xff",
     ]  # fmt: skip
     assert replayed.messages == 2
-    cleared = (*SITE[:1], _message(1, 0.1, STATE_TOPIC, b"", qos=1), SITE[5])
+    cleared = (*SITE[:1], message(1, 0.1, STATE_TOPIC, b"", qos=1), SITE[5])
     seen, _, _ = _played(_file(tmp_path / "cleared.mcap", cleared), from_s=0.35)
     assert seen.topics == ["replay/elsewhere/x"]
 
@@ -190,7 +180,7 @@ def test_it_goes_round_until_it_is_told_to_stop_and_then_tidies_up(tmp_path: Pat
 
     _, replayed, left = _played(_file(tmp_path / "site.mcap"), stopped, loop=True, speed=50.0)
     assert replayed.rounds >= 3
-    assert replayed.messages >= 18
+    assert replayed.messages >= 15  # but for those under way when it was told
     assert left == []
 
 
@@ -211,7 +201,7 @@ def test_a_pause_moves_all_that_follows(tmp_path: Path) -> None:
 
 
 def test_a_lost_connection_costs_what_was_under_way_alone(tmp_path: Path) -> None:
-    many = [_message(number, number / 100.0, f"cans/v1/x/{number}", qos=number % 2) for number in range(100)]
+    many = [message(number, number / 100.0, f"cans/v1/x/{number}", qos=number % 2) for number in range(100)]
 
     async def some(replayer: Replayer) -> None:
         await _until(lambda: replayer.replayed.messages >= 20)
