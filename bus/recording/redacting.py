@@ -29,10 +29,11 @@ _STAYS = frozenset({
 _TIMES = re.compile(r"[a-z_]+_ms")
 _IDS = frozenset({"device", "edge", "id"})
 _HASHES = frozenset({"model", "schema", "install", "origin"})
+_REQUESTS = "request"
 # Words of a fixed set, and of a person's only where a device is another program.
 _REASON = re.compile(r"[a-z0-9_ -]{0,32}")
-# A request's id, as devices make it: boot and number.
-_REQUEST = re.compile(r"[0-9]+-[0-9]+")
+# A request's id, as devices make it: install, boot, number.
+_REQUEST = re.compile(r"([0-9a-f]{16})(-[0-9]+-[0-9]+)")
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class Redactor:
     left_out: dict[str, int] = field(default_factory=dict)
     texts: dict[str, set[str]] = field(default_factory=dict)
     _ids: dict[tuple[str, str], str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
 
     def about(self, about: Mapping[str, str]) -> dict[str, str]:
@@ -111,8 +113,10 @@ class Redactor:
             found = ",".join(map(self._hash, filter(None, value.split(","))))
         elif name == "group":  # named as a type is
             found = self._seen("type", value)
+        elif name == "id" and not role:
+            found = self._request(value)
         elif name in _IDS:
-            found = self._id(role or ("request" if name == "id" else name), value)
+            found = self._id(role or name, value)
         elif known.required:
             found = memoryview(b"") if isinstance(value, memoryview) else type(value)()
         else:
@@ -127,10 +131,15 @@ class Redactor:
     def _id(self, kind: str, value: str) -> str:
         given = self._ids.get((kind, value))
         if given is None:
-            number = sum(each == kind for each, _ in self._ids) + 1
+            number = self._counts[kind] = self._counts.get(kind, 0) + 1
             given = self._ids[kind, value] = f"{kind}-{number}"
-        self._seen(kind, given)
+        if kind != _REQUESTS:
+            self._seen(kind, given)
         return given
+
+    def _request(self, value: str) -> str:
+        found = _REQUEST.fullmatch(value)
+        return self._id(_REQUESTS, value) if found is None else self._hash(found[1]) + found[2]
 
     def _hash(self, value: str) -> str:
         return self._hashes.setdefault(value, f"{len(self._hashes) + 1:016x}")
@@ -147,6 +156,4 @@ def _stays(name: str, value: Any) -> bool:  # noqa: ANN401 - as above
     """Whether a field is kept as it is."""
     if name == "version":  # a number of a group's, or the words of whoever built the software
         return isinstance(value, int)
-    if name == "id":
-        return _REQUEST.fullmatch(value) is not None
     return bool(name in _STAYS or _TIMES.fullmatch(name) or (name == "reason" and _REASON.fullmatch(value)))

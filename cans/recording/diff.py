@@ -10,14 +10,18 @@ import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from bus import messages as m
 from bus.errors import RemoteProtocolError
 from bus.recording.entries import Message
+from bus.tensors import view
 from bus.topics import DEFAULT_PREFIX, INFER, REPLY, Topics
 from bus.wire import decode
 from cans.recording.opening import opened
 
 Key = tuple[str, str]
+_SAMPLED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,15 @@ class Answer:
 
     Attributes:
         top, confidence: the class, and how sure; of a rejection -1 and 0.
-        output: digest of the network's output. rejected: why, empty for an answer.
+        output: digest of the network's output. sample: some of its values, evenly spread.
+        rejected: why, empty for an answer.
         waited_ms: from request to answer, as the recorder saw them. tail_ms: as the edge worker says.
     """
 
     top: int
     confidence: float
     output: str
+    sample: tuple[float, ...]
     rejected: str
     waited_ms: float
     tail_ms: float
@@ -90,17 +96,28 @@ def _add(found: Answers, device: str, message: m.Message, at_ns: int) -> None:
         return  # asked before the recording began, or doubled
     waited_ms = (at_ns - found.asked[key]) / 1e6
     found.answered[key] = (
-        Answer(-1, 0.0, "", message.reason, waited_ms, 0.0)
+        Answer(-1, 0.0, "", (), message.reason, waited_ms, 0.0)
         if isinstance(message, m.Rejection)
         else Answer(
             message.top,
             message.confidence,
             hashlib.sha256(message.payload).hexdigest(),
+            _sample(message),
             "",
             waited_ms,
             message.tail_ms,
         )
     )
+
+
+def _sample(message: m.InferenceReply) -> tuple[float, ...]:
+    """Return some values of an output: all of one would be kilobytes for each answer."""
+    try:
+        values = view(message.payload, message.dtype, message.shape).reshape(-1)
+    except RemoteProtocolError:
+        return ()
+    places = np.linspace(0, len(values) - 1, min(_SAMPLED, len(values))).round().astype(int)
+    return tuple(float(each) for each in values[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +128,7 @@ class Difference:
         compared: requests that both have answered. alone: requests of the first that the second never had.
         unanswered: requests of both that only the first answers. rejected: that only the second rejects.
         other: keys whose class differs. exact: outputs that are the same to the bit.
-        sureness: largest difference in confidence where the class is the same.
+        off: how far apart values of an output are at most, as a share of its largest; 1 where sizes differ.
         waited_ms, tail_ms: medians, first and second; 0 where nothing is compared.
         waited_p95_ms: the same at the 95th percentile.
     """
@@ -122,7 +139,7 @@ class Difference:
     rejected: int
     other: tuple[Key, ...]
     exact: int
-    sureness: float
+    off: float
     waited_ms: tuple[float, float]
     waited_p95_ms: tuple[float, float]
     tail_ms: tuple[float, float]
@@ -138,7 +155,6 @@ def difference(first: Answers, second: Answers) -> Difference:
     well = {key: answer for key, answer in first.answered.items() if not answer.rejected}
     both = [key for key in well if key in second.answered and not second.answered[key].rejected]
     pairs = [(well[key], second.answered[key]) for key in both]
-    alike = [(one, two) for one, two in pairs if one.top == two.top]
     return Difference(
         compared=len(both),
         alone=len(first.asked.keys() - second.asked.keys()),
@@ -146,13 +162,20 @@ def difference(first: Answers, second: Answers) -> Difference:
         rejected=sum(key in second.answered and bool(second.answered[key].rejected) for key in well),
         other=tuple(key for key in both if well[key].top != second.answered[key].top),
         exact=sum(one.output == two.output for one, two in pairs),
-        sureness=max((abs(one.confidence - two.confidence) for one, two in alike), default=0.0),
+        off=max((_off(one.sample, two.sample) for one, two in pairs), default=0.0),
         waited_ms=_both([each.waited_ms for each, _ in pairs], [each.waited_ms for _, each in pairs], 0.5),
         waited_p95_ms=_both(
             [each.waited_ms for each, _ in pairs], [each.waited_ms for _, each in pairs], 0.95
         ),
         tail_ms=_both([each.tail_ms for each, _ in pairs], [each.tail_ms for _, each in pairs], 0.5),
     )
+
+
+def _off(first: tuple[float, ...], second: tuple[float, ...]) -> float:
+    if len(first) != len(second):
+        return 1.0
+    largest = max(map(abs, first), default=0.0) or 1.0
+    return max((abs(one - two) for one, two in zip(first, second, strict=True)), default=0.0) / largest
 
 
 def _both(first: list[float], second: list[float], share: float) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def _tell(found: Difference, console: Console) -> None:
         return
     console.print(
         f"{found.compared} requests are answered in both: {len(found.other)} by another class, {found.exact} "
-        f"the same to the bit, confidence off by at most {found.sureness:.2g}"
+        f"the same to the bit, values off by at most {found.off:.2g} of an output's largest"
     )
     for count, words in (
         (found.unanswered, "are answered in the first alone"),

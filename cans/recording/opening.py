@@ -17,14 +17,15 @@ def opened(path: Path, *, from_ns: int | None = None) -> Iterator[Recording]:
         ConfigurationError: no such file, or no recording.
     """
     try:
-        with path.open("rb") as stream:
-            try:
-                recording = Recording(stream, from_ns=from_ns)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"cannot read {path}: {error}") from None
-            yield recording
+        stream = path.open("rb")
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    with stream:
+        try:
+            recording = Recording(stream, from_ns=from_ns)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"cannot read {path}: {error}") from None
+        yield recording
 
 
 def prefix_of(path: Path) -> str:
