@@ -18,6 +18,7 @@ _COMMANDS = (
     "record",
     "recording",
     "replay",
+    "rewind",
     "partition",
     "models",
     "profile",

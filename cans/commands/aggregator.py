@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cans.commands.aggregator_inspect import inspect
+from cans.commands.aggregator_restore import restore
 from cans.settings import CommandWithParts, part_named
 from cans.shared_options import broker_address, broker_options, log_options
 
@@ -87,3 +88,4 @@ def aggregator(
 
 
 aggregator.add_command(inspect)
+aggregator.add_command(restore)

@@ -32,6 +32,7 @@ BENCHES = {
     "shaping": "lab.bench.shaping",
     "coordinating": "lab.bench.coordinating",
     "hop": "lab.bench.hop",
+    "recording": "lab.bench.recording",
 }
 
 
