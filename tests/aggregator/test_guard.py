@@ -15,36 +15,13 @@ from aggregator.settings import AggregatorSettings
 from bandits.federation import GuardSettings
 from bus.address import BrokerAddress
 from bus.messages import GroupParameters, StatisticsUpload, UploadAck, UploadRefusal
-from bus.statistics import pack_symmetric, unpack_symmetric
-from bus.tensors import buffer_of
+from bus.statistics import unpack_symmetric
+from tests.support.samples import MODEL, SCHEMA
+from tests.support.uploads import upload
 
-MODEL, SCHEMA, INSTALL, ORIGIN = ("0" * 16, "1" * 16, "2" * 16, "3" * 16)
+ORIGIN = "3" * 16
 KEY = GroupKey("pi4", MODEL, SCHEMA, 2)
 GUARDED = Limits(guard=GuardSettings())
-
-
-def upload(device: str, seq: int, scale: float = 1.0, **changes: Any) -> StatisticsUpload:
-    """Return 20 rows of a device whose costs are `scale` times those of its type."""
-    random = np.random.default_rng([sum(device.encode()), seq])
-    rows = random.uniform(0.0, 1.0, (20, 2))
-    y = scale * (rows @ np.array([0.1, 0.05]) + 0.002 * random.standard_normal(20))
-    fields: dict[str, Any] = {
-        "device": device,
-        "type": "pi4",
-        "model": MODEL,
-        "schema": SCHEMA,
-        "install": INSTALL,
-        "boot": 1,
-        "seq": seq,
-        "phase": "online",
-        "dimension": 2,
-        "gram": pack_symmetric(rows.T @ rows),
-        "moment": buffer_of(y @ rows),
-        "count": 20,
-        "sum_squares": float(y @ y),
-        "common": "11",
-    }
-    return StatisticsUpload(**(fields | changes))
 
 
 def fresh(limits: Limits = GUARDED, snapshot: bytes | None = None) -> AggregatorSession:
