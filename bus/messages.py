@@ -305,6 +305,7 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
         emulated: some stage was stretched or shaped by an emulator.
         capture_ms: taking the frame from its source, before `total_ms` begins; 0 for later turns of a frame.
         wait_ms, reply_ms, vain_ms: the other stages; 0 from older devices, which did not say.
+        propensity: how likely this arm was to be played (`device/exploration.py`); 0 where nobody can tell.
     """
 
     device: Name
@@ -335,6 +336,7 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
     wait_ms: Milliseconds = 0.0
     reply_ms: Milliseconds = 0.0
     vain_ms: Milliseconds = 0.0
+    propensity: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
 
 class State(Message, frozen=True, kw_only=True, tag="state"):

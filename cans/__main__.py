@@ -19,6 +19,7 @@ _COMMANDS = (
     "recording",
     "replay",
     "rewind",
+    "evaluate",
     "partition",
     "models",
     "profile",

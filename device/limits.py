@@ -17,6 +17,7 @@ class Limits:
         patience: the wait ends sooner, after so many times what finishing locally takes (`patience.py`); 0
             for no such end.
         look_ahead: the link is looked at shortly before a frame, where its moment is known (`look_ahead.py`).
+        explored: share of the frames whose arm is drawn from all, with the likelihood in the feedback.
         frame_period_s: time between captures; 0 is a closed loop, the next when the last is answered.
         wait_edge_s: before the first frame only: how long to wait for an edge worker to announce itself.
         resend_s, resend_most_s: first and longest wait for an upload's acknowledgement, doubling.
@@ -29,6 +30,7 @@ class Limits:
     fallback_at: float = 0.7
     patience: float = 0.0
     look_ahead: bool = True
+    explored: float = 0.0
     frame_period_s: float = 0.0
     wait_edge_s: float = 10.0
     resend_s: float = 1.0
@@ -50,6 +52,10 @@ class Limits:
             raise ConfigurationError(
                 f"a patience of {self.patience:g} will not do: give how many times what finishing here takes "
                 "an answer is worth waiting for, such as 2, or 0 to wait for the deadline's sake only"
+            )
+        if not 0.0 <= self.explored <= 1.0:
+            raise ConfigurationError(
+                f"a share of {self.explored:g} cannot be explored: give 0 to 1, such as 0.05"
             )
         if min(self.frame_period_s, self.wait_edge_s, self.flush_s) < 0.0:
             raise ConfigurationError(

@@ -29,6 +29,7 @@ from bus.messages import UploadRefusal
 from device import events as e
 from device.commands import Answer, CaptureNext, Command, Note, RunWarmStart, Stop
 from device.edges import Edges
+from device.exploration import Exploration
 from device.finishing import Finishing
 from device.limits import Limits
 from device.metrics import metrics_of
@@ -96,7 +97,15 @@ class DeviceSession:
         self._flush_until = 0.0
         self.edges = Edges(plan.model, plan.asks, draw)
         self.saver = Saver(lambda: encode_state(self.dump()), limits.save_every_s)
-        self.turns = Turns(identity, plan, policies, self.edges, limits, Finishing(plan, exit_s))
+        self.turns = Turns(
+            identity,
+            plan,
+            policies,
+            self.edges,
+            limits,
+            Finishing(plan, exit_s),
+            Exploration(limits.explored, draw),
+        )
         main = policies[0]
         self.uploads: Uploads | None = None
         if isinstance(main, FedLinUCBDW):

@@ -39,6 +39,7 @@ class DeviceSettings:
         learner: the learners' switches; its regularisation must be the aggregator's.
         deadline_ms: capture to answer. fallback_at: part of it after which a device finishes locally.
         patience: it does so sooner, after so many times what that takes.
+        explored: share of the frames whose arm is drawn, so that a recording can be asked what if.
         look_ahead: look at the link shortly before a frame, where its moment is known.
         warm_start: rows of early-exit experience, taken once in the life of an install; 0 for none.
         profile: file of `cans profile` made on this machine: times for rivals, rows for the warm start.
@@ -82,6 +83,7 @@ class DeviceSettings:
     deadline_ms: float = 1000.0
     fallback_at: float = 0.7
     patience: float = 0.0
+    explored: float = 0.0
     look_ahead: bool = True
     warm_start: int = 40
     profile: Path | None = None
@@ -136,6 +138,7 @@ class DeviceSettings:
             deadline_ms=self.deadline_ms,
             fallback_at=self.fallback_at,
             patience=self.patience,
+            explored=self.explored,
             look_ahead=self.look_ahead,
             frame_period_s=1.0 / self.fps if self.fps else 0.0,
             wait_edge_s=self.wait_edge_s,

@@ -40,6 +40,7 @@ class Turn:
     reason: str = ""
     refused: bool = False
     until: int | None = None
+    propensity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +128,5 @@ def feedback_of(
         wait_ms=wait_ms,
         reply_ms=stages.reply_ms,
         vain_ms=stages.vain_ms,
+        propensity=turn.propensity,
     )

@@ -34,6 +34,7 @@ from device.commands import (
 from device.edges import Edges
 from device.events import ExitRow, FallbackFinished, Head
 from device.exit_odds import ExitOdds
+from device.exploration import Exploration
 from device.finishing import Finishing
 from device.key_frames import HeedsKeyFrames
 from device.limits import Limits
@@ -75,6 +76,7 @@ class Turns:
         edges: Edges,
         limits: Limits,
         finishing: Finishing,
+        exploration: Exploration,
     ) -> None:
         self._identity = identity
         self._plan = plan
@@ -85,6 +87,8 @@ class Turns:
         self._limits = limits
         self._patience = Patience(limits.patience)
         self._finishing = finishing
+        self._exploration = exploration
+        self._main = policies[0].name
         self._exit_odds = ExitOdds(plan)
         self._last_turn = 0
         self._turn: Turn | None = None
@@ -311,14 +315,16 @@ class Turns:
         name = frame.to_play.pop(0)
         if name in self._heeding:
             self._heeding[name].key_frame = frame.key_frame
-        arm = self._select(self._policies[name])
+        arm, propensity = self._select(self._policies[name]), 0.0
+        if name == self._main:
+            arm, propensity = self._exploration.choose(arm, len(self._plan.arms))
         if arm != self._plan.device_arm and not (self.link_up and self._edges.any_ready(now)):
             # The policy keeps its contexts and learns from the arm that was played instead.
-            arm = self._plan.device_arm
+            arm, propensity = self._plan.device_arm, 0.0
             self.tallies[name].masked += 1
         self._last_turn += 1
         self._turn = Turn(self._last_turn, frame.seq, name, arm, frame.captured_at, now)
-        self._turn.capture_ms = frame.capture_ms
+        self._turn.capture_ms, self._turn.propensity = frame.capture_ms, propensity
         alone = arm == self._plan.device_arm
         until = self._finishing.before(self._left_s(self._turn, now)) if alone else None
         return [RunHead(self._turn.id, frame.frame, arm, until)]

@@ -152,6 +152,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "wait for as long as --fallback-at lets.",
 )
 @click.option(
+    "--log-propensities",
+    "explored",
+    is_flag=False,
+    flag_value=0.05,
+    default=0.0,
+    type=click.FloatRange(0.0, 1.0),
+    metavar="[SHARE]",
+    help="Draw the arm of this share of the frames from all arms, 0.05 when no number is given, and say in "
+    "the feedback how likely each was: cans evaluate then tells what other policies would cost.",
+)
+@click.option(
     "--look-ahead/--no-look-ahead",
     default=True,
     help="With --fps and --link-checks: publish 2 kB shortly before a frame is due, and play it here if the "

@@ -104,7 +104,7 @@ def test_an_upload_of_a_device_that_knows_no_columns_is_read_as_ever() -> None:
 
 def test_stages_of_nodes_that_do_not_say_them_all_are_read_as_ever() -> None:
     said = decode(FEEDBACK, (GOLDEN.parent / "older" / "feedback-feedback.json").read_bytes(), m.Feedback)
-    assert (said.capture_ms, said.wait_ms, said.reply_ms, said.vain_ms) == (0.0, 0.0, 0.0, 0.0)
+    assert (said.capture_ms, said.wait_ms, said.reply_ms, said.vain_ms, said.propensity) == (0.0,) * 5
     assert said.total_ms == 40.5
     older = (GOLDEN.parent / "older" / "reply-result.msgpack").read_bytes()
     reply = decode(REPLY, older, m.InferenceReply)

@@ -1,0 +1,1 @@
+"""What recorded frames would have cost under another policy."""
