@@ -23,7 +23,7 @@ from lab.whatif.model import predictions
 from lab.whatif.targets import chosen_by
 
 _LEGEND = (
-    "Milliseconds a frame. alike: frames that were played as the policy would have. took: as recorded. model: "
+    "Milliseconds a frame. alike: frames that were played as the policy would have. took: recorded. model: "
     "would take, by what stages of other frames took; no interval vouches for it. weights, both: by how "
     "likely each arm was, and by that and the model, with 95 % intervals. measured: the policy's own turns."
 )
