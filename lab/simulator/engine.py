@@ -45,15 +45,18 @@ def play_beside(world: World, teams: Sequence[Team]) -> list[Run]:
     at_s, device = np.empty(n), np.empty(n, dtype=np.int32)
     cost, regret = np.empty((len(teams), n)), np.empty((len(teams), n))
     arms = np.empty((len(teams), n), dtype=np.int32)
-    for i, turn in enumerate(world.turns()):
-        at_s[i], device[i] = turn.at_s, turn.device
-        best = turn.means.min()
-        for j, team in enumerate(teams):
+    queues = [world.queue() for _ in teams]
+    for i, drawn in enumerate(world.turns()):
+        at_s[i], device[i] = drawn.at_s, drawn.device
+        for j, (team, queue) in enumerate(zip(teams, queues, strict=True)):
+            turn = drawn if queue is None or drawn.queued is None else drawn.queued(queue)
             arm = team.select(turn)
             measured = turn.cost_of(arm)
             team.update(turn, arm, measured)
+            if turn.played is not None:
+                turn.played(arm)
             arms[j, i], cost[j, i] = arm, measured.total_s
-            regret[j, i] = turn.means[arm] - best
+            regret[j, i] = turn.means[arm] - turn.means.min()
     return [
         Run(at_s, device, arms[j], cost[j], regret[j], team.traffic.messages, team.traffic.bytes)
         for j, team in enumerate(teams)

@@ -7,6 +7,7 @@ real machine, so the misfit that a learner meets here is a measured one. All of 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,10 +18,11 @@ from bandits.statistics import Statistics
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.changes import Changes, Conditions
+from lab.simulator.edge_queue import EdgeQueue
 from lab.simulator.links import MovingLink, link_of, recorded
 from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.slowness import with_slowness
-from lab.simulator.world import Ahead, Turn, Vector, stream
+from lab.simulator.world import Ahead, Queue, Turn, Vector, stream
 
 START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
 
@@ -59,6 +61,10 @@ class SiteWorld:
         ]
         self._changes = Changes(settings.changes, [kind.name for kind in self._kinds], seconds, seed)
 
+    def queue(self) -> EdgeQueue | None:
+        """As `World.queue`."""
+        return EdgeQueue(self._settings.edge_workers) if self._settings.edge_workers else None
+
     @property
     def offsets_s(self) -> list[float]:
         """When in its period each device plays its frames."""
@@ -91,10 +97,14 @@ class SiteWorld:
             )
             means = kind.means(at_s, now)
             check = partial(kind.check, at_s, self._stays[device].period_s, now)
-            yield Turn(
+            turn = Turn(
                 at_s, device, self._contexts, means, costs, device_costs, link_costs, censored, wait_s, check,
                 settings.look_ahead,
             )  # fmt: skip
+            if settings.edge_workers:
+                waiting = partial(kind.queued, turn, factors, delay_s, now, reply_lost=lost)
+                turn = replace(turn, queued=waiting)
+            yield turn
 
     def device_means(self, device: int) -> Vector:
         """As `World.device_means`."""
@@ -187,9 +197,48 @@ class _Frames:
         took_s = float(moving_s[0]) + self._fixed_s
         return LinkCheck(bits * self._units_per_bit, min(took_s, left_s), at_least=took_s > left_s)
 
-    def means(self, at_s: float, now: Conditions) -> Vector:
+    def queued(
+        self,
+        turn: Turn,
+        factors: Vector,
+        held_up_s: float,
+        now: Conditions,
+        queue: Queue,
+        *,
+        reply_lost: bool,
+    ) -> Turn:
+        """Return a turn as it is for a device that waits for others at the edge worker."""
+        assert turn.device_costs is not None
+        moving_s = self._link.transfer_s(turn.at_s + turn.device_costs, self._bits * now.link)
+        # The answer's way back, half of what is fixed, begins behind the edge worker.
+        arrives_s = turn.at_s + turn.device_costs + moving_s + 0.5 * self._fixed_s + held_up_s
+        waits_s = np.where(self._sends, queue.waits_s(turn.at_s, arrives_s), 0.0)
+        costs, device_costs, link_costs, censored = self.costs(
+            turn.at_s, factors, held_up_s + waits_s, now, reply_lost=reply_lost
+        )
+        takes_s = self._edge_s * (factors[1] * now.edge)
+
+        def played(arm: int) -> None:
+            # Who has given up by then is not served: the edge worker looks at what is left of the budget.
+            if self._sends[arm] and (reply_lost or not censored[arm]):
+                queue.take(arrives_s[arm], arrives_s[arm] + waits_s[arm], takes_s[arm])
+
+        return replace(
+            turn,
+            means=self.means(turn.at_s, now, waits_s),
+            costs=costs,
+            device_costs=device_costs,
+            link_costs=link_costs,
+            censored=censored,
+            queue_s=waits_s,
+            queued=None,
+            played=played,
+        )
+
+    def means(self, at_s: float, now: Conditions, waits_s: Vector | float = 0.0) -> Vector:
         """Return expected total seconds, (K,)."""
-        answered = self.costs(at_s, _NO_NOISE, self._expected_hold_s + now.wait_s, now)[0]
+        held_up_s = self._expected_hold_s + now.wait_s + waits_s
+        answered = self.costs(at_s, _NO_NOISE, held_up_s, now)[0]
         if self._reply_loss == 0.0:
             return answered
         lost = self.costs(at_s, _NO_NOISE, 0.0, now, reply_lost=True)[0]
@@ -197,7 +246,13 @@ class _Frames:
         return means
 
     def costs(
-        self, at_s: float, factors: Vector, held_up_s: float, now: Conditions, *, reply_lost: bool = False
+        self,
+        at_s: float,
+        factors: Vector,
+        held_up_s: Vector | float,
+        now: Conditions,
+        *,
+        reply_lost: bool = False,
     ) -> tuple[Vector, Vector, Vector, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Return total, device and link seconds, and which totals are lower bounds only; each (K,)."""
         device_s = self._device_s * (factors[0] * now.device)

@@ -31,6 +31,9 @@ class SyntheticWorld:
         self.device_columns = np.zeros(settings.dimension, dtype=np.bool_)
         self.rounds = settings.rounds
 
+    def queue(self) -> None:
+        """As `World.queue`: nobody is waited for."""
+
     def turns(self) -> Iterator[Turn]:
         """As `World.turns`."""
         settings = self._settings

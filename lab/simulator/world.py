@@ -4,7 +4,7 @@ Everything random about a turn is drawn before anybody chooses, from streams of 
 policy meets the same frames, links and noise, and the difference of two policies is theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,18 @@ from lab.simulator import spec
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
+
+
+class Queue(Protocol):
+    """Who waits at the edge worker for whom, among one team's devices."""
+
+    def waits_s(self, now_s: float, arrives_s: Vector) -> Vector:
+        """Return for how long each of K jobs would wait that arrived then, (K,)."""
+        ...
+
+    def take(self, arrives_s: float, begins_s: float, takes_s: float) -> None:
+        """Let a worker be busy with a job."""
+        ...
 
 
 class Ahead(Protocol):
@@ -52,6 +64,10 @@ class Turn:
             what was waited in vain; None where a cost has no parts.
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
         wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
+        queue_s: shape (K,), for how long it waits there for other devices of its team besides; in
+            `link_costs`; None where it does not.
+        queued: returns this turn as it is for devices that wait for each other; None where they do not.
+        played: is told which arm it was, in such a world.
         check: what a link check says before the device's next frame; None in a world without.
         look_ahead: devices know when their next frame is due, and check their link before it.
     """
@@ -67,6 +83,9 @@ class Turn:
     wait_s: float = 0.0
     check: Checking | None = None
     look_ahead: bool = False
+    queue_s: Vector | None = None
+    queued: Callable[[Queue], "Turn"] | None = None
+    played: Callable[[int], None] | None = None
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
@@ -75,7 +94,8 @@ class Turn:
             return Cost(total_s)
         censored = bool(self.censored[arm])
         link_s = float(self.link_costs[arm])
-        wait_s = 0.0 if censored else min(self.wait_s, link_s)
+        wait_s = self.wait_s + (0.0 if self.queue_s is None else float(self.queue_s[arm]))
+        wait_s = 0.0 if censored else min(wait_s, link_s)
         return Cost(total_s, float(self.device_costs[arm]), link_s, wait_s, censored=censored)
 
 
@@ -119,6 +139,10 @@ class World(Protocol):
     link_column: int | None
     rounds: int
     in_seconds: bool
+
+    def queue(self) -> Queue | None:
+        """Return a team's place at the edge worker; None where nobody waits for another device."""
+        ...
 
     def turns(self) -> Iterator[Turn]:
         """Play the world once more from its beginning; every call yields the same turns."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from bus.address import BrokerAddress
@@ -14,6 +15,7 @@ from edge.events import Failure, Output
 from edge.served import Arms
 from edge.settings import EdgeSettings
 from lab.emulated_edge import StretchedTails
+from tests.support.samples import SAMPLES
 
 OUTPUT = Output(3, 0.5, "float32", (10,), memoryview(bytes(40)), 1.0, 4.0)
 
@@ -39,7 +41,19 @@ def _run(computed_s: float, slowness: float) -> tuple[list[float], Sequence[Outp
     slept: list[float] = []
     clock = iter((10.0, 10.0 + computed_s))
     tails = StretchedTails(_Tails(), slowness, slept.append, lambda: next(clock))
-    return slept, tails.run([None, None])  # type: ignore[list-item] # nobody looks at them
+    return slept, tails.run([None, None])  # type: ignore[list-item] # a failure: nobody looks at them
+
+
+def test_what_a_run_took_at_its_best_is_what_it_is_stretched_from() -> None:
+    """Beside others the same work takes longer, which is not the emulated worker's fault."""
+    (asked,) = (each for _, each in SAMPLES if isinstance(each, ActivationRequest))
+    other = msgspec.structs.replace(asked, cut=asked.cut + 1)
+    computed = iter((0.0, 0.5, 1.0, 1.3, 2.0, 2.6, 3.0, 3.4))
+    slept: list[float] = []
+    tails = StretchedTails(_Tails(), 2.0, slept.append, lambda: next(computed))
+    for request in (asked, asked, asked, other):
+        tails.run([request])
+    assert slept == pytest.approx([1.0, 0.6, 0.6, 0.8], abs=0.05)
 
 
 def test_a_run_takes_a_multiple_of_what_was_computed_and_says_so() -> None:

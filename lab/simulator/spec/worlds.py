@@ -141,6 +141,8 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         devices_each: devices of each type, instead of what the types say.
         edge_slowness: of the edge worker, against the machine that measured.
         edge_whole_ms: what the whole network takes it, instead; see `DeviceType.whole_ms`.
+        edge_workers: tails that the edge worker runs at a time, so that devices wait for each other; 0 for as
+            many as come, one of a device.
         bus_ms: what broker and event loops add to an offloaded frame.
         fps: frames a second and device.
         burst_frames: a device plays so many in a row, and then rests; None for no rest.
@@ -166,6 +168,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     types: Annotated[tuple[DeviceType, ...], Meta(min_length=1)]
     edge_slowness: Positive = 1.0
     edge_whole_ms: Positive | None = None
+    edge_workers: Annotated[int, Meta(ge=0, le=64)] = 0
     bus_ms: NotNegative = 4.0
     fps: Positive = 1.0
     burst_frames: Count | None = None
