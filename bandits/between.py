@@ -16,6 +16,8 @@ A refusal is believed at once: an edge worker has said so (ADR 18, ADR 24).
 import copy
 import math
 
+import numpy as np
+
 from bandits.arrays import Dump, Vector
 from bandits.link_estimate import LinkEstimate, LinkSettings
 from bandits.policy import LinkCheck
@@ -52,6 +54,14 @@ class Between:
         self._left_s = 0.0  # what it was when the last answer came
         self._alone = 0  # frames since
         self._in_vain = False
+        self._free_s: float | None = None  # when a worker is free, as it has said since the last frame
+
+    def told(self, free_s: float) -> None:
+        """Learn how long from now a job would wait at the edge worker, had it come by now.
+
+        It holds for the next frame alone: what is beyond the link is then known, and need not be remembered.
+        """
+        self._free_s = free_s
 
     @property
     def in_vain(self) -> bool:
@@ -81,13 +91,23 @@ class Between:
         """Whether the link is believed to be out at present."""
         return self._link.out
 
-    def predict(self, units: Vector) -> tuple[Vector, Vector]:
-        """Return expected seconds and their standard deviation for offloads of `units` (K,)."""
+    def predict(self, units: Vector, front_s: Vector | float = 0.0) -> tuple[Vector, Vector]:
+        """Return expected seconds and their standard deviation for offloads of `units` (K,).
+
+        Args:
+            units: of the link's column.
+            front_s: what the device computes before, (K,): a queue is shorter by then.
+        """
         mean_s, spread_s = self._link.predict(units)
-        return mean_s + self._beyond_s, spread_s
+        return mean_s + self._beyond_s + self.told_s(front_s + mean_s), spread_s
+
+    def told_s(self, until_s: Vector | float) -> Vector | float:
+        """Return for how long a job would wait that came so long from now, as the edge worker has said; else 0."""
+        return 0.0 if self._free_s is None else np.maximum(0.0, self._free_s - until_s)
 
     def pass_time(self) -> None:
         """Let what is known grow old by a frame."""
+        self._free_s = None
         for link in (self._link, self._clear):
             if link is not None:
                 link.pass_time()
@@ -101,7 +121,7 @@ class Between:
         self._unexplained_s *= keep
 
     def answered(self, units: float, seconds: float, wait_s: float = 0.0) -> None:
-        """Learn from an answer that was `seconds` on its way, and `wait_s` in a queue of the edge worker."""
+        """Learn from an answer that was `seconds` on its way, and waited `wait_s` there, beside what was told."""
         self._clear, self._in_vain = None, False
         self._beyond_s += _GAIN * (wait_s - self._beyond_s)
         self._note_fading(wait_s)

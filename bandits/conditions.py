@@ -53,9 +53,21 @@ class Conditions:
             self._device_columns * self._slow(self._device) + self._edge_columns * self._slow(self._edge)
         )
 
-    def between(self, X: Matrix, offloads: npt.NDArray[np.bool_]) -> tuple[Vector, Vector]:
-        """Return mean and standard deviation, each (K,), of the seconds between device and edge."""
-        mean_s, spread_s = self._between.predict(X[:, self._link_column])
+    def told(self, free_s: float) -> None:
+        """As that of `Between`."""
+        self._between.told(free_s)
+
+    def between(
+        self, X: Matrix, offloads: npt.NDArray[np.bool_], front_s: Vector
+    ) -> tuple[Vector, Vector]:
+        """Return mean and standard deviation, each (K,), of the seconds between device and edge.
+
+        Args:
+            X: contexts (K, d).
+            offloads: which of them use link and edge worker.
+            front_s: what the device computes before, (K,).
+        """
+        mean_s, spread_s = self._between.predict(X[:, self._link_column], front_s)
         return offloads * mean_s, offloads * spread_s
 
     def rows(self, x: Vector, cost: Cost, factor: Factor) -> tuple[Matrix, Vector]:
@@ -65,6 +77,8 @@ class Conditions:
         edge, until a check says that the link is clear of it (`between.py`). A refusal is what offloading
         costs at present, whatever is sent, with what the device then did by itself.
         """
+        units = float(x[self._link_column])
+        told_s = self._told_s(cost, units)
         self._pass_time()
         device, rest = x * self._device_columns, x * self._edge_columns
         if not rest.any() and x[self._link_column] == 0.0:
@@ -72,7 +86,6 @@ class Conditions:
             return device[None, :], np.array([self._usual(self._device, device, cost.total_s, factor)])
         device_s = cost.total_s if cost.device_s is None else cost.device_s
         rest_s = max(0.0, cost.total_s - device_s)
-        units = float(x[self._link_column])
         usual_device_s = self._usual(self._device, device, device_s, factor)
         if cost.censored:
             self._learn_bound(units, rest_s, self._slow(self._edge) * max(0.0, factor.mean(rest)), cost)
@@ -81,9 +94,13 @@ class Conditions:
         if cost.link_s is None:
             return np.stack([device, rest]), np.array([usual_device_s, rest_s - link_s])
         wait_s = min(cost.wait_s, link_s)
-        self._between.answered(units, link_s - wait_s, wait_s)
+        self._between.answered(units, link_s - wait_s, max(0.0, wait_s - told_s))
         usual_edge_s = self._usual(self._edge, rest, rest_s - link_s, factor)
         return np.stack([device, rest]), np.array([usual_device_s, usual_edge_s])
+
+    def _told_s(self, cost: Cost, units: float) -> float:
+        """Return the part of a frame's wait that the edge worker had announced."""
+        return float(self._between.told_s((cost.device_s or 0.0) + self._between.expected_s(units)))
 
     @property
     def in_vain(self) -> bool:

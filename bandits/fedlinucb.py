@@ -139,14 +139,15 @@ class FedLinUCBDW:
         factor, conditions = self._current_factor(), self._conditions
         seen = X if conditions is None else conditions.seen(X)
         known, width = factor.predict(seen)
+        device = np.zeros_like(known)
         if conditions is not None:
-            device = seen[:, self._device_columns] @ factor.theta[self._device_columns]
-            known = np.maximum(device, 0.0) + np.maximum(known - device, 0.0)
+            device = np.maximum(seen[:, self._device_columns] @ factor.theta[self._device_columns], 0.0)
+            known = device + np.maximum(known - device, 0.0)
         if self._offsets is not None:
             known = known + self._offsets.predict(factor.theta, known.shape[0])
         if conditions is None:
-            return known, width, np.zeros_like(known), np.zeros_like(known)
-        return np.maximum(known, 0.0), width, *conditions.between(X, self._offloads(X))
+            return known, width, device, device
+        return np.maximum(known, 0.0), width, *conditions.between(X, self._offloads(X), device)
 
     def select(self, contexts: Matrix) -> int:
         """Return the arm with the lowest optimistic cost, the first of equals.
@@ -167,6 +168,11 @@ class FedLinUCBDW:
             if self._look_due(arm, alone) or not self._is_safe(upper_s, alone):
                 arm, self.forced = alone, False
         return arm
+
+    def told(self, free_s: float) -> None:
+        """As `HeedsQueues.told`; where the link is learned, a wait is too."""
+        if self._conditions is not None:
+            self._conditions.told(free_s)
 
     def _link_optimism(self) -> Vector:
         """Return standard deviations of each arm, (K,): a whole one until a transfer has told the rate.

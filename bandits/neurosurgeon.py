@@ -23,6 +23,8 @@ class Neurosurgeon:
         compute_s: shape (K,), predicted seconds of device and edge together, for each arm.
         dimension: d of the contexts.
         link_column: of what is sent; an arm with zero there stays on the device.
+        front_s: shape (K,), the device's part of it, by which a queue that an edge worker has told of is
+            shorter; nothing when not given.
         link: of the bandwidth's estimate.
         probe_after_frames: device-only frames before one is offloaded to measure the bandwidth.
         probe_largest_gap_frames: bound of the gap's doubling.
@@ -42,6 +44,7 @@ class Neurosurgeon:
         dimension: int,
         link_column: int,
         *,
+        front_s: npt.ArrayLike | None = None,
         link: LinkSettings = DEFAULT,
         probe_after_frames: int = 32,
         probe_largest_gap_frames: int = 256,
@@ -50,6 +53,8 @@ class Neurosurgeon:
     ) -> None:
         self.name = name
         self._compute_s = require_finite(compute_s, (None,), "compute_s").copy()
+        K = self._compute_s.shape[0]  # noqa: N806 - as in the literature
+        self._front_s = np.zeros(K) if front_s is None else require_finite(front_s, (K,), "front_s").copy()
         self._column = link_column
         self._contexts = Contexts(dimension)
         self._between = Between(link)
@@ -82,6 +87,7 @@ class Neurosurgeon:
             ValueError: no such arm in the latest contexts.
         """
         units = float(self._contexts.row(arm)[self._column])
+        told_s = float(self._between.told_s(self._front_s[arm] + self._between.expected_s(units)))
         self._between.pass_time()
         offloads = units > 0.0
         self._probes.played(offloads=offloads, forced=self._forced and offloads)
@@ -97,7 +103,7 @@ class Neurosurgeon:
             self._between.waited(units, link_s)
         else:
             wait_s = min(cost.wait_s, link_s)
-            self._between.answered(units, link_s - wait_s, wait_s)
+            self._between.answered(units, link_s - wait_s, max(0.0, wait_s - told_s))
 
     @property
     def wants_long_checks(self) -> bool:
@@ -112,9 +118,13 @@ class Neurosurgeon:
         """As `HeedsLinkChecks.link_checked`."""
         self._between.checked(check)
 
+    def told(self, free_s: float) -> None:
+        """As `HeedsQueues.told`."""
+        self._between.told(free_s)
+
     def _predict(self, X: Matrix) -> Vector:
         units = X[:, self._column]
-        predicted: Vector = self._compute_s + (units > 0.0) * self._between.predict(units)[0]
+        predicted: Vector = self._compute_s + (units > 0.0) * self._between.predict(units, self._front_s)[0]
         return predicted
 
     def dump(self) -> Dump:

@@ -105,6 +105,15 @@ class HeedsLinkChecks(Protocol):
         ...
 
 
+@runtime_checkable
+class HeedsQueues(Protocol):
+    """A policy that may be told how busy the edge worker is."""
+
+    def told(self, free_s: float) -> None:
+        """Learn that a job which came now would wait so long, before the `select` for which that holds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Exits:
     """What early exits on the way of each arm make of it.

@@ -158,6 +158,7 @@ def _neurosurgeon(given: Given) -> Policy:
         compute_s,
         given.plan.dimension,
         given.plan.link,
+        front_s=given.front_s,
         link_checks=given.learner.link_checks,
         name=given.name,
     )

@@ -43,6 +43,11 @@ class EdgeQueue:
         waits: Vector = np.maximum(0.0, free_s - arrives_s)
         return waits
 
+    def free_s(self, now_s: float) -> float:
+        """Return for how long a job would wait that arrived now, as the edge worker itself can tell."""
+        ends_s = sorted(job.ends_s for job in self._jobs if job.arrives_s <= now_s)
+        return max(0.0, ends_s[-self._workers] - now_s) if len(ends_s) >= self._workers else 0.0
+
     def take(self, arrives_s: float, begins_s: float, takes_s: float) -> None:
         """Let a worker be busy with a job."""
         self._jobs.append(_Job(arrives_s, begins_s + takes_s))

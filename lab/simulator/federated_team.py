@@ -18,7 +18,7 @@ from lab.simulator.lies import lies_of
 from lab.simulator.post import DevicePost, GroupPost
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Turn, World, stream, tell_of_link
+from lab.simulator.world import Turn, World, stream, tell_of_link, tell_of_queue
 
 _MESSAGES = 9  # stream; those of worlds and of other teams are smaller
 
@@ -90,6 +90,7 @@ class FederatedTeam:
         """As `Team.select`."""
         self._channel.play(turn.at_s)
         self._posts[turn.device].catch_up()
+        tell_of_queue(self.policies[turn.device], turn)
         return self.policies[turn.device].select(turn.contexts)
 
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:

@@ -231,6 +231,7 @@ class _Frames:
             link_costs=link_costs,
             censored=censored,
             queue_s=waits_s,
+            free_s=queue.free_s(turn.at_s),
             queued=None,
             played=played,
         )

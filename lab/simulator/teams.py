@@ -30,7 +30,7 @@ from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
 from lab.simulator.sharing import groups_of
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Matrix, Turn, World, stream, tell_of_link
+from lab.simulator.world import Matrix, Turn, World, stream, tell_of_link, tell_of_queue
 
 DEVICE_ARM = "end/none"
 CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
@@ -64,6 +64,7 @@ class Alone:
 
     def select(self, turn: Turn) -> int:
         """As `Team.select`."""
+        tell_of_queue(self._policies[turn.device], turn)
         return self._policies[turn.device].select(turn.contexts)
 
     def update(self, turn: Turn, arm: int, cost: Cost) -> None:
@@ -232,11 +233,11 @@ def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: i
         raise ConfigurationError("neurosurgeon needs a link, such as those of a site")
     device_X = X[:, world.device_columns]  # noqa: N806
     edge_X = np.delete(X, world.link_column, axis=1)[:, ~np.delete(world.device_columns, world.link_column)]  # noqa: N806
-    compute_s = np.zeros(X.shape[0])
+    parts_s = []
     for columns, means in ((device_X, world.device_means(device)), (edge_X, world.edge_means())):
         rows = np.tile(columns, (learner.profiled, 1))
         runs = np.tile(means, learner.profiled) * np.exp(0.05 * random.standard_normal(rows.shape[0]))
-        compute_s += columns @ np.linalg.lstsq(rows, runs)[0]
+        parts_s.append(columns @ np.linalg.lstsq(rows, runs)[0])
     link = LinkSettings(
         drift_unit=learner.drift_unit,
         drift_round_trip=learner.drift_round_trip,
@@ -244,9 +245,10 @@ def _neurosurgeon(learner: spec.Neurosurgeon, world: World, device: int, seed: i
         memory_frames=learner.link_memory_frames,
     )
     return Neurosurgeon(
-        compute_s,
+        parts_s[0] + parts_s[1],
         X.shape[1],
         world.link_column,
+        front_s=parts_s[0],
         link=link,
         probe_after_frames=learner.probe_after_frames,
         probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),

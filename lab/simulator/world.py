@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bandits.policy import Cost, HeedsLinkChecks, LinkCheck
+from bandits.policy import Cost, HeedsLinkChecks, HeedsQueues, LinkCheck, Policy
 from bandits.statistics import Statistics
 from lab.simulator import spec
 
@@ -24,6 +24,10 @@ class Queue(Protocol):
 
     def waits_s(self, now_s: float, arrives_s: Vector) -> Vector:
         """Return for how long each of K jobs would wait that arrived then, (K,)."""
+        ...
+
+    def free_s(self, now_s: float) -> float:
+        """Return for how long a job would wait that arrived now, as the edge worker itself can tell."""
         ...
 
     def take(self, arrives_s: float, begins_s: float, takes_s: float) -> None:
@@ -66,6 +70,8 @@ class Turn:
         wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
         queue_s: shape (K,), for how long it waits there for other devices of its team besides; in
             `link_costs`; None where it does not.
+        free_s: for how long a frame would wait that arrived there now, as the edge worker says; None where it
+            does not.
         queued: returns this turn as it is for devices that wait for each other; None where they do not.
         played: is told which arm it was, in such a world.
         check: what a link check says before the device's next frame; None in a world without.
@@ -84,6 +90,7 @@ class Turn:
     check: Checking | None = None
     look_ahead: bool = False
     queue_s: Vector | None = None
+    free_s: float | None = None
     queued: Callable[[Queue], "Turn"] | None = None
     played: Callable[[int], None] | None = None
 
@@ -112,6 +119,12 @@ def tell_of_link(policy: HeedsLinkChecks, turn: Turn, cost: Cost) -> None:
         check = turn.check(cost.total_s, long=True, ahead=policy.ahead_s) if turn.look_ahead else None
     if check is not None:
         policy.link_checked(check)
+
+
+def tell_of_queue(policy: Policy, turn: Turn) -> None:
+    """Tell a policy what the edge worker has said of its queue."""
+    if turn.free_s is not None and isinstance(policy, HeedsQueues):
+        policy.told(turn.free_s)
 
 
 class World(Protocol):

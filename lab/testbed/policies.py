@@ -97,6 +97,7 @@ def _neurosurgeon(name: str, learner: spec.Neurosurgeon, plan: Plan, known: Know
         [on_device + on_edge for on_device, on_edge in zip(known.front_s, known.edge_s, strict=True)],
         plan.dimension,
         plan.link,
+        front_s=known.front_s,
         link=LinkSettings(
             drift_unit=learner.drift_unit,
             drift_round_trip=learner.drift_round_trip,
