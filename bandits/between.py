@@ -2,7 +2,9 @@
 
 The link is estimated from transfers (`link_estimate.py`). What any offload costs beyond link and compute,
 such as waiting for a free edge worker, is a mean of the latest frames, and fades while nobody is asked: the
-more slowly, the more often it was still there when somebody asked again (ADR 26).
+more slowly, the more often it was still there when somebody asked again (ADR 26). Where the edge worker says
+for how long a job would wait (ADR 29), that is added for the next frame, and only what goes beyond it is
+remembered.
 
 A frame that nobody answered says that link or edge worker failed, not which. From then until the next
 answer there are two estimates of the link: one that takes the blame and is believed, and one as it was
@@ -102,7 +104,7 @@ class Between:
         return mean_s + self._beyond_s + self.told_s(front_s + mean_s), spread_s
 
     def told_s(self, until_s: Vector | float) -> Vector | float:
-        """Return for how long a job would wait that came so long from now, as the edge worker has said; else 0."""
+        """Return for how long a job would wait that came so long from now, if anybody has said so; or 0."""
         return 0.0 if self._free_s is None else np.maximum(0.0, self._free_s - until_s)
 
     def pass_time(self) -> None:
@@ -121,7 +123,7 @@ class Between:
         self._unexplained_s *= keep
 
     def answered(self, units: float, seconds: float, wait_s: float = 0.0) -> None:
-        """Learn from an answer that was `seconds` on its way, and waited `wait_s` there, beside what was told."""
+        """Learn from an answer `seconds` on its way, that waited `wait_s` there beside what was told."""
         self._clear, self._in_vain = None, False
         self._beyond_s += _GAIN * (wait_s - self._beyond_s)
         self._note_fading(wait_s)

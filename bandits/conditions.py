@@ -57,9 +57,7 @@ class Conditions:
         """As that of `Between`."""
         self._between.told(free_s)
 
-    def between(
-        self, X: Matrix, offloads: npt.NDArray[np.bool_], front_s: Vector
-    ) -> tuple[Vector, Vector]:
+    def between(self, X: Matrix, offloads: npt.NDArray[np.bool_], front_s: Vector) -> tuple[Vector, Vector]:
         """Return mean and standard deviation, each (K,), of the seconds between device and edge.
 
         Args:

@@ -53,7 +53,7 @@ class Neurosurgeon:
     ) -> None:
         self.name = name
         self._compute_s = require_finite(compute_s, (None,), "compute_s").copy()
-        K = self._compute_s.shape[0]  # noqa: N806 - as in the literature
+        K = self._compute_s.shape[0]
         self._front_s = np.zeros(K) if front_s is None else require_finite(front_s, (K,), "front_s").copy()
         self._column = link_column
         self._contexts = Contexts(dimension)

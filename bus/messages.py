@@ -363,5 +363,19 @@ class State(Message, frozen=True, kw_only=True, tag="state"):
     arms: Sentence = ""
 
 
+class QueueNotice(Message, frozen=True, kw_only=True, tag="queue"):
+    """Edge worker -> all, flat JSON: for how long a request would wait that arrived now.
+
+    From then on every listener counts down by itself; the next one comes when that has become wrong.
+
+    Attributes:
+        free_ms: until a worker is free for it. jobs: waiting or running.
+    """
+
+    edge: Name
+    free_ms: Milliseconds
+    jobs: Count
+
+
 Decision = InferenceReply | Rejection
 AckMessage = UploadAck | UploadRefusal

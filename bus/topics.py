@@ -123,7 +123,9 @@ STATE = Topic(
 )
 METRICS = Topic("metrics", ("role", "id"), _ALL, _EVERYONE, STATE.own, 0, False, Form.JSON, 4 * KIB)
 
-TABLE: tuple[Topic, ...] = (INFER, REPLY, FEEDBACK, STATS, ACK, GROUPS, WORDS, STATE, METRICS)
+QUEUE = Topic("queue", ("edge",), (Role.EDGE,), _EVERYONE, (_E,), 0, False, Form.JSON, 4 * KIB)
+
+TABLE: tuple[Topic, ...] = (INFER, REPLY, FEEDBACK, STATS, ACK, GROUPS, WORDS, STATE, METRICS, QUEUE)
 # What a testbed adds below a prefix of its own: a site that has none has neither, so they are not in `TABLE`.
 LAB_ORDER = Topic(
     "lab-order", ("device",), (Role.COORDINATOR,), (Role.DEVICE,), (_D,), 1, False, Form.JSON, 256 * KIB

@@ -14,7 +14,7 @@ import msgspec
 from bus import messages as m
 from bus.errors import LocalProtocolError, PayloadTooLarge, RemoteFault, RemoteProtocolError
 from bus.tensors import Payload
-from bus.topics import ACK, FEEDBACK, GROUPS, INFER, METRICS, REPLY, STATE, STATS, WORDS, Form, Topic
+from bus.topics import ACK, FEEDBACK, GROUPS, INFER, METRICS, QUEUE, REPLY, STATE, STATS, WORDS, Form, Topic
 
 M = TypeVar("M", bound=m.Message)
 
@@ -29,6 +29,7 @@ _DECODERS: dict[Topic, msgspec.msgpack.Decoder[Any] | msgspec.json.Decoder[Any]]
     WORDS: msgspec.json.Decoder(m.GroupWords),
     FEEDBACK: msgspec.json.Decoder(m.Feedback),
     STATE: msgspec.json.Decoder(m.State),
+    QUEUE: msgspec.json.Decoder(m.QueueNotice),
 }
 
 

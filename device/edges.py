@@ -7,6 +7,7 @@ anybody is left.
 This file must never decide how long a request waits.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,6 +20,8 @@ from device.commands import Note
 LIMIT = 64
 # How long an edge worker is left alone after it said that it cannot serve us.
 REST_S = 5.0
+# What an edge worker has said of its queue holds for so long; it says more while it has one.
+TOLD_S = 5.0
 # How many of a stranger's networks a line of the log holds.
 _HASHES_SHOWN = 3
 
@@ -29,6 +32,8 @@ class _Edge:
     ready: bool
     load: float
     resting_until: float = 0.0
+    free_at: float = 0.0
+    told_at: float = -math.inf
 
 
 class Edges:
@@ -69,13 +74,32 @@ class Edges:
         gone = known is not None and known.ready and (state.state != "ready" or state.boot > known.boot)
         rested = known is None or state.boot > known.boot
         resting_until = 0.0 if rested or known is None else known.resting_until
-        self._edges[state.id] = _Edge(state.boot, ready, state.load, resting_until)
+        same = known is not None and state.boot == known.boot
+        free_at, told_at = (known.free_at, known.told_at) if same and known else (0.0, -math.inf)
+        self._edges[state.id] = _Edge(state.boot, ready, state.load, resting_until, free_at, told_at)
         return gone
 
     def load_seen(self, edge: str, load: float) -> None:
         """Take in the load that an answer carried, which is fresher than the announced one."""
         if edge in self._edges:
             self._edges[edge] = replace(self._edges[edge], load=load)
+
+    def told(self, edge: str, free_s: float, now: float) -> None:
+        """Take in for how long a request would wait that arrived there now."""
+        if edge in self._edges:
+            self._edges[edge] = replace(self._edges[edge], free_at=now + free_s, told_at=now)
+
+    def free_s(self, now: float) -> float | None:
+        """Return for how long a request would wait that arrived now where that is shortest.
+
+        None where nobody who can be asked has said so lately: then each answer tells.
+        """
+        told = [
+            max(0.0, edge.free_at - now)
+            for edge in self._edges.values()
+            if edge.ready and edge.resting_until <= now and edge.told_at >= now - TOLD_S
+        ]
+        return min(told, default=None)
 
     def rest(self, edge: str, now: float) -> None:
         """Leave an edge worker alone for a while: it said that it cannot serve us."""

@@ -201,6 +201,14 @@ class EdgeAnnounced:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueTold:
+    """For how long a request would wait at an edge worker that arrived there now, seconds."""
+
+    edge: str
+    free_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class GroupBroadcast:
     """The group's parameters, retained or fresh."""
 
@@ -282,6 +290,7 @@ Event = (
     | LinkChecked
     | LinkCheckFailed
     | EdgeAnnounced
+    | QueueTold
     | GroupBroadcast
     | BadMessageArrived
     | UploadSent

@@ -7,9 +7,17 @@ from collections.abc import Callable
 
 from bus.connection import Delivery
 from bus.errors import RemoteProtocolError
-from bus.messages import GroupParameters, InferenceReply, Rejection, State, UploadAck, UploadRefusal
+from bus.messages import (
+    GroupParameters,
+    InferenceReply,
+    QueueNotice,
+    Rejection,
+    State,
+    UploadAck,
+    UploadRefusal,
+)
 from bus.tensors import view
-from bus.topics import ACK, GROUPS, REPLY, STATE, Address, Role, Topic, Topics
+from bus.topics import ACK, GROUPS, QUEUE, REPLY, STATE, Address, Role, Topic, Topics
 from bus.wire import decode
 from device import events as e
 
@@ -60,9 +68,17 @@ def _state(delivery: Delivery, address: Address) -> e.Event | None:
     return e.EdgeAnnounced(state)
 
 
+def _queue(delivery: Delivery, address: Address) -> e.Event:
+    notice = decode(QUEUE, delivery.payload, QueueNotice)
+    if notice.edge != address.fields["edge"]:
+        raise RemoteProtocolError("wrong_sender", f"the queue of {notice.edge} on {delivery.topic}")
+    return e.QueueTold(notice.edge, notice.free_ms / 1000.0)
+
+
 _READERS: dict[Topic, Callable[[Delivery, Address], e.Event | None]] = {
     REPLY: _reply,
     ACK: _acknowledgement,
     GROUPS: _group,
     STATE: _state,
+    QUEUE: _queue,
 }

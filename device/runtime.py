@@ -25,7 +25,7 @@ from bus.errors import LinkLost
 from bus.mqtt import open_connection
 from bus.presence import Presence
 from bus.state_folder import open_state_folder
-from bus.topics import ACK, GROUPS, REPLY, STATE, Role, Topics
+from bus.topics import ACK, GROUPS, QUEUE, REPLY, STATE, Role, Topics
 from device.ban_reasons import reasons
 from device.bans import ALONE, BanningCompute, grouped
 from device.compute import Compute, load_compute
@@ -245,7 +245,7 @@ def _control(settings: DeviceSettings, topics: Topics, voice: Voice) -> Endpoint
         voice.presence.will(),
         announce=voice.announce,
         farewell=voice.farewell,
-        subscriptions=((acks, ACK.qos), (edges, STATE.qos)),
+        subscriptions=((acks, ACK.qos), (edges, STATE.qos), (topics.filter(QUEUE), QUEUE.qos)),
         queue_limit=DELIVERIES_QUEUED,
     )
 

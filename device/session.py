@@ -199,6 +199,9 @@ class DeviceSession:
                 return self.turns.woken(now)
             case e.EdgeAnnounced(state):
                 return self.turns.edge_gone(state.id, now) if self.edges.announced(state) else []
+            case e.QueueTold(edge, free_s):
+                self.edges.told(edge, free_s, now)
+                return []
             case e.BadMessageArrived(fault, detail):
                 raise RemoteProtocolError(fault, detail)
             case e.SnapshotSaved(number):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandits.policy import Cost, HeedsExits, Policy
+from bandits.policy import Cost, HeedsExits, HeedsQueues, Policy
 from bus.messages import AnsweredBy, InferenceReply, Rejection
 from bus.statistics import DEFAULT_BOUNDS
 from device.commands import (
@@ -315,7 +315,7 @@ class Turns:
         name = frame.to_play.pop(0)
         if name in self._heeding:
             self._heeding[name].key_frame = frame.key_frame
-        arm, propensity = self._select(self._policies[name]), 0.0
+        arm, propensity = self._select(self._policies[name], now), 0.0
         if name == self._main:
             arm, propensity = self._exploration.choose(arm, len(self._plan.arms))
         if arm != self._plan.device_arm and not (self.link_up and self._edges.any_ready(now)):
@@ -329,7 +329,10 @@ class Turns:
         until = self._finishing.before(self._left_s(self._turn, now)) if alone else None
         return [RunHead(self._turn.id, frame.frame, arm, until)]
 
-    def _select(self, policy: Policy) -> int:
+    def _select(self, policy: Policy, now: float) -> int:
+        free_s = self._edges.free_s(now)
+        if free_s is not None and isinstance(policy, HeedsQueues):
+            policy.told(free_s)
         if self._plan.exits and isinstance(policy, HeedsExits):
             policy.exits = self._exit_odds.of()
         return policy.select(self._plan.contexts)

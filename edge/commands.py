@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bus.messages import ActivationRequest, InferenceReply, NodeState, Rejection
+from bus.messages import ActivationRequest, InferenceReply, NodeState, QueueNotice, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,13 @@ class AnnounceState:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishQueue:
+    """Tell all devices for how long a request would wait that arrived now."""
+
+    notice: QueueNotice
+
+
+@dataclass(frozen=True, slots=True)
 class DropModel:
     """Forget this model: nothing is waiting or running for it, and nobody will be let in for it."""
 
@@ -78,4 +85,13 @@ class Stop:
     """Everything is answered or rejected: close the connections and end."""
 
 
-Command = RunTail | PublishReply | PublishRejection | AnnounceState | DropModel | PublishMetrics | Stop
+Command = (
+    RunTail
+    | PublishReply
+    | PublishRejection
+    | AnnounceState
+    | PublishQueue
+    | DropModel
+    | PublishMetrics
+    | Stop
+)

@@ -23,7 +23,7 @@ from bus.outbox import Outbox, Outgoing
 from bus.presence import Presence
 from bus.shell import Shell
 from bus.state_folder import open_state_folder
-from bus.topics import INFER, METRICS, REPLY, STATE, Role, Topics
+from bus.topics import INFER, METRICS, QUEUE, REPLY, STATE, Role, Topics
 from bus.wire import encode
 from edge import commands as do
 from edge import events as ev
@@ -307,6 +307,10 @@ class _Edge:
                 self._voice.latest = command
                 for topic, payload in self._voice.announce():
                     self._control_out.put(Outgoing(topic, payload, qos=STATE.qos, retain=STATE.retained))
+            case do.PublishQueue(notice):
+                # Late it would be wrong: beside the replies, not behind states that wait for their PUBACK.
+                topic = self._topics.of(QUEUE, edge=self._settings.id)
+                self._data_out.put(Outgoing(topic, encode(QUEUE, notice), qos=QUEUE.qos))
             case do.DropModel(model):
                 assert self._library is not None  # only it removes models
                 self._library.drop(model)

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from bus.messages import InferenceReply, NodeState, Reject, Rejection
+from bus.messages import InferenceReply, NodeState, QueueNotice, Reject, Rejection
 from edge import commands as do
 from edge import events as ev
 from edge.batching import Batches, BusyPeriod, size_of, tail_of
 from edge.load import LoadMeter
+from edge.queue_notices import QueueNotices
 from edge.recent import Recent
 from edge.served import Arms, Served
 from edge.tally import Tally
@@ -94,6 +95,7 @@ class EdgeSession:
         self._busy = BusyPeriod()
         self._recent = Recent()
         self._strange = Throttle(limits.strange_per_s)
+        self._notices = QueueNotices(workers)
         self._meter = LoadMeter(limits.load_period_s, limits.load_hysteresis)
         self._state: NodeState = "init"
         self._announced = do.AnnounceState("init", 0.0, 0.0, *self._served.words)
@@ -127,7 +129,7 @@ class EdgeSession:
             self._grace_over_s,
         ]
         if self._link_up:
-            times += [self._meter.due_s(), self._metrics_s]
+            times += [self._meter.due_s(), self._notices.due_s(), self._metrics_s]
         return min((time for time in times if time is not None), default=None)
 
     def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: C901 - one case an event
@@ -188,6 +190,7 @@ class EdgeSession:
         elif budget_s <= 0.0:
             self._reject(job, "expired", "the budget was spent before it arrived", now)
         else:
+            self._notices.asked(job.device, now)
             victim = self._waiting.put(job)
             if victim is not None:
                 newer = victim.device == job.device and victim is not job
@@ -214,6 +217,7 @@ class EdgeSession:
         jobs, started_s = self._running.pop(worker)
         self._idle.append(worker)
         self.tally.batch(len(jobs))
+        self._notices.ran(tail_of(jobs[0].request), (now - started_s) / len(jobs))
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, ev.Failure):
                 self._fail(job, outcome, now)
@@ -307,6 +311,14 @@ class EdgeSession:
             return
         if (mean := self._meter.take(now)) is not None:
             self._announce(round(mean, 2))
+        free_s = self._notices.free_s(
+            ((tail_of(jobs[0].request), len(jobs), began) for jobs, began in self._running.values()),
+            (tail_of(job.request) for job in self._waiting),
+            now,
+        )
+        if self._state == "ready" and self._notices.worth(free_s, now):
+            notice = QueueNotice(edge=self._edge, free_ms=1000.0 * free_s, jobs=self.load)
+            self._out.append(do.PublishQueue(notice))
         if now >= self._metrics_s:
             self._metrics_s = now + self._limits.metrics_s
             counts = self.tally.metrics(waiting=len(self._waiting), running=len(self._running_jobs))

@@ -15,6 +15,7 @@ Policy, in this order:
 This file must never know what a job is for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bus.messages import ActivationRequest
@@ -50,6 +51,9 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
 
     def put(self, job: Job) -> Job | None:
         """Let a job wait; return the one that must go for it, which may be itself."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import shutil
 import time
 from pathlib import Path
@@ -97,10 +98,11 @@ def test_a_person_asks_what_was_known_and_begins_again_from_it(tmp_path: Path) -
     code, said = _run("rewind", RECORDING)
     assert code == 0
     assert "device, whole network" in said
-    assert "12 recorded broadcasts: 12 the same to the bit" in said
+    assert re.search(r"held against (\d+) recorded broadcasts: \1 the same to the bit", said)
+    whole = json.loads(_run("rewind", RECORDING, "--json")[1])
     code, said = _run("rewind", RECORDING, "--at", "0:04", "--json")
     figures = json.loads(said)
-    assert figures["broadcasts"] < 12
+    assert 0 < figures["broadcasts"] < whole["broadcasts"]
     assert {each["device"] for each in figures["devices"]} == {"cam-1", "cam-2"}
     snapshot, state_dir = tmp_path / "then.groups", tmp_path / "state"
     assert _run("rewind", RECORDING, "--at", "4", "-o", snapshot)[0] == 0

@@ -217,10 +217,13 @@ def running_three(session: EdgeSession) -> tuple[ActivationRequest, ...]:
     other = request("1-3", "cam-3", budget_ms=9000.0, cut=3, codec="int8-zstd")
     for device, message in (("2", request("1-2", "cam-2")), ("3", other), ("4", request("1-4", "cam-4"))):
         session.handle(ev.RequestArrived(f"cam-{device}", message), 0.0)
-    answered, run = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
+    answered, run, told = session.handle(ev.TailFinished(0, (OUTPUT,)), 0.1)
     assert isinstance(answered, do.PublishReply)
     assert answered.reply.batch == 1
     assert isinstance(run, do.RunTail)
+    assert isinstance(told, do.PublishQueue)
+    assert told.notice.free_ms == pytest.approx(300.0)  # two that run, and one in line, of 0.1 s each
+    assert told.notice.jobs == 3
     session.check()
     return run.requests
 
@@ -231,7 +234,7 @@ def test_an_idle_worker_takes_all_that_wait_for_the_same_tail_and_each_is_answer
     assert [each.id for each in requests] == ["1-2", "1-4"]
     assert session.load == 3
     commands = session.handle(ev.TailFinished(0, (OUTPUT, ev.Failure("tensor", "short"))), 0.2)
-    answer, refusal, next_run = commands
+    answer, refusal, next_run, _ = commands
     assert isinstance(answer, do.PublishReply)
     reply = answer.reply
     assert (answer.device, reply.id, reply.batch, reply.load) == ("cam-2", "1-2", 2, 1)

@@ -5,7 +5,7 @@ import numpy as np
 from bus import messages as m
 from bus.statistics import pack_symmetric
 from bus.tensors import buffer_of
-from bus.topics import ACK, FEEDBACK, GROUPS, INFER, REPLY, STATE, STATS, WORDS, Topic
+from bus.topics import ACK, FEEDBACK, GROUPS, INFER, QUEUE, REPLY, STATE, STATS, WORDS, Topic
 
 MODEL, SCHEMA, INSTALL, ORIGIN = (
     "00112233445566aa",
@@ -162,4 +162,5 @@ SAMPLES: tuple[tuple[Topic, m.Message], ...] = (
             arms=SCHEMA,
         ),
     ),
+    (QUEUE, m.QueueNotice(edge="edge-1", free_ms=62.5, jobs=3)),
 )

@@ -11,7 +11,7 @@ from aggregator.session import AggregatorSession
 from bus.connection import Delivery
 from bus.messages import Decision, UploadAck
 from bus.presence import Presence
-from bus.topics import ACK, GROUPS, INFER, REPLY, STATE, STATS, Role
+from bus.topics import ACK, GROUPS, INFER, QUEUE, REPLY, STATE, STATS, Role
 from bus.wire import encode, encode_metrics
 from edge import commands as tail_do
 from edge import events as tail_ev
@@ -86,6 +86,9 @@ class EdgeNode(Node[tail_ev.Event, tail_do.Command]):
                 control = self.links["control"]
                 for topic, payload in self.announcements(control, lost=False):
                     self.world.broker.publish(control, STATE, topic, payload)
+            case tail_do.PublishQueue(notice):
+                topic = TOPICS.of(QUEUE, edge=self.name)
+                self.world.broker.publish(self.links["data"], QUEUE, topic, encode(QUEUE, notice))
             case tail_do.PublishMetrics(values):
                 encode_metrics(values)
             case tail_do.DropModel():

@@ -1,0 +1,144 @@
+"""What edge workers say of their queues, heard by devices."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from bandits.between import Between
+from bandits.fedlinucb import FedLinUCBDW
+from bandits.link_estimate import LinkSettings
+from bandits.neurosurgeon import Neurosurgeon
+from bandits.policy import Cost, HeedsQueues
+from bandits.settings import Settings
+from bandits.two_arm import TwoArmSwitch
+from bus.connection import Delivery
+from bus.messages import QueueNotice
+from bus.topics import QUEUE, Topics
+from bus.wire import encode
+from device import events as e
+from device.edges import TOLD_S, Edges
+from device.inbound import event_of
+from tests.support.device_parts import MODEL, PLAN, edge_state, session
+
+TOPICS = Topics()
+
+
+def _notice(edge: str = "edge-1", topic_edge: str = "edge-1") -> Delivery:
+    said = encode(QUEUE, QueueNotice(edge=edge, free_ms=80.0, jobs=2))
+    return Delivery(TOPICS.of(QUEUE, edge=topic_edge), said)
+
+
+def test_a_notice_is_an_event_and_one_in_anothers_name_is_refused() -> None:
+    assert event_of(TOPICS, _notice()) == e.QueueTold("edge-1", 0.08)
+    assert isinstance(event_of(TOPICS, _notice("edge-2")), e.BadMessageArrived)
+    broken = Delivery(TOPICS.of(QUEUE, edge="edge-1"), b"{}")
+    assert isinstance(event_of(TOPICS, broken), e.BadMessageArrived)
+
+
+def _edges() -> Edges:
+    edges = Edges(MODEL, PLAN.asks, lambda: 0.0)
+    edges.announced(edge_state())
+    return edges
+
+
+def test_a_wait_is_counted_down_and_forgotten_and_a_strangers_is_not_heard() -> None:
+    edges = _edges()
+    assert edges.free_s(1.0) is None
+    edges.told("nobody", 0.3, 1.0)
+    assert edges.free_s(1.0) is None
+    edges.told("edge-1", 0.3, 1.0)
+    assert edges.free_s(1.1) == pytest.approx(0.2)
+    assert edges.free_s(2.0) == 0.0
+    assert edges.free_s(1.01 + TOLD_S) is None
+
+
+def test_of_several_the_shortest_counts_and_only_of_those_that_can_be_asked() -> None:
+    edges = _edges()
+    edges.announced(edge_state(edge="edge-2"))
+    edges.told("edge-1", 0.3, 1.0)
+    edges.told("edge-2", 0.1, 1.0)
+    assert edges.free_s(1.0) == pytest.approx(0.1)
+    edges.rest("edge-2", 1.0)
+    assert edges.free_s(1.0) == pytest.approx(0.3)
+    edges.announced(edge_state(state="lost"))
+    assert edges.free_s(1.0) is None
+
+
+def test_another_state_of_the_same_boot_forgets_no_queue_and_a_new_boot_does() -> None:
+    edges = _edges()
+    edges.told("edge-1", 0.3, 1.0)
+    edges.announced(msgspec.structs.replace(edge_state(), load=3.0))
+    assert edges.free_s(1.0) == pytest.approx(0.3)
+    edges.announced(edge_state(boot=2))
+    assert edges.free_s(1.0) is None
+
+
+def test_a_session_hears_it() -> None:
+    made = session("fedlinucb_dw")
+    made.handle(e.Started(), 0.0)
+    made.handle(e.QueueTold("edge-1", 0.5), 0.1)  # of nobody known yet
+    assert made.edges.free_s(0.1) is None
+    made.handle(e.EdgeAnnounced(edge_state()), 0.2)
+    made.handle(e.QueueTold("edge-1", 0.5), 0.3)
+    assert made.edges.free_s(0.4) == pytest.approx(0.4)
+
+
+def test_what_was_told_is_added_for_one_frame_and_only_more_is_remembered() -> None:
+    between = Between(LinkSettings())
+    for _ in range(20):
+        between.answered(1.0, 0.05)
+    units = np.array([0.0, 1.0])
+    plain = between.predict(units)[0]
+    between.told(0.3)
+    told = between.predict(units, np.array([0.1, 0.0]))[0]
+    assert told[1] == pytest.approx(max(plain[1], 0.3))
+    assert told[0] == pytest.approx(max(plain[0], 0.2))
+    between.pass_time()
+    assert between.predict(units)[0] == pytest.approx(plain, rel=0.01)
+
+
+@pytest.mark.parametrize("learn", ["fedlinucb_dw", "neurosurgeon"])
+def test_a_policy_that_is_told_stays_alone_and_offloads_when_it_is_told_that_nobody_waits(learn: str) -> None:
+    """Alone 0.4 s; offloaded 0.05 s of link and 0.03 s there."""
+    X = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])  # noqa: N806 - as in the literature
+    policy: FedLinUCBDW | Neurosurgeon = (
+        FedLinUCBDW([True, False, False], Settings(link="measured", slowness="measured"), link_column=2)
+        if learn == "fedlinucb_dw"
+        else Neurosurgeon([0.4, 0.03], 3, 2, front_s=[0.4, 0.0])
+    )
+    assert isinstance(policy, HeedsQueues)
+    costs = (Cost(0.4, 0.4), Cost(0.08, 0.0, 0.05))
+    for _ in range(60):
+        arm = policy.select(X)
+        policy.update(arm, costs[arm])
+    assert policy.select(X) == 1
+    policy.update(1, costs[1])
+    policy.told(2.0)
+    assert policy.select(X) == 0
+    policy.update(0, costs[0])
+    policy.told(0.0)
+    assert policy.select(X) == 1
+    policy.update(1, costs[1])
+    assert policy.select(X) == 1  # nobody has said anything
+
+
+def test_a_wait_that_was_announced_is_not_learned_as_one_that_stays() -> None:
+    X = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])  # noqa: N806 - as in the literature
+    for told, later in ((0.3, 1), (None, 0)):
+        policy = FedLinUCBDW(
+            [True, False, False], Settings(link="measured", slowness="measured"), link_column=2
+        )
+        for arm, cost in ((0, Cost(0.2, 0.2)), (1, Cost(0.08, 0.0, 0.05))):
+            for _ in range(30):
+                policy.select(X)
+                policy.update(arm, cost)
+        for _ in range(5):
+            if told is not None:
+                policy.told(told)
+            policy.select(X)
+            policy.update(1, Cost(0.38, 0.0, 0.35, wait_s=0.3))
+        assert policy.select(X) == later
+
+
+def test_a_switch_between_two_arms_hears_nothing() -> None:
+    assert not isinstance(TwoArmSwitch(0, 1), HeedsQueues)
