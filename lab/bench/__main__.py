@@ -33,6 +33,7 @@ BENCHES = {
     "coordinating": "lab.bench.coordinating",
     "hop": "lab.bench.hop",
     "recording": "lab.bench.recording",
+    "whatif": "lab.bench.whatif",
 }
 
 

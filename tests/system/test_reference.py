@@ -49,7 +49,7 @@ def test_a_real_edge_worker_answers_its_requests_as_it_did(tmp_path: Path) -> No
         where.until(lambda: "connected" in where.log("edge"), "the edge worker serves")
         start_recorder(where, again, "replay")
         where.until(again.exists, "the recorder writes")
-        # A device sends when it has its answer; a replay does not wait for one, so it gets more time for each.
+        # A device sends when it has its answer; a replay waits for none, so there is more time for each.
         paced = ("--topics", "infer/#", "--speed", "0.3")
         where.start("replay", "replay", str(RECORDING), "--broker", where.url, *paced)
         assert where.finished("replay") == 0, where.log("replay")
