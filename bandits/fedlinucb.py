@@ -81,6 +81,7 @@ class FedLinUCBDW:
         # Of the latest contexts: which arms use link and edge, and what each was expected to cost.
         self._offloading: Mask = np.zeros(0, dtype=np.bool_)
         self._expected_s: Vector = np.zeros(0)
+        self._unsure_s: Vector = np.zeros(0)
         self._offsets = (
             None
             if settings.offset_pseudo_rows is None
@@ -160,6 +161,7 @@ class FedLinUCBDW:
         known, width, between_s, spread_s = self._predict(X)
         self._expected_s = known + between_s
         own_s = self.beta_s * width
+        self._unsure_s = own_s + spread_s
         optimism_s = own_s + self._link_optimism() * spread_s
         arm, self.forced = self._choose(self._with_exits(self._expected_s - optimism_s))
         alone = self._alone_arm()
@@ -168,6 +170,16 @@ class FedLinUCBDW:
             if self._look_due(arm, alone) or not self._is_safe(upper_s, alone):
                 arm, self.forced = alone, False
         return arm
+
+    @property
+    def knows(self) -> int:
+        """As `Expects.knows`."""
+        return self.member.version
+
+    def expected(self, arm: int) -> tuple[float, float]:
+        """As `Expects.expected`."""
+        self._contexts.row(arm)
+        return float(self._expected_s[arm]), float(self._unsure_s[arm])
 
     def told(self, free_s: float) -> None:
         """As `HeedsQueues.told`; where the link is learned, a wait is too."""

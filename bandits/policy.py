@@ -114,6 +114,24 @@ class HeedsQueues(Protocol):
         ...
 
 
+@runtime_checkable
+class Expects(Protocol):
+    """A policy that can say why it chose an arm."""
+
+    @property
+    def knows(self) -> int:
+        """Version of the group's parameters that it has adopted, 0 before the first."""
+        ...
+
+    def expected(self, arm: int) -> tuple[float, float]:
+        """Return what an arm of the latest `select` was to cost, and how far off that may be, seconds.
+
+        Raises:
+            ValueError: no such arm.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Exits:
     """What early exits on the way of each arm make of it.

@@ -305,6 +305,9 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
         emulated: some stage was stretched or shaped by an emulator.
         capture_ms: taking the frame from its source, before `total_ms` begins; 0 for later turns of a frame.
         wait_ms, reply_ms, vain_ms: the other stages; 0 from older devices, which did not say.
+        expected_ms, unsure_ms: what the policy expected of this arm, and how far off it held that to be; 0
+            from one that does not say.
+        version: of the group's parameters that it had adopted; 0 for none.
         propensity: how likely this arm was to be played (`device/exploration.py`); 0 where nobody can tell.
     """
 
@@ -336,6 +339,9 @@ class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
     wait_ms: Milliseconds = 0.0
     reply_ms: Milliseconds = 0.0
     vain_ms: Milliseconds = 0.0
+    expected_ms: Milliseconds = 0.0
+    unsure_ms: Milliseconds = 0.0
+    version: Count = 0
     propensity: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
 
 

@@ -20,6 +20,7 @@ _COMMANDS = (
     "replay",
     "rewind",
     "evaluate",
+    "explain",
     "partition",
     "models",
     "profile",
@@ -70,7 +71,7 @@ def main() -> None:
                                  cans device       one for each camera
                                  cans watch        to look at any topic
                                  cans record       to keep what is on them (cans recording reads it)
-                                 cans replay       to see it again
+                                 cans replay       to see it again; cans rewind, evaluate and explain ask it
                                  cans models       which models edge workers and devices load
     For your own network:        cans partition    where it can be cut, and what that costs
                                  cans profile      what each part takes this machine

@@ -41,6 +41,9 @@ class Turn:
     refused: bool = False
     until: int | None = None
     propensity: float = 0.0
+    expected_ms: float = 0.0
+    unsure_ms: float = 0.0
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +131,8 @@ def feedback_of(
         wait_ms=wait_ms,
         reply_ms=stages.reply_ms,
         vain_ms=stages.vain_ms,
+        expected_ms=turn.expected_ms,
+        unsure_ms=turn.unsure_ms,
+        version=turn.version,
         propensity=turn.propensity,
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandits.policy import Cost, HeedsExits, HeedsQueues, Policy
+from bandits.policy import Cost, Expects, HeedsExits, HeedsQueues, Policy
 from bus.messages import AnsweredBy, InferenceReply, Rejection
 from bus.statistics import DEFAULT_BOUNDS
 from device.commands import (
@@ -45,6 +45,9 @@ from device.plan import Identity, Plan
 from device.rotation import Rotation
 from device.tally import LATENCIES_KEPT, Tally
 from device.turn import NO_STAGES, RemoteStages, Stage, Turn, feedback_of, request_id_of, request_of
+
+# What a field of milliseconds holds; before anything is known, nobody is surer than that.
+_MOST_MS = 1e9
 
 
 @dataclass(slots=True)
@@ -325,9 +328,19 @@ class Turns:
         self._last_turn += 1
         self._turn = Turn(self._last_turn, frame.seq, name, arm, frame.captured_at, now)
         self._turn.capture_ms, self._turn.propensity = frame.capture_ms, propensity
+        self._explain(self._turn)
         alone = arm == self._plan.device_arm
         until = self._finishing.before(self._left_s(self._turn, now)) if alone else None
         return [RunHead(self._turn.id, frame.frame, arm, until)]
+
+    def _explain(self, turn: Turn) -> None:
+        """Note why it was chosen, for people."""
+        policy = self._policies[turn.policy]
+        if isinstance(policy, Expects):
+            mean_s, unsure_s = policy.expected(turn.arm)
+            turn.version = policy.knows
+            turn.expected_ms = min(max(0.0, 1000.0 * mean_s), _MOST_MS)
+            turn.unsure_ms = min(1000.0 * unsure_s, _MOST_MS)
 
     def _select(self, policy: Policy, now: float) -> int:
         free_s = self._edges.free_s(now)

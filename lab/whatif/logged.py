@@ -71,10 +71,12 @@ class Frames:
 
     Attributes:
         said: of each, in the order of arrival, one a frame.
+        turns: of each device, whatever the policy, in the order of arrival.
         unreadable: messages on their topic that are none.
     """
 
     said: dict[tuple[str, str], dict[int, Feedback]] = field(default_factory=dict)
+    turns: dict[str, list[Feedback]] = field(default_factory=dict)
     unreadable: int = 0
 
     def take(self, entries: Iterable[Entry], prefix: str) -> None:
@@ -90,11 +92,18 @@ class Frames:
             except RemoteProtocolError:
                 self.unreadable += 1
                 continue
-            self.said.setdefault((said.device, said.policy), {}).setdefault(said.seq, said)
+            frames = self.said.setdefault((said.device, said.policy), {})
+            if said.seq not in frames:
+                frames[said.seq] = said
+                self.turns.setdefault(said.device, []).append(said)
 
     def logs(self) -> list[Log]:
         """Return them as arrays, by device and policy."""
         return [_log(list(frames.values())) for _, frames in sorted(self.said.items())]
+
+    def log_of(self, device: str) -> Log:
+        """Return all turns of a device as one log, for what its link and stages take."""
+        return _log(self.turns[device])
 
 
 def _label(said: Feedback) -> str:
