@@ -7,7 +7,7 @@ This file must never run code that a message chose: no pickle, no object dtype, 
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, get_args, overload
 
 import msgspec
 
@@ -31,6 +31,15 @@ _DECODERS: dict[Topic, msgspec.msgpack.Decoder[Any] | msgspec.json.Decoder[Any]]
     STATE: msgspec.json.Decoder(m.State),
     QUEUE: msgspec.json.Decoder(m.QueueNotice),
 }
+
+
+def kinds_of(topic: Topic) -> tuple[type[m.Message], ...]:
+    """Return the messages that travel on a topic; none of ours for metrics, whose names are anybody's."""
+    decoder = _DECODERS.get(topic)
+    if decoder is None:
+        return ()
+    kind = decoder.type
+    return get_args(kind) or (kind,)
 
 
 def encode(topic: Topic, message: m.Message) -> bytes:
