@@ -29,6 +29,7 @@ _COMMANDS = (
     "simulate",
     "compare",
     "doctor",
+    "homeassistant",
     "schema",
     "version",
 )

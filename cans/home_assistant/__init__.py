@@ -1,0 +1,1 @@
+"""What Home Assistant needs to show a site by itself."""

@@ -1,0 +1,219 @@
+"""Tells Home Assistant of every node and group on the bus, and of what goes wrong there, while it runs."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from bus.address import BrokerAddress
+from bus.connection import Connection, Delivery, Endpoint, LinkUp
+from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
+from bus.filters import require_topic
+from bus.messages import Feedback, GroupWords, State
+from bus.mqtt import open_connection
+from bus.outbox import Outbox, Outgoing
+from bus.topics import DEFAULT_PREFIX, FEEDBACK, STATE, WORDS, Address, Role, topics_below
+from bus.wire import decode
+from cans.home_assistant.discovery import Discovery
+
+QUEUED = 1024
+_OUTGOING = 4096
+# More nodes than that are not told of: a broker open to anyone lets anyone announce some.
+_MOST_THINGS = 2000
+_LATE_SHARE, _LATE_FRAMES = 0.5, 20
+_log = structlog.get_logger("home assistant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSettings:
+    """What to tell, and where.
+
+    Attributes:
+        broker: that the site and Home Assistant share.
+        prefix: of the site's topics.
+        discovery_prefix: Home Assistant's own.
+        expires_s: readings older than that are unavailable there.
+    """
+
+    broker: BrokerAddress
+    prefix: str = DEFAULT_PREFIX
+    discovery_prefix: str = "homeassistant"
+    expires_s: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse what no broker would take.
+
+        Raises:
+            ConfigurationError: a prefix that is none, or no time.
+        """
+        topics_below(self.prefix)
+        try:
+            require_topic(self.discovery_prefix)
+        except LocalProtocolError as error:
+            raise ConfigurationError(f"--discovery-prefix: {error}") from None
+        if self.expires_s < 1:
+            raise ConfigurationError(f"readings that expire after {self.expires_s} s would never be seen")
+
+
+@dataclass(slots=True)
+class _Thing:
+    """What is known of a node: its state, whom the guard has parked, and its latest deadlines."""
+
+    state: State
+    parked: frozenset[str] = frozenset()
+    late: list[bool] = field(default_factory=list)
+    told_late: bool = False
+
+
+class Bridge:
+    """See the module.
+
+    Args:
+        settings: what, and where.
+        publish: takes topic, payload and whether it is retained; must not block.
+    """
+
+    def __init__(self, settings: BridgeSettings, publish: Callable[[str, bytes, bool], None]) -> None:
+        self._topics = topics_below(settings.prefix)
+        self._discovery = Discovery(self._topics, settings.discovery_prefix, settings.expires_s)
+        self._publish = publish
+        self._things: dict[str, _Thing] = {}
+        self._messages: dict[str, bytes] = {}
+
+    @property
+    def told(self) -> int:
+        """Nodes and groups that Home Assistant has been told of."""
+        return len(self._messages)
+
+    def again(self) -> None:
+        """Say everything once more: Home Assistant has started."""
+        for name, message in self._messages.items():
+            self._publish(self._discovery.topic(name), message, True)
+
+    def take(self, delivery: Delivery) -> None:
+        """Take in what is on the bus; what cannot be read tells nothing."""
+        address = self._topics.parse(delivery.topic)
+        if address is None:
+            return
+        try:
+            if address.topic is STATE:
+                self._on_state(address, bytes(delivery.payload))
+            elif address.topic is WORDS and len(delivery.payload):
+                words = decode(WORDS, delivery.payload, GroupWords)
+                type_ = address.fields["type"]
+                self._tell(f"group-{type_}-{words.model}", self._discovery.group(type_, words))
+            elif address.topic is FEEDBACK:
+                self._on_feedback(decode(FEEDBACK, delivery.payload, Feedback))
+        except RemoteProtocolError as error:
+            _log.debug("unreadable", topic=delivery.topic, why=str(error))
+
+    def _on_state(self, address: Address, payload: bytes) -> None:
+        name = f"{address.fields['role']}-{address.fields['id']}"
+        if not payload:
+            self._forget(name)
+            return
+        state = decode(STATE, payload, State)
+        if (state.role, state.id) != (address.fields["role"], address.fields["id"]):
+            return
+        known = self._things.get(name)
+        if known is None and len(self._things) >= _MOST_THINGS:
+            return
+        self._tell(name, self._discovery.node(state))
+        thing = self._things.setdefault(name, _Thing(state))
+        if known is not None:
+            self._compare(name, known.state, state)
+        thing.state = state
+        if state.role == Role.AGGREGATOR:
+            self._on_parked(thing, state.detail)
+
+    def _compare(self, name: str, before: State, now: State) -> None:
+        """Tell of who has gone, and of who is back."""
+        gone = {"lost", "disconnected"}
+        if now.state in gone and before.state not in gone:
+            self._alarm(name, "offline", f"{now.id} is {now.state}")
+        elif now.state not in gone and before.state in gone:
+            self._alarm(name, "online", f"{now.id} is back")
+
+    def _on_parked(self, aggregator: _Thing, detail: str) -> None:
+        """Tell of devices that the aggregator keeps out of their group, as its state says it."""
+        said = next((part for part in detail.split("; ") if part.startswith("parked: ")), "")
+        parked = frozenset(filter(None, said.removeprefix("parked: ").split(", ")))
+        for device in sorted(parked - aggregator.parked):
+            self._alarm(f"device-{device}", "parked", f"{device} reports other costs than its type")
+        aggregator.parked = parked
+
+    def _on_feedback(self, said: Feedback) -> None:
+        """Tell of a device that has missed most of its latest deadlines, once until it meets them again."""
+        name = f"device-{said.device}"
+        thing = self._things.get(name)
+        if thing is None:
+            return
+        thing.late = [*thing.late[-_LATE_FRAMES + 1 :], not said.deadline_met]
+        late = len(thing.late) == _LATE_FRAMES and sum(thing.late) > _LATE_SHARE * _LATE_FRAMES
+        if late and not thing.told_late:
+            self._alarm(
+                name, "late", f"{sum(thing.late)} of the last {_LATE_FRAMES} frames missed their deadline"
+            )
+        thing.told_late = late
+
+    def _tell(self, name: str, message: dict[str, object]) -> None:
+        """Publish a discovery message if it says something new."""
+        payload = json.dumps(message, separators=(",", ":"), sort_keys=True).encode()
+        if self._messages.get(name) != payload:
+            self._messages[name] = payload
+            self._publish(self._discovery.topic(name), payload, True)
+
+    def _forget(self, name: str) -> None:
+        """Remove a node whose retained state was removed."""
+        self._things.pop(name, None)
+        if self._messages.pop(name, None) is not None:
+            self._publish(self._discovery.topic(name), b"", True)
+
+    def _alarm(self, name: str, kind: str, what: str) -> None:
+        payload = json.dumps({"event_type": kind, "what": what}).encode()
+        self._publish(self._discovery.event_topic(name), payload, False)
+
+
+async def run_bridge(settings: BridgeSettings, told: Callable[[int], None] = lambda _: None) -> None:
+    """Tell until cancelled.
+
+    Raises:
+        ConfigurationError: the broker cannot be reached or says no.
+    """
+    topics = topics_below(settings.prefix)
+    rows = (STATE, WORDS, FEEDBACK)
+    born = f"{settings.discovery_prefix}/status"
+    endpoint = Endpoint(
+        client_id=f"homeassistant-{secrets.token_hex(4)}",
+        subscriptions=(*((topics.filter(row), row.qos) for row in rows), (born, 1)),
+        queue_limit=QUEUED,
+    )
+    async with open_connection(settings.broker, endpoint) as link:
+        outbox = Outbox(link, limit=_OUTGOING)
+        bridge = Bridge(
+            settings,
+            lambda topic, payload, retain: outbox.put(Outgoing(topic, payload, qos=1, retain=retain)),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.run(), name="home assistant out")
+            await _listen(link, bridge, born, told)
+
+
+async def _listen(link: Connection, bridge: Bridge, born: str, told: Callable[[int], None]) -> None:
+    async for event in link.events():
+        match event:
+            case Delivery(topic) if topic == born:
+                if bytes(event.payload) == b"online":
+                    bridge.again()
+            case Delivery():
+                bridge.take(event)
+            case LinkUp():
+                bridge.again()
+            case _:
+                pass
+        if isinstance(event, Delivery):
+            event.ack()
+            told(bridge.told)
