@@ -30,6 +30,8 @@ from partition.networks.zoo import load_model
 from partition.partitioned import build
 
 _ROUNDS = 6
+# As `cans device` has it unless it is told otherwise: other threads would use the quota up together.
+_BACKEND = "eager"
 _RUNS = 16
 # More than the longest period: whatever a quota has left by then, it has always.
 _REST_S = (0.05, 0.35)
@@ -72,7 +74,7 @@ def _in_group(groups: CpuGroups) -> Iterator[Path]:
 
 def _worker(model: str) -> Callable[[], float]:
     """Load a network as devices do; return what runs it once after a rest."""
-    network = build(load_model(model), codecs=("uint8",), threads=asked(None, "auto"), backend="auto")
+    network = build(load_model(model), codecs=("uint8",), threads=asked(None, _BACKEND), backend=_BACKEND)
     network.choose_backends()
     network.warm_up()
     frame = np.zeros((*network.input_size[:2], 3), np.uint8)
