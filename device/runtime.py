@@ -169,7 +169,7 @@ class _Runs:
             with contextlib.suppress(LinkLost):  # renewed at the next connect all the same
                 await control.subscribe(groups, qos=GROUPS.qos)
             session, path, rows = await _prepare(settings, compute, self._parts, threads[0])
-            voice.model = compute.plan.model
+            voice.model, voice.arms = compute.plan.model, compute.plan.asks
             labels = (compute.label, "emulated" if compute.emulated else "", settings.detail)
             voice.detail = "; ".join(filter(None, labels))
             if self._source is None:

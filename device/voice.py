@@ -15,6 +15,7 @@ class Voice:
     Attributes:
         ready: frames are being taken.
         model: hash, empty until the network is loaded.
+        arms: what an edge worker must be ready to be asked, as `bus.arms` says it.
         detail: one sentence for people.
     """
 
@@ -22,16 +23,17 @@ class Voice:
         self.presence = presence
         self.ready = False
         self.model = ""
+        self.arms = ""
         self.detail = settings.detail
 
     def announce(self) -> list[tuple[str, bytes]]:
         """The present state."""
         state: NodeState = "ready" if self.ready else "init"
-        return [self.presence.announce(state, models=self.model, detail=self.detail)]
+        return [self.presence.announce(state, models=self.model, arms=self.arms, detail=self.detail)]
 
     def farewell(self) -> list[tuple[str, bytes]]:
         """The goodbye."""
-        return [self.presence.announce("disconnected", models=self.model, detail=self.detail)]
+        return [self.presence.announce("disconnected", models=self.model, arms=self.arms, detail=self.detail)]
 
 
 def summarise(

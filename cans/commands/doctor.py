@@ -1,10 +1,16 @@
 """`cans doctor`."""
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cans.settings import Command, CommandWithParts, part_named
+from cans.shared_options import broker_address, broker_options
+
+if TYPE_CHECKING:
+    from cans.doctors.findings import Finding
 
 _EPILOG = "Exit codes: 0 it works here, 1 something that is needed is missing, 130 Ctrl-C."
 _JSON = click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
@@ -14,15 +20,18 @@ _JSON = click.option("--json", "for_programs", is_flag=True, help="One JSON obje
 @_JSON
 @click.pass_context
 def doctor(ctx: click.Context, *, for_programs: bool) -> None:
-    """Say what this machine can do, what is missing for the rest, and how to mend it.
+    """Say what works, what is missing for the rest, and how to mend it.
 
     \b
     Examples:
-      cans doctor
+      cans doctor                                    this machine, for cans testbed and for computing
+      cans doctor bus --broker mqtt://broker.local   a site, as it can be seen from its broker
       cans doctor testbed --json
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     if not part_named(ctx):
-        _testbed(for_programs=for_programs)
+        from cans.doctors import machine, testbed  # noqa: PLC0415 - see cans/commands/__init__.py
+
+        _say([*testbed.examine(), *machine.examine()], _portable(), for_programs=for_programs)
 
 
 @doctor.command("testbed", cls=Command, epilog=_EPILOG)
@@ -33,20 +42,67 @@ def testbed(*, for_programs: bool) -> None:
     What can be tried is tried: as root a shaped link is laid and removed again, and a cgroup with a CPU
     quota. Exit code 0 means that portable works.
     """
-    _testbed(for_programs=for_programs)
+    from cans.doctors.testbed import examine  # noqa: PLC0415
+
+    _say(examine(), _portable(), for_programs=for_programs)
 
 
-def _testbed(*, for_programs: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415 - see cans/commands/__init__.py
+@doctor.command("machine", cls=Command, epilog=_EPILOG)
+@_JSON
+def machine(*, for_programs: bool) -> None:
+    """Say what makes this machine slower than it is, or its times untrue."""
+    from cans.doctors.machine import examine  # noqa: PLC0415
 
-    from cans.doctor import as_json, can, show  # noqa: PLC0415
-    from cans.doctor_testbed import examine  # noqa: PLC0415
+    _say(examine(), "", for_programs=for_programs)
+
+
+@doctor.command("bus", cls=Command, epilog=_EPILOG)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=3.0, help="Listen so long before anything is said."
+)
+@_JSON
+@broker_options
+def bus(
+    *,
+    seconds: float,
+    for_programs: bool,
+    prefix: str,
+    **broker: Any,  # noqa: ANN401 - the broker options, passed on whole
+) -> None:
+    """Say what is amiss at a site, as it can be seen from its broker.
+
+    Who is there and who is lost, networks and versions that do not fit together, a broker that holds messages
+    back, retained rubbish, a wrong prefix. It only listens, but for a few small messages on a topic of its
+    own, by which it sees whether they are held back. Exit code 0 means that a site is there: an edge
+    worker, an aggregator and a device.
+    """
+    from bus.topics import topics_below  # noqa: PLC0415
+    from cans.doctors.bus import SITE, diagnose, look  # noqa: PLC0415
+    from cans.running import run  # noqa: PLC0415
+    from cans.version import __version__  # noqa: PLC0415
+
+    topics_below(prefix)
+    address = broker_address(**broker)
+    seen = run(lambda: look(address, prefix, seconds))
+    if seen is not None:
+        _say(diagnose(seen, prefix, __version__), SITE, for_programs=for_programs)
+
+
+def _portable() -> str:
     from cans.testbed.ground import Portable  # noqa: PLC0415
 
-    findings = examine()
+    return Portable.mode
+
+
+def _say(findings: "Sequence[Finding]", needed: str, *, for_programs: bool) -> None:
+    """Print findings, and end with 1 where what is needed does not work."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from cans.doctors.findings import as_json, can, show  # noqa: PLC0415
+
     if for_programs:
         click.echo(as_json(findings))
     else:
         show(findings, Console(width=None if sys.stdout.isatty() else 150))
-    if not can(findings)[Portable.mode]:
+    if needed and not can(findings)[needed]:
         raise click.exceptions.Exit(1)

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from cans.__main__ import main
-from cans.doctor import Finding, can
-from cans.doctor_testbed import examine
+from cans.doctors.findings import Finding, can
+from cans.doctors.testbed import examine
 
 
 def test_what_needs_nothing_that_is_amiss_works() -> None:

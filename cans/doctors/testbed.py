@@ -5,7 +5,7 @@ import os
 import socket
 
 from cans.broker.process import find_mosquitto
-from cans.doctor import Finding
+from cans.doctors.findings import Finding
 from cans.site_processes import leftovers
 from cans.testbed.ground import Portable
 from cans.testbed.netns import Netns, find_left
