@@ -81,7 +81,7 @@ def main() -> None:
     To see who is faster:        cans testbed      experiments on real processes and shaped links
                                  cans simulate     the same in virtual time
                                  cans compare      which differences between them are real
-    When something is amiss:     cans doctor       this machine, or a site (cans doctor bus), and how to mend it
+    When something is amiss:     cans doctor       a machine or a site (cans doctor bus), and how to mend it
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 
 
