@@ -29,6 +29,7 @@ _COMMANDS = (
     "simulate",
     "compare",
     "doctor",
+    "prometheus",
     "homeassistant",
     "schema",
     "version",
