@@ -5,7 +5,7 @@ from typing import Literal
 
 from bus.connection import Properties
 
-GapKind = Literal["disconnected", "too_slow"]
+GapKind = Literal["disconnected", "too_slow", "broker_dropped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Gap:
 
     Attributes:
         number, wall_ns, steady_ns: as of `Message`; the end of the gap.
-        kind: the connection was away, or messages came faster than they could be taken.
+        kind: the connection was away, messages came faster than they could be taken, or the broker says that
+            it has dropped some that subscribers did not take in time, perhaps this one.
         lost: messages that are known to be missing; 0 where nobody can know.
         seconds: how long it lasted; 0 where it has no length.
     """

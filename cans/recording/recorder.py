@@ -19,7 +19,7 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint, LinkDown, LinkUp
 from bus.errors import ConfigurationError
-from bus.filters import require_filters
+from bus.filters import matches, require_filters
 from bus.mqtt import open_connection
 from bus.recording.entries import Gap, GapKind, Message
 from bus.recording.packing import Packer
@@ -94,6 +94,24 @@ class Recorded:
     files: list[Path] = field(default_factory=list)
 
 
+class BrokersDrops:
+    """What the broker says that it has dropped, of all its subscribers' messages."""
+
+    TOPIC = "$SYS/broker/publish/messages/dropped"
+
+    def __init__(self) -> None:
+        self._said: int | None = None
+
+    def more(self, payload: bytes) -> int:
+        """Return how many it has dropped since it was asked last; 0 at first, and where it says no number."""
+        if not payload.isdigit():
+            return 0
+        said = int(payload)
+        more = 0 if self._said is None else max(0, said - self._said)
+        self._said = said
+        return more
+
+
 class Recorder:
     """Takes deliveries in, and writes them down every now and then.
 
@@ -114,6 +132,7 @@ class Recorder:
         self._pending = 0  # bytes that are in memory alone
         self._away_since: float | None = None
         self._dropped = 0
+        self._brokers_drops = BrokersDrops()
         self._much = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -128,7 +147,7 @@ class Recorder:
         settings = self._settings
         endpoint = Endpoint(
             client_id=f"record-{secrets.token_hex(4)}",
-            subscriptions=tuple((each, 1) for each in settings.subscribed),
+            subscriptions=((BrokersDrops.TOPIC, 0), *((each, 1) for each in settings.subscribed)),
             queue_limit=QUEUED,
             session_expiry_s=_SESSION_S,
         )
@@ -207,6 +226,8 @@ class Recorder:
             # Meanwhile the connection's queue holds what comes, and counts what it drops.
             await self._room.wait()
             match event:
+                case Delivery(topic) if topic == BrokersDrops.TOPIC and not self._asked_for(topic):
+                    self._on_drops(event)
                 case Delivery():
                     if connection.dropped > self._dropped:
                         self._add_gap("too_slow", lost=connection.dropped - self._dropped)
@@ -220,6 +241,15 @@ class Recorder:
                     self._away_since = None
                 case _:
                     pass
+
+    def _asked_for(self, topic: str) -> bool:
+        return any(matches(each, topic) for each in self._settings.subscribed)
+
+    def _on_drops(self, delivery: Delivery) -> None:
+        """Say that something may be missing where the broker has dropped messages."""
+        lost = self._brokers_drops.more(bytes(delivery.payload))
+        if lost:
+            self._add_gap("broker_dropped", lost=lost)
 
     def _add_message(self, delivery: Delivery) -> None:
         payload = bytes(delivery.payload)

@@ -27,7 +27,7 @@ from bus.wire import encode
 from cans.__main__ import main as command_line
 from cans.recording.contents import contents_of, verify
 from cans.recording.opening import opened
-from cans.recording.recorder import Recorded, Recorder, RecordSettings
+from cans.recording.recorder import BrokersDrops, Recorded, Recorder, RecordSettings
 from tests.support.broker import CutProxy, mosquitto
 from tests.support.samples import SAMPLES
 
@@ -123,6 +123,11 @@ def test_a_connection_that_was_away_is_a_gap_where_it_was(tmp_path: Path) -> Non
     assert code == 0
     assert "a gap at" in said
     assert "disconnected, for" in said
+
+
+def test_what_the_broker_says_that_it_has_dropped_is_counted_from_then_on() -> None:
+    drops = BrokersDrops()
+    assert [drops.more(said) for said in (b"7", b"7", b"9", b"?", b"2", b"3")] == [0, 0, 2, 0, 0, 1]
 
 
 def test_a_file_has_its_size_and_another_one_follows(tmp_path: Path) -> None:
