@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -75,6 +76,8 @@ def evaluate(settings: EvaluateSettings) -> list[Answered]:
         ConfigurationError: no such recording, policy or device; no feedback in it; a policy without its
             profile.
     """
+    if settings.profile is not None and not settings.profile.is_file():
+        raise ConfigurationError(f"cannot read {settings.profile}: no such file; cans profile makes one")
     table = None if settings.profile is None else load_table(str(settings.profile))
     learner = _changed(settings.changed)
     frames = Frames()
@@ -82,6 +85,8 @@ def evaluate(settings: EvaluateSettings) -> list[Answered]:
         frames.take(recording, recording.about.get("prefix", DEFAULT_PREFIX))
     logs = frames.logs()
     means = {(log.device, log.policy): float(log.cost_ms.mean()) for log in logs}
+    for log in _chosen(settings, logs):
+        require_its_profile(settings.profile, log)
     return [
         Answered(log.device, log.policy, policy, found, means.get((log.device, policy)))
         for log in _chosen(settings, logs)
@@ -104,13 +109,32 @@ def _chosen(settings: EvaluateSettings, logs: Sequence[Log]) -> list[Log]:
     policies = sorted({log.policy for log in logs})
     devices = sorted({log.device for log in logs})
     if not logs:
-        raise ConfigurationError(f"{settings.file} holds no feedback: record feedback/# too")
+        raise ConfigurationError(f"{settings.file} holds no feedback that can be read: record feedback/# too")
     of = settings.of or (LEARNER if LEARNER in policies else policies[0] if len(policies) == 1 else "")
     if of not in policies:
         raise ConfigurationError(f"say --of whose frames to look at: {', '.join(policies)}")
     if settings.device and settings.device not in devices:
         raise ConfigurationError(f"no device {settings.device!r} was recorded: {', '.join(devices)}")
     return [log for log in logs if log.policy == of and settings.device in {"", log.device}]
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Whose a profile is, all else skipped."""
+
+    model: str = ""
+
+
+def require_its_profile(path: Path | None, log: Log) -> None:
+    """Refuse a profile of another network; a bare table does not say whose it is.
+
+    Raises:
+        ConfigurationError: it is of another one.
+    """
+    model = "" if path is None else msgspec.json.decode(path.read_bytes(), type=_Named).model
+    if model and log.model and model != log.model:
+        raise ConfigurationError(
+            f"{path} is of another network ({model}) than {log.device} played ({log.model}): make one of that"
+        )
 
 
 def _changed(changed: Mapping[str, Any]) -> Settings:

@@ -20,12 +20,12 @@ from aggregator.rewinding import Rewound, rewind
 from aggregator.words import describe
 from bandits.federation import GuardSettings
 from bus.errors import ConfigurationError
-from bus.recording.reading import Recording
+from bus.recording.reading import span_of
 from bus.snapshot import read_snapshot, write_snapshot
 from bus.state_folder import open_state_folder
 from bus.topics import DEFAULT_PREFIX
 from cans.inspect_groups import Found, show
-from cans.recording.opening import opened
+from cans.recording.opening import opened, require_not_redacted
 
 EXACT = 1e-12
 """Share by which a value may differ from the live aggregator's where sums were added in another order."""
@@ -60,8 +60,12 @@ def rewound(settings: RewindSettings) -> tuple[Rewound, str]:
     limits = Limits(regularisation=settings.regularisation, guard=GuardSettings() if settings.guard else None)
     state = None if settings.state is None else _snapshot(settings.state)
     with opened(settings.file) as recording:
-        first_ns = _first_ns(settings.file)
-        until_ns = 2**63 if math.isinf(settings.at_s) else first_ns + round(settings.at_s * 1e9)
+        require_not_redacted(recording, settings.file, "sums")
+        first_ns, last_ns = _span_ns(settings.file)
+        until_ns = last_ns if math.isinf(settings.at_s) else first_ns + round(settings.at_s * 1e9)
+        if until_ns > last_ns:
+            ends = f"{settings.file} ends after {(last_ns - first_ns) / 1e9:.1f} s"
+            raise ConfigurationError(f"{ends}: --at counts from its first message")
         found = rewind(
             recording,
             recording.about.get("prefix", DEFAULT_PREFIX),
@@ -70,8 +74,11 @@ def rewound(settings: RewindSettings) -> tuple[Rewound, str]:
             limits=limits,
             snapshot=state,
         )
-    when = "its end" if math.isinf(settings.at_s) else _moment(until_ns)
-    return found, when
+    if math.isinf(settings.at_s) and not found.uploads:
+        raise ConfigurationError(
+            f"{settings.file} holds no upload: record stats/#, ack/# and groups/#, or all"
+        )
+    return found, _moment(until_ns)
 
 
 def tell(found: Rewound, when: str, out: TextIO, *, as_json: bool) -> None:
@@ -132,8 +139,8 @@ def save(found: Rewound, path: Path) -> None:
     Raises:
         ConfigurationError: it is there, or cannot be written.
     """
-    if path.exists():
-        raise ConfigurationError(f"{path} is there already: name another file")
+    if not len(found.ledger):
+        raise ConfigurationError("nothing was known yet, so there is nothing to begin from")
     try:
         asyncio.run(write_snapshot(path, found.ledger.dump()))
     except OSError as error:
@@ -169,7 +176,13 @@ def restore(path: Path, state_dir: Path) -> Ledger:
 
 
 def _snapshot(path: Path) -> bytes:
-    payload = read_snapshot(path)
+    try:
+        payload = read_snapshot(path)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"{path} is no snapshot of an aggregator: give what cans rewind -o has written, or the file "
+            "`groups` of a state folder"
+        ) from None
     if payload is None:
         raise ConfigurationError(
             f"{path} does not exist: give the file `groups` of an aggregator's state folder"
@@ -177,10 +190,17 @@ def _snapshot(path: Path) -> bytes:
     return payload
 
 
-def _first_ns(path: Path) -> int:
+def _span_ns(path: Path) -> tuple[int, int]:
+    """Return the steady clock of the first and the last entry."""
     with path.open("rb") as stream:
-        first = next(iter(Recording(stream)), None)
-    return 0 if first is None else first.steady_ns
+        found = span_of(stream)
+    if found is not None:
+        return found
+    with opened(path, tells=False) as recording:  # without an index: read to its end
+        first = last = 0
+        for entry in recording:
+            first, last = first or entry.steady_ns, entry.steady_ns
+    return first, last
 
 
 def _moment(steady_ns: int) -> str:

@@ -23,7 +23,7 @@ from bus.wire import decode, encode, encode_metrics
 _STAYS = frozenset({
     "v", "type", "role", "state", "boot", "seq", "phase", "count", "members", "parked", "sent", "link",
     "dimension", "cut", "codec", "dtype", "shape", "policy", "arm", "answered_by", "deadline_met", "emulated",
-    "sent_bytes", "load", "jobs", "speed", "batch", "common",
+    "sent_bytes", "propensity", "load", "jobs", "speed", "batch", "common",
     "link_mbit_per_s", "link_low_mbit_per_s", "link_high_mbit_per_s",
 })  # fmt: skip
 _TIMES = re.compile(r"[a-z_]+_ms")

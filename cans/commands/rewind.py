@@ -14,7 +14,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("rewind", cls=Command)
 @click.argument("file", type=_FILE)
-@click.option("--at", "at_s", type=Moment(), help="When: seconds, M:SS or H:MM:SS; the end when not given.")
+@click.option(
+    "--at",
+    "at_s",
+    type=Moment(),
+    help="When: seconds after the first message, M:SS or H:MM:SS; the end when not given.",
+)
 @click.option(
     "-o", "--out", type=_FILE, help="Write what was known as a snapshot, for cans aggregator restore."
 )
@@ -51,6 +56,8 @@ def rewind(
     from aggregator.settings import read_groups  # noqa: PLC0415 - see cans/commands/__init__.py
     from cans.rewind import RewindSettings, rewound, save, tell  # noqa: PLC0415
 
+    if out is not None and out.exists():
+        raise click.UsageError(f"{out} is there already: name another file")
     settings = RewindSettings(
         file=file,
         at_s=math.inf if at_s is None else at_s,

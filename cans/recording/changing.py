@@ -12,7 +12,7 @@ from bus.recording.packing import Packer
 from bus.recording.parts import Part, numbered
 from bus.recording.redacting import Redactor
 from bus.topics import DEFAULT_PREFIX
-from cans.recording.opening import opened
+from cans.recording.opening import opened, require_within
 from cans.version import __version__
 
 # Of what is packed at once.
@@ -38,10 +38,26 @@ def cut(path: Path, out: Path, *, from_s: float, to_s: float, filters: tuple[str
     if to_s <= from_s:
         raise ConfigurationError(f"--to {to_s:g} is not behind --from {from_s:g}")
     require_filters(filters)
+    require_within(path, from_s)
     with opened(path) as recording:
         about = recording.about
         part = Part(about.get("prefix", DEFAULT_PREFIX), filters, from_s, to_s)
-        return _write(map(numbered(), part.of(recording)), about, out)
+        return _write(_some(map(numbered(), part.of(recording)), path), about, out)
+
+
+def _some(entries: Iterator[Entry], path: Path) -> Iterator[Entry]:
+    """Refuse a part of nothing: it is a typing error more likely than a wish."""
+    gaps: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, Message):
+            yield from gaps
+            yield entry
+            yield from entries
+            return
+        gaps.append(entry)
+    raise ConfigurationError(
+        f"no message of {path} is in that part, or on those topics: see cans recording info"
+    )
 
 
 def merge(paths: Sequence[Path], out: Path) -> int:
@@ -53,6 +69,8 @@ def merge(paths: Sequence[Path], out: Path) -> int:
     Raises:
         ConfigurationError: as `repair`; they are of sites with different prefixes.
     """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigurationError("a file is named twice: each of its messages would be there twice")
     with ExitStack() as stack:
         recordings = [stack.enter_context(opened(path)) for path in paths]
         prefixes = {recording.about.get("prefix", DEFAULT_PREFIX) for recording in recordings}

@@ -8,6 +8,10 @@ from bus.recording.reading import Ending
 from bus.topics import DEFAULT_PREFIX, Topics
 from cans.recording.opening import opened
 
+NODES = ("edge", "device")
+"""Levels of topics that name somebody."""
+_MOST_NODES = 1000
+
 
 @dataclass(slots=True)
 class Row:
@@ -22,11 +26,13 @@ class Contents:
     """What a recording holds.
 
     Attributes:
-        about: of its origin. rows: by name of the topic. first_ns, last_ns: steady clock; 0 without an entry.
+        about: of its origin. nodes: ids of edge workers and devices, by role. rows: by name of the topic.
+            first_ns, last_ns: steady clock; 0 without an entry.
         gaps, lost, retained: counts. ending: how the file ends.
     """
 
     about: dict[str, str] = field(default_factory=dict)
+    nodes: dict[str, set[str]] = field(default_factory=dict)
     rows: dict[str, Row] = field(default_factory=dict)
     first_ns: int = 0
     last_ns: int = 0
@@ -48,7 +54,7 @@ def contents_of(path: Path) -> Contents:
         ConfigurationError: as `opened`.
     """
     found = Contents()
-    with opened(path) as recording:
+    with opened(path, tells=False) as recording:
         found.about = recording.about
         topics = Topics(recording.about.get("prefix", DEFAULT_PREFIX))
         for entry in recording:
@@ -59,6 +65,10 @@ def contents_of(path: Path) -> Contents:
                 found.lost += entry.lost
                 continue
             address = topics.parse(entry.topic)
+            for level, id_ in (address.fields if address else {}).items():
+                known = found.nodes.setdefault(level, set())
+                if level in NODES and len(known) < _MOST_NODES:
+                    known.add(id_)
             row = found.rows.setdefault(address.topic.name if address else "other", Row())
             row.messages += 1
             row.bytes += len(entry.payload)

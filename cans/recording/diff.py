@@ -7,6 +7,7 @@ never uses twice.
 
 import hashlib
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bus.recording.entries import Message
 from bus.tensors import view
 from bus.topics import DEFAULT_PREFIX, INFER, REPLY, Topics
 from bus.wire import decode
-from cans.recording.opening import opened
+from cans.recording.opening import opened, require_not_redacted
 
 Key = tuple[str, str]
 _SAMPLED = 32
@@ -71,6 +72,7 @@ def answers_of(path: Path) -> Answers:
     """
     found = Answers()
     with opened(path) as recording:
+        require_not_redacted(recording, path, "answers")
         topics = Topics(recording.about.get("prefix", DEFAULT_PREFIX))
         for entry in recording:
             address = topics.parse(entry.topic) if isinstance(entry, Message) else None
@@ -127,7 +129,7 @@ class Difference:
     Attributes:
         compared: requests that both have answered. alone: requests of the first that the second never had.
         unanswered: requests of both that only the first answers. rejected: that only the second rejects.
-        other: keys whose class differs. exact: outputs that are the same to the bit.
+        reasons: why those were. other: keys whose class differs. exact: outputs that are the same to the bit.
         off: how far apart values of an output are at most, as a share of its largest; 1 where sizes differ.
         waited_ms, tail_ms: medians, first and second; 0 where nothing is compared.
         waited_p95_ms: the same at the 95th percentile.
@@ -137,6 +139,7 @@ class Difference:
     alone: int
     unanswered: int
     rejected: int
+    reasons: dict[str, int]
     other: tuple[Key, ...]
     exact: int
     off: float
@@ -159,7 +162,8 @@ def difference(first: Answers, second: Answers) -> Difference:
         compared=len(both),
         alone=len(first.asked.keys() - second.asked.keys()),
         unanswered=sum(key in second.open for key in well),
-        rejected=sum(key in second.answered and bool(second.answered[key].rejected) for key in well),
+        rejected=sum(_rejected(second, key) for key in well),
+        reasons=dict(Counter(second.answered[key].rejected for key in well if _rejected(second, key))),
         other=tuple(key for key in both if well[key].top != second.answered[key].top),
         exact=sum(one.output == two.output for one, two in pairs),
         off=max((_off(one.sample, two.sample) for one, two in pairs), default=0.0),
@@ -169,6 +173,10 @@ def difference(first: Answers, second: Answers) -> Difference:
         ),
         tail_ms=_both([each.tail_ms for each, _ in pairs], [each.tail_ms for _, each in pairs], 0.5),
     )
+
+
+def _rejected(answers: Answers, key: Key) -> bool:
+    return key in answers.answered and bool(answers.answered[key].rejected)
 
 
 def _off(first: tuple[float, ...], second: tuple[float, ...]) -> float:

@@ -29,12 +29,21 @@ def show_difference(first: Path, second: Path, out: TextIO, *, as_json: bool) ->
 
 def _tell(found: Difference, console: Console) -> None:
     if not found.compared:
-        console.print("no request is answered in both: record infer/# and reply/#, and replay infer/#")
+        console.print(
+            "no request is answered in both: record infer/# and reply/#, replay infer/#, and give the edge "
+            "worker the recorded one's --id (cans recording info) and the replay's --prefix"
+        )
         return
     console.print(
         f"{found.compared} requests are answered in both: {len(found.other)} by another class, {found.exact} "
         f"the same to the bit, values off by at most {found.off:.2g} of an output's largest"
     )
+    if found.reasons:
+        said = ", ".join(f"{reason} {count}" for reason, count in sorted(found.reasons.items()))
+        console.print(
+            f"rejected in the second: {said}; a replay waits for no answer: --speed 0.5 gives each more time"
+        )
+    console.print(f"so the answers are {'the same' if found.same else 'NOT the same'}")
     for count, words in (
         (found.unanswered, "are answered in the first alone"),
         (found.rejected, "are rejected in the second alone"),

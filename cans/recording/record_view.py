@@ -18,14 +18,17 @@ async def record_and_tell(settings: RecordSettings, out: TextIO, *, quiet: bool)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(f"recording {' '.join(settings.subscribed)}")
+        if not quiet and not console.is_terminal:  # a log shows no bar
+            console.print(f"record: {' '.join(settings.subscribed)} into {settings.out}", markup=False)
         recorder = Recorder(settings, lambda so_far: bar.update(task, description=in_words(so_far)))
         try:
             return await recorder.run()
         finally:
             bar.stop()
             if not quiet:
-                files = ", ".join(map(str, recorder.recorded.files)) or "no file"
-                console.print(f"record: {in_words(recorder.recorded)}: {files}")
+                files = ", ".join(map(str, recorder.recorded.files))
+                if files:
+                    console.print(f"record: {in_words(recorder.recorded)}: {files}", markup=False)
 
 
 def in_words(recorded: Recorded) -> str:

@@ -179,9 +179,9 @@ class Recorder:
                     packer, self._packer = self._packer, self._new_packer()
                     await asyncio.shield(self._write(file, packer.finish()))
         except OSError as error:
-            raise ConfigurationError(
-                f"cannot write {path}: {error.strerror}; what it holds can be read: see cans recording info"
-            ) from None
+            begun = path in self.recorded.files
+            holds = "; what it holds can be read: see cans recording info" if begun else ""
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}{holds}") from None
         return self._settings.rotate
 
     async def _wait(self, taking: "asyncio.Task[None]") -> None:

@@ -42,6 +42,8 @@ async def replay_and_tell(settings: ReplaySettings, out: TextIO, *, quiet: bool)
 
 def in_words(replayed: Replayed) -> list[str]:
     """Return what became of a replay, in sentences."""
+    if not replayed.messages and replayed.rounds:
+        return ["nothing was played: no message is in that part, or on those topics"]
     said = [_counted(replayed) + (f", {replayed.rounds} times through" if replayed.rounds > 1 else "")]
     if replayed.lateness:
         late = ", ".join(f"p{100 * share:g} {replayed.late_ms(share):.1f} ms" for share in (0.5, 0.99))

@@ -22,7 +22,7 @@ from bus.recording.moving import Mover
 from bus.recording.parts import Part, stays
 from bus.recording.reading import Ending
 from bus.topics import DEFAULT_PREFIX, topics_below
-from cans.recording.opening import opened
+from cans.recording.opening import opened, require_within
 
 # Read ahead in a thread, so that unpacking a chunk makes nobody late; two such batches are in memory at most.
 _BATCH_MESSAGES = 512
@@ -175,7 +175,8 @@ class Replayer:
 
     def _look(self) -> tuple[int, Mover]:
         """Return the recording's first moment, and what moves its topics; blocks."""
-        with opened(self._settings.file) as recording:
+        require_within(self._settings.file, self._settings.from_s)
+        with opened(self._settings.file, tells=False) as recording:
             recorded = recording.about.get("prefix", DEFAULT_PREFIX)
             first = next(iter(recording), None)
         if first is None:
@@ -289,7 +290,7 @@ def _batches(settings: ReplaySettings, part: Part, replayed: Replayed) -> Iterat
     """Yield the part's messages in batches. Blocks."""
     batch: list[Message] = []
     size = 0
-    with opened(settings.file) as recording:
+    with opened(settings.file, tells=False) as recording:
         for entry in part.of(recording):
             if not isinstance(entry, Message):
                 continue

@@ -8,7 +8,9 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
-from cans.recording.contents import Contents, contents_of
+from cans.recording.contents import NODES, Contents, contents_of
+
+_SHOWN = 20
 
 
 def show(path: Path, out: TextIO, *, as_json: bool) -> None:
@@ -30,18 +32,31 @@ def show(path: Path, out: TextIO, *, as_json: bool) -> None:
         began = datetime.fromtimestamp(found.first_ns / 1e9, UTC)
         seconds = (found.last_ns - found.first_ns) / 1e9
         console.print(f"  {seconds:.1f} s from {began:%Y-%m-%d %H:%M:%S} UTC on, {found.retained} retained")
+    for level in NODES:
+        if found.nodes.get(level):
+            console.print(f"  {level}: {', '.join(sorted(found.nodes[level])[:_SHOWN])}", markup=False)
     table = Table("topic", "messages", "bytes", "bytes each")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, row in sorted(found.rows.items()):
         table.add_row(name, f"{row.messages:,}", f"{row.bytes:,}", f"{row.bytes / row.messages:,.0f}")
     console.print(table)
+    _ends(found, console)
+
+
+def _ends(found: Contents, console: Console) -> None:
+    """Say what may be missing."""
+    assert found.ending is not None
     for gap in found.gaps:
         at_s = (gap.steady_ns - found.first_ns) / 1e9
         how = f"for {gap.seconds:.1f} s" if gap.seconds else f"{gap.lost} messages lost"
         console.print(f"  a gap at {at_s:.1f} s: {gap.kind.replace('_', ' ')}, {how}")
     if found.ending.detail:
         console.print(f"  {found.ending.detail}, at byte {found.ending.at}", markup=False)
+    if found.ending.kind == "cut short":
+        console.print(
+            "  it is still being written, or its recorder was killed: cans recording repair", markup=False
+        )
 
 
 def _plain(path: Path, found: Contents) -> dict[str, Any]:
@@ -54,6 +69,7 @@ def _plain(path: Path, found: Contents) -> dict[str, Any]:
         "readable_bytes": found.ending.at,
         "messages": found.messages,
         "retained": found.retained,
+        "nodes": {level: sorted(found.nodes.get(level, ())) for level in NODES},
         "seconds": (found.last_ns - found.first_ns) / 1e9,
         "gaps": [{"kind": gap.kind, "lost": gap.lost, "seconds": gap.seconds} for gap in found.gaps],
         "topics": {

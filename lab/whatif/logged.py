@@ -25,7 +25,7 @@ class Log:
     """T frames of one device under one policy, in their order.
 
     Attributes:
-        device, type, policy: who.
+        device, type, policy: who. model: hash of its network; empty where nobody says.
         labels: of K arms.
         cuts: of each of them, (K,).
         arm: what was played, (T,).
@@ -51,6 +51,7 @@ class Log:
     sent_bytes: Floats
     deadline_ms: float
     answered: npt.NDArray[np.bool_]
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.arm)
@@ -134,4 +135,5 @@ def _log(frames: list[Feedback]) -> Log:
         sent_bytes=column(said.sent_bytes for said in frames),
         deadline_ms=max(said.deadline_ms for said in frames),
         answered=np.array([said.answered_by == "edge" for said in frames]),
+        model=first.model,
     )

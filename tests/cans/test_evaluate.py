@@ -7,11 +7,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from bus.errors import ConfigurationError
 from bus.messages import Feedback
 from bus.recording.entries import Entry
 from bus.topics import FEEDBACK, Topics
 from bus.wire import encode
 from cans.__main__ import main as command_line
+from cans.evaluate import require_its_profile
+from cans.recording.opening import opened
+from lab.whatif.logged import Frames
 from tests.reference.make import RECORDING
 from tests.support.recordings import file_of, message
 from tests.support.samples import SAMPLES
@@ -72,7 +76,7 @@ def test_a_policy_that_learns_needs_a_profile_and_takes_switches(tmp_path: Path)
     for arguments, sentence in (
         (("--policy", "linucb"), "give --profile"),
         (("--policy", "nobody"), "there is no policy 'nobody'"),
-        (("--policy", "linucb", "--profile", "absent.json"), "there is no network table"),
+        (("--policy", "linucb", "--profile", "absent.json"), "cannot read absent.json"),
         (
             ("--policy", "linucb", "--profile", TABLE, "--set", "nothing=1"),
             "learners have no switch 'nothing'",
@@ -95,3 +99,18 @@ def test_whose_frames_are_meant_has_to_be_clear(tmp_path: Path) -> None:
     silent = file_of(tmp_path / "silent.mcap", [message(0, 0.0, "cans/v1/x")])
     code, said = _run(silent, "--policy", "device_only")
     assert (code, "holds no feedback" in said) == (2, True)
+
+
+def test_a_profile_of_another_network_is_refused(tmp_path: Path) -> None:
+    file = _recorded(tmp_path / "site.mcap")
+    with opened(file) as recording:
+        frames = Frames()
+        frames.take(recording, "cans/v1")
+    (log,) = frames.logs()
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"version": 2, "model": "f" * 16}))
+    with pytest.raises(ConfigurationError, match="is of another network"):
+        require_its_profile(profile, log)
+    profile.write_text(json.dumps({"version": 2, "model": log.model}))
+    require_its_profile(profile, log)
+    require_its_profile(None, log)

@@ -136,12 +136,28 @@ def test_what_cannot_be_is_one_sentence(
     assert (code, sentence in said) == (2, True), said
 
 
-def test_a_recording_without_uploads_says_that_nobody_can_tell(tmp_path: Path) -> None:
-    early = tmp_path / "early.mcap"
+def test_what_a_recording_cannot_tell_is_said(tmp_path: Path) -> None:
+    early, public = tmp_path / "early.mcap", tmp_path / "public.mcap"
     assert _run("recording", "cut", RECORDING, early, "--to", "0.5")[0] == 0
-    code, said = _run("rewind", early)
-    assert code == 0
-    assert "nobody can tell" in said
-    empty = tmp_path / "empty.mcap"
-    assert _run("recording", "cut", RECORDING, empty, "--topics", "nothing")[0] == 0
-    assert _run("rewind", empty, "--at", "1")[0] == 0
+    code, said = _run("rewind", early, "--at", "0.1")
+    assert (code, "nobody can tell" in said) == (0, True)
+    assert _run("recording", "redact", RECORDING, public)[0] == 0
+    for arguments, sentence in (
+        ((early,), "holds no upload: record stats/#"),
+        ((early, "--at", "0.1", "-o", tmp_path / "x"), "nothing to begin from"),
+        ((public,), "is redacted, so it holds no sums"),
+        ((RECORDING, "--at", "5:00"), "--at counts from its first message"),
+        ((RECORDING, "--at", "1:75"), "of a minute 60 seconds"),
+    ):
+        code, said = _run("rewind", *arguments)
+        assert (code, sentence in said) == (2, True), said
+
+
+def test_a_file_without_its_index_is_rewound_as_far_as_it_goes_and_that_is_said(tmp_path: Path) -> None:
+    short = tmp_path / "short.mcap"
+    data = RECORDING.read_bytes()
+    short.write_bytes(data[: len(data) // 2])
+    done = CliRunner().invoke(command_line, ["rewind", str(short)])
+    assert done.exit_code == 0, done.output
+    assert "is cut short" in done.stderr
+    assert "the same to the bit" in done.stdout

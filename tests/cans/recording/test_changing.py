@@ -65,11 +65,13 @@ def test_a_part_stands_alone(tmp_path: Path) -> None:
     assert _run("cut", site, few, "--topics", "feedback/#")[0] == 0
     assert len(_entries(few)) == 3  # what may be missing is said all the same
     for arguments, sentence in (
+        (("--topics", "nothing/#"), "no message of"),
+        (("--from", "99:00"), "ends after 61.0 s"),
         (("--from", "3", "--to", "2"), "--to 2 is not behind --from 3"),
         (("--topics", "a/#/b"), "#"),
         ((), "is there already"),
     ):
-        code, said = _run("cut", site, out, *arguments)
+        code, said = _run("cut", site, tmp_path / "none.mcap" if arguments else out, *arguments)
         assert (code, sentence in said) == (2, True), said
 
 
@@ -99,6 +101,8 @@ def test_several_become_one_in_the_order_of_arrival(tmp_path: Path) -> None:
     assert _payloads(out) == [b"a", b"b", b"c", b"d"]
     assert [entry.number for entry in _entries(out)] == [0, 1, 2, 3]
     other = file_of(tmp_path / "other.mcap", [message(0, 1.0, SAID)], prefix="elsewhere")
+    with pytest.raises(ConfigurationError, match="a file is named twice"):
+        merge([one, one], tmp_path / "x.mcap")
     with pytest.raises(ConfigurationError, match="different sites: cans/v1, elsewhere"):
         merge([one, other], tmp_path / "x.mcap")
 
@@ -113,6 +117,10 @@ def test_what_is_given_away_names_nobody_and_says_what_is_left(tmp_path: Path) -
     assert b"cam-1" not in b"".join(each.payload for each in _entries(out) if isinstance(each, Message))
     with opened(out) as recording:
         assert recording.about["redacted"]
+    public = tmp_path / "again.mcap"
+    code, said = _run("diff", out, out)
+    assert (code, "is redacted, so it holds no answers" in said) == (2, True)
+    assert not public.exists()
     assert redact(out, tmp_path / "again.mcap").left_out == {}
 
 
@@ -158,7 +166,7 @@ def test_another_answer_none_and_a_refusal_are_told_apart(tmp_path: Path) -> Non
     one = _answered(tmp_path / "1.mcap")
     for changed, sentence in (
         ({"other": (2,)}, "another class: cam-1, request 1-2"),
-        ({"rejected": (3,)}, "1 requests are rejected in the second alone"),
+        ({"rejected": (3,)}, "rejected in the second: expired 1"),
         ({"unanswered": (1,)}, "1 requests are answered in the first alone"),
     ):
         two = _answered(tmp_path / f"{next(iter(changed))}.mcap", **changed)

@@ -185,6 +185,7 @@ def test_what_was_recorded_in_figures_and_lines(tmp_path: Path) -> None:
     assert code == 0
     figures = json.loads(said)
     assert figures["topics"]["infer"]["messages"] == 1
+    assert figures["nodes"] == {"edge": ["edge-1"], "device": ["cam-1"]}
     assert set(figures["topics"]) == {"state", "infer", "other"}
     assert (figures["ending"], figures["retained"], figures["messages"]) == ("whole", 1, 3)
     code, said = _run("info", str(out))

@@ -208,7 +208,7 @@ def test_a_lost_connection_costs_what_was_under_way_alone(tmp_path: Path) -> Non
 
     seen, replayed, _ = _played(_file(tmp_path / "site.mcap", many), some, proxied=True)
     assert replayed.messages + replayed.lost == 100
-    assert replayed.lost <= 10
+    assert replayed.lost <= 64  # as many as wait for the broker at most
     assert "replay/x/99" in seen.topics
 
 
