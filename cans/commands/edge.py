@@ -71,6 +71,11 @@ from cans.shared_options import (
     default=1.0,
     help="Emulate an edge worker that computes so many times slower than this machine; it says so.",
 )
+@click.option(
+    "--emulate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --slowness: a file of cans profile, made on this machine, whose times are stretched.",
+)
 @click.option("--drain-s", default=5.0, help="Seconds that running tails may take when told to stop.")
 @click.option("--metrics-s", default=5.0, help="Seconds between metrics messages.")
 @click.option(
@@ -99,6 +104,7 @@ def edge(
     waiting: int,
     largest_batch: int,
     slowness: float,
+    emulate: Path | None,
     drain_s: float,
     metrics_s: float,
     state_dir: Path | None,
@@ -154,7 +160,7 @@ def edge(
         version=__version__,
         detail=detail,
     )
-    run(lambda: run_edge_as(settings, slowness))
+    run(lambda: run_edge_as(settings, slowness, emulate))
 
 
 def _choice(text: str) -> tuple[str, Path | None]:

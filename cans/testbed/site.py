@@ -117,7 +117,7 @@ def _edge_arguments(plan: Plan, ground: Ground, broker: BrokerAddress) -> list[s
     testbed = plan.testbed
     workers = ["--workers", str(testbed.edge_workers), "--largest-batch", str(testbed.largest_batch)]
     if plan.world.edge_slowness != 1.0:
-        workers += ["--slowness", str(plan.world.edge_slowness)]
+        workers += ["--slowness", str(plan.world.edge_slowness), "--emulate", str(plan.world.network)]
     # Started again, it may find the broker being restarted too.
     return ["cans", "edge", "--wait-for-broker", *workers, *served, "--broker", broker.url, *_common(ground)]
 

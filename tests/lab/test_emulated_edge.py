@@ -29,18 +29,19 @@ class _Tails:
 
     def __init__(self) -> None:
         self.warm = False
+        self.outcomes: tuple[Output | Failure, ...] = (OUTPUT, Failure("foreign", "not ours"))
 
     def warm_up(self) -> None:
         self.warm = True
 
     def run(self, requests: Sequence[ActivationRequest]) -> tuple[Output | Failure, ...]:
-        return (OUTPUT, Failure("foreign", "not ours"))[: len(requests)]
+        return self.outcomes[: len(requests)]
 
 
 def _run(computed_s: float, slowness: float) -> tuple[list[float], Sequence[Output | Failure]]:
     slept: list[float] = []
     clock = iter((10.0, 10.0 + computed_s))
-    tails = StretchedTails(_Tails(), slowness, slept.append, lambda: next(clock))
+    tails = StretchedTails(_Tails(), slowness, {}, slept.append, lambda: next(clock))
     return slept, tails.run([None, None])  # type: ignore[list-item] # a failure: nobody looks at them
 
 
@@ -50,10 +51,24 @@ def test_what_a_run_took_at_its_best_is_what_it_is_stretched_from() -> None:
     other = msgspec.structs.replace(asked, cut=asked.cut + 1)
     computed = iter((0.0, 0.5, 1.0, 1.3, 2.0, 2.6, 3.0, 3.4))
     slept: list[float] = []
-    tails = StretchedTails(_Tails(), 2.0, slept.append, lambda: next(computed))
+    tails = StretchedTails(_Tails(), 2.0, {}, slept.append, lambda: next(computed))
     for request in (asked, asked, asked, other):
         tails.run([request])
     assert slept == pytest.approx([1.0, 0.6, 0.6, 0.8], abs=0.05)
+
+
+def test_a_profile_says_what_a_frame_usually_takes_and_a_batch_saves_what_it_saves() -> None:
+    (asked,) = (each for _, each in SAMPLES if isinstance(each, ActivationRequest))
+    computed = iter((0.0, 0.5, 1.0, 1.4, 2.0, 2.6))
+    slept: list[float] = []
+    usual = {(asked.cut, asked.codec): 0.45}
+    inner = _Tails()
+    tails = StretchedTails(inner, 2.0, usual, slept.append, lambda: next(computed))
+    tails.run([asked])
+    tails.run([asked])
+    inner.outcomes = (OUTPUT, OUTPUT)
+    tails.run([asked, asked])
+    assert slept == pytest.approx([0.9, 0.9, 0.9 * 0.6 / 0.4], abs=0.05)
 
 
 def test_a_run_takes_a_multiple_of_what_was_computed_and_says_so() -> None:
