@@ -86,7 +86,8 @@ def replay(
         to_s=math.inf if to_s is None else to_s,
         loop=loop,
         pause_at_s=math.inf if pause_at_s is None else pause_at_s,
-        keep=keep,
+        # What a live site retains is its own to remove.
+        keep=keep or onto_live,
     )
     if pause_at_s is not None and not sys.stdin.isatty():
         raise click.UsageError("--pause-at waits for Enter: it needs a terminal")

@@ -287,6 +287,12 @@ def test_the_command_plays_asks_and_says_what_became_of_it(tmp_path: Path) -> No
             os.write(ours, b"\n")
             _, said = await asyncio.wait_for(process.communicate(), 20)
             listening.cancel()
+            left = _Seen()
+            async with open_connection(broker.address, Endpoint("late", subscriptions=(("#", 1),))) as late:
+                coming = asyncio.create_task(left.listen(late))
+                await _until(lambda: bool(left.deliveries))
+                coming.cancel()
+            assert left.topics == [STATE_TOPIC]  # a live site's own: the replay must not remove it
             return process.returncode, said.decode(), seen.topics
 
     code, said, topics = asyncio.run(main())
