@@ -164,6 +164,7 @@ class Connection(Protocol):
 
         Raises:
             LinkLost: not connected; it is renewed at the next connect all the same.
+            PublishRefused: the broker said no; it is not renewed.
         """
         ...
 

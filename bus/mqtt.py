@@ -170,6 +170,7 @@ class MqttConnection:
         try:
             await client.subscribe_all([(topic_filter, qos)])
         except SubscribeRefused as error:
+            del self._subscriptions[topic_filter]  # or the next connect would fail for it
             raise PublishRefused(topic_filter, error.code) from error
 
     async def connect_first(self) -> None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import secrets
 import statistics
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint
-from bus.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from bus.errors import LinkError, LinkLost, LocalProtocolError, PublishRefused, RemoteProtocolError
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
 from bus.topics import FEEDBACK, INFER, MIB, STATE, WORDS, Role, Topics
@@ -74,11 +75,14 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
     others = ("state/+/+", "+/state/+/+", "+/+/state/+/+")
     endpoint = Endpoint(
         client_id=f"doctor-{secrets.token_hex(4)}",
-        subscriptions=tuple((each, 0) for each in (f"{prefix}/#", *others, _DROPPED, _VERSION)),
+        subscriptions=((f"{prefix}/#", 0),),
         queue_limit=_QUEUED,
     )
     async with open_connection(broker, endpoint) as link:
         echoes: asyncio.Queue[float] = asyncio.Queue()
+        for each in (*others, _DROPPED, _VERSION):
+            with contextlib.suppress(PublishRefused, LinkLost):  # a broker may keep that to itself
+                await link.subscribe(each)
         listening = asyncio.create_task(_listen(link, topics, own, seen, echoes), name="doctor in")
         try:
             async with asyncio.timeout(seconds):

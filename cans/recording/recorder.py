@@ -5,6 +5,7 @@ faster than they could be taken. A second's worth at most is in memory alone, so
 """
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 import time
@@ -18,7 +19,7 @@ from aiofiles.threadpool.binary import AsyncBufferedIOBase
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Delivery, Endpoint, LinkDown, LinkUp
-from bus.errors import ConfigurationError
+from bus.errors import ConfigurationError, LinkLost, PublishRefused
 from bus.filters import matches, require_filters
 from bus.mqtt import open_connection
 from bus.recording.entries import Gap, GapKind, Message
@@ -147,11 +148,13 @@ class Recorder:
         settings = self._settings
         endpoint = Endpoint(
             client_id=f"record-{secrets.token_hex(4)}",
-            subscriptions=((BrokersDrops.TOPIC, 0), *((each, 1) for each in settings.subscribed)),
+            subscriptions=tuple((each, 1) for each in settings.subscribed),
             queue_limit=QUEUED,
             session_expiry_s=_SESSION_S,
         )
         async with open_connection(settings.broker, endpoint) as connection:
+            with contextlib.suppress(PublishRefused, LinkLost):  # a broker may keep that to itself
+                await connection.subscribe(BrokersDrops.TOPIC)
             taking = asyncio.create_task(self._take_all(connection), name="recorder in")
             try:
                 async with asyncio.timeout(settings.seconds):
