@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from bus.address import BrokerAddress
 from bus.connection import Endpoint
+from bus.errors import BrokerUnreachable
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
 from bus.topics import FEEDBACK, INFER, STATE, WORDS, Topics
@@ -152,15 +153,19 @@ def test_a_broker_that_holds_small_messages_back_is_found(tmp_path: Path) -> Non
             for _ in range(100):
                 try:
                     return await look(BrokerAddress(port=port), "cans/v1", 2.0)
-                except Exception:  # noqa: BLE001 - until it listens
+                except BrokerUnreachable:  # until it listens
                     await asyncio.sleep(0.05)
             raise AssertionError("the broker did not start")
 
-        findings = diagnose(asyncio.run(main()), "cans/v1", __version__)
+        amiss: set[str] = set()
+        for _ in range(8):  # on a busy machine messages are apart anyway
+            amiss |= _amiss(diagnose(asyncio.run(main()), "cans/v1", __version__))
+            if "small messages are sent at once" in amiss:
+                break
     finally:
         process.terminate()
         process.wait()
-    assert {"small messages are sent at once", "its packet limit"} <= _amiss(findings)
+    assert {"small messages are sent at once", "its packet limit"} <= amiss
 
 
 def test_what_only_a_broker_can_say() -> None:
