@@ -1,5 +1,7 @@
 """What edge workers say of their queues, heard by devices."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -15,10 +17,21 @@ from bus.connection import Delivery
 from bus.messages import QueueNotice
 from bus.topics import QUEUE, Topics
 from bus.wire import encode
+from device import commands as c
 from device import events as e
 from device.edges import TOLD_S, Edges
 from device.inbound import event_of
-from tests.support.device_parts import MODEL, PLAN, edge_state, session
+from device.session import DeviceSession
+from tests.support.device_parts import (
+    LOCAL_HEAD,
+    MEASURED_PLAN,
+    MODEL,
+    PLAN,
+    REMOTE_HEAD,
+    edge_state,
+    reply,
+    session,
+)
 
 TOPICS = Topics()
 
@@ -71,6 +84,43 @@ def test_another_state_of_the_same_boot_forgets_no_queue_and_a_new_boot_does() -
     assert edges.free_s(1.0) == pytest.approx(0.3)
     edges.announced(edge_state(boot=2))
     assert edges.free_s(1.0) is None
+
+
+def _played(made: DeviceSession, at: float) -> int:
+    """Play a frame and return its arm: alone it takes 0.4 s, offloaded 0.05 s."""
+    (run,) = (each for each in made.handle(e.FrameCaptured("f"), at) if isinstance(each, c.RunHead))
+    if run.arm == PLAN.device_arm:
+        made.handle(e.HeadFinished(run.turn, replace(LOCAL_HEAD, head_ms=400.0)), at + 0.4)
+        return run.arm
+    commands = made.handle(e.HeadFinished(run.turn, REMOTE_HEAD), at + 0.003)
+    (send,) = (each for each in commands if isinstance(each, c.SendRequest))
+    made.handle(e.ReplyArrived(reply(send.request.id)), at + 0.05)
+    return run.arm
+
+
+def test_a_device_that_is_told_of_a_queue_plays_its_next_frame_alone() -> None:
+    learner = Settings(link="measured", slowness="measured")
+    made = session("fedlinucb_dw", plan=MEASURED_PLAN, learner=learner)
+    for event in (e.Started(), e.LinkCameUp("control"), e.LinkCameUp("data"), e.EdgeAnnounced(edge_state())):
+        made.handle(event, 0.0)
+    arms = [_played(made, float(at)) for at in range(1, 41)]
+    assert PLAN.device_arm not in arms[-5:]
+    made.handle(e.QueueTold("edge-1", 3.0), 41.0)
+    assert _played(made, 41.1) == PLAN.device_arm
+    made.handle(e.QueueTold("edge-1", 0.0), 42.0)
+    assert _played(made, 42.1) != PLAN.device_arm
+
+
+def test_a_link_that_is_learned_hears_nothing() -> None:
+    """Where theta is all that is known there is no wait to add to: the choice stays as it is."""
+    X = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])  # noqa: N806 - as in the literature
+    policies = [FedLinUCBDW([True, False, False], Settings(link="learned"), link_column=2) for _ in range(2)]
+    for _ in range(20):
+        policies[0].told(9.0)
+        arms = [policy.select(X) for policy in policies]
+        assert arms[0] == arms[1]
+        for policy in policies:
+            policy.update(arms[0], (Cost(0.4, 0.4), Cost(0.08, 0.0, 0.05))[arms[0]])
 
 
 def test_a_session_hears_it() -> None:
