@@ -1,9 +1,11 @@
 """FedLinUCB-DW, device side: choose by a lower confidence bound over what device and group know.
 
-score_p = <theta, x_p> + o_p + l_p - beta sqrt(x_p^T V^-1 x_p) - k sd(l_p), theta = V^-1 b, (V, b) = the
-member's view; o_p is the arm's own offset (`offsets.py`), l_p what the device's link is believed to take, and
-x_p scaled by how slow its stages are just now (`conditions.py`), each as nothing where switched off. An
-independent design after the abstract of arXiv 2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
+score_p = <theta, x_p> + o_p + l_p - beta sqrt(x_p^T V^-1 x_p) - k sd(l_p) + n e_p, theta = V^-1 b, (V, b) =
+the member's view; o_p is the arm's own offset (`offsets.py`), l_p what the device's link is believed to
+take, and x_p scaled by how slow its stages are just now (`conditions.py`), each as nothing where switched
+off. The last term is a toll: where n jobs are in the edge worker's line, about as many will be behind this
+one, and each of them waits for its tail, e_p (ADR 31). An independent design after the abstract of arXiv
+2606.09175; the upload rule follows FedLinUCB (He et al. 2022).
 
 What it does for you: splits feedback, bounds censored costs from below, probes the link when stuck on the
 device, rebuilds its factor when a broadcast is adopted. What it will not do: talk to the aggregator;
@@ -93,6 +95,7 @@ class FedLinUCBDW:
             else ProbeSchedule(settings.probe_after_frames, settings.probe_largest_gap_frames)
         )
         self._own_rows, self._own_squares = 0, 0.0  # of residuals before each row was learnt
+        self._behind = 0.0  # jobs that will wait for the next one, as far as anybody has told
         self._looked = False  # at what the device-only arm really costs
         self._safety = None if settings.safety is None else Safety(settings.safety, settings.safety_frames)
         self._conditions = (
@@ -163,7 +166,9 @@ class FedLinUCBDW:
         own_s = self.beta_s * width
         self._unsure_s = own_s + spread_s
         optimism_s = own_s + self._link_optimism() * spread_s
-        arm, self.forced = self._choose(self._with_exits(self._expected_s - optimism_s))
+        score = self._expected_s - optimism_s + self._toll_s(X)
+        self._behind = 0.0
+        arm, self.forced = self._choose(self._with_exits(score))
         alone = self._alone_arm()
         if alone is not None and self._offloading[arm]:
             upper_s = float(self._expected_s[arm] + own_s[arm] + spread_s[arm])
@@ -181,10 +186,19 @@ class FedLinUCBDW:
         self._contexts.row(arm)
         return float(self._expected_s[arm]), float(self._unsure_s[arm])
 
-    def told(self, free_s: float) -> None:
+    def told(self, free_s: float, jobs: float) -> None:
         """As `HeedsQueues.told`; where the link is learned, a wait is too."""
         if self._conditions is not None:
             self._conditions.told(free_s)
+            self._behind = jobs if free_s > 0.0 else 0.0
+
+    def _toll_s(self, X: Matrix) -> Vector | float:
+        """Return what each arm would take from those who wait behind it, (K,); 0 where nobody does."""
+        if self._conditions is None or self._behind == 0.0:
+            return 0.0
+        rest, factor = self._rest_columns, self._current_factor()
+        tail_s = np.maximum(self._conditions.seen(X)[:, rest] @ factor.theta[rest], 0.0)
+        return self.settings.toll * self._behind * tail_s
 
     def _link_optimism(self) -> Vector:
         """Return standard deviations of each arm, (K,): a whole one until a transfer has told the rate.

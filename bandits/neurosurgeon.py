@@ -118,8 +118,9 @@ class Neurosurgeon:
         """As `HeedsLinkChecks.link_checked`."""
         self._between.checked(check)
 
-    def told(self, free_s: float) -> None:
-        """As `HeedsQueues.told`."""
+    def told(self, free_s: float, jobs: float) -> None:
+        """As `HeedsQueues.told`; it looks after itself, whoever waits behind."""
+        del jobs
         self._between.told(free_s)
 
     def _predict(self, X: Matrix) -> Vector:

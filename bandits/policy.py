@@ -109,8 +109,13 @@ class HeedsLinkChecks(Protocol):
 class HeedsQueues(Protocol):
     """A policy that may be told how busy the edge worker is."""
 
-    def told(self, free_s: float) -> None:
-        """Learn that a job which came now would wait so long, before the `select` for which that holds."""
+    def told(self, free_s: float, jobs: float) -> None:
+        """Learn of the line there, before the `select` for which that holds.
+
+        Args:
+            free_s: for how long a job would wait that came now.
+            jobs: that wait or run there.
+        """
         ...
 
 

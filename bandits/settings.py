@@ -49,6 +49,8 @@ class Settings:
         look_within: the device-only arm is played once before anything that offloads, if it is believed to
             cost at most so many times as much; None for never. Early exits may lie about the layers that
             a device will not run again while it believes them.
+        toll: a device whose job would wait counts what its tail takes from others: so many times for each job
+            in the line (`fedlinucb.py`); 0 for a device that looks after itself. It needs a measured link.
         safety: how much dearer than the device-only arm a device may become for good (`safety.py`), as a
             share; None for no such bound.
         safety_frames: how much dearer for once, in costs of the device-only arm.
@@ -76,6 +78,7 @@ class Settings:
     probe_after_frames: int | None = 32
     probe_largest_gap_frames: int = 256
     look_within: float | None = None
+    toll: float = 0.0
     safety: float | None = None
     safety_frames: float = 10.0
 
@@ -95,7 +98,7 @@ class Settings:
             raise ValueError("feedback 'total' says nothing of the link alone: it needs link 'learned'")
         if self.safety is not None:
             Safety(self.safety, self.safety_frames)
-        for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism", "look_within"):
+        for name in ("beta_s", "beta_noise", "beta_prior", "link_optimism", "look_within", "toll"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
                 raise ValueError(f"{name} is {value}, expected a finite number, not negative")
@@ -107,6 +110,7 @@ PRACTICE = Settings(
     beta_prior=0.1,
     link_checks=True,
     look_within=2.0,
+    toll=1.0,
     probe_after_frames=128,
     safety=0.1,
 )

@@ -7,7 +7,6 @@ anybody is left.
 This file must never decide how long a request waits.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,13 +26,29 @@ _HASHES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
+class _Line:
+    """What an edge worker has said of its line, and when: for how long one would wait, behind how many."""
+
+    told_at: float
+    free_s: float
+    jobs: int
+
+    def left_s(self, now: float) -> float:
+        """Return for how long one would wait who came now, if nobody else has."""
+        return max(0.0, self.told_at + self.free_s - now)
+
+    def jobs_left(self, now: float) -> float:
+        """Return how many there are still, which go one after the other."""
+        return self.jobs * self.left_s(now) / self.free_s if self.free_s > 0.0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class _Edge:
     boot: int
     ready: bool
     load: float
     resting_until: float = 0.0
-    free_at: float = 0.0
-    told_at: float = -math.inf
+    line: _Line | None = None
 
 
 class Edges:
@@ -75,8 +90,8 @@ class Edges:
         rested = known is None or state.boot > known.boot
         resting_until = 0.0 if rested or known is None else known.resting_until
         same = known is not None and state.boot == known.boot
-        free_at, told_at = (known.free_at, known.told_at) if same and known else (0.0, -math.inf)
-        self._edges[state.id] = _Edge(state.boot, ready, state.load, resting_until, free_at, told_at)
+        line = known.line if same and known else None
+        self._edges[state.id] = _Edge(state.boot, ready, state.load, resting_until, line)
         return gone
 
     def load_seen(self, edge: str, load: float) -> None:
@@ -84,20 +99,23 @@ class Edges:
         if edge in self._edges:
             self._edges[edge] = replace(self._edges[edge], load=load)
 
-    def told(self, edge: str, free_s: float, now: float) -> None:
-        """Take in for how long a request would wait that arrived there now."""
+    def told(self, edge: str, free_s: float, jobs: int, now: float) -> None:
+        """Take in for how long a request would wait that arrived there now, and how many jobs are there."""
         if edge in self._edges:
-            self._edges[edge] = replace(self._edges[edge], free_at=now + free_s, told_at=now)
+            self._edges[edge] = replace(self._edges[edge], line=_Line(now, free_s, jobs))
 
-    def free_s(self, now: float) -> float | None:
-        """Return for how long a request would wait that arrived now where that is shortest.
+    def line(self, now: float) -> tuple[float, float] | None:
+        """Return for how long a request would wait that arrived now, and behind how many, at best.
 
         None where nobody who can be asked has said so lately: then each answer tells.
         """
         told = [
-            max(0.0, edge.free_at - now)
+            (edge.line.left_s(now), edge.line.jobs_left(now))
             for edge in self._edges.values()
-            if edge.ready and edge.resting_until <= now and edge.told_at >= now - TOLD_S
+            if edge.ready
+            and edge.resting_until <= now
+            and edge.line is not None
+            and edge.line.told_at >= now - TOLD_S
         ]
         return min(told, default=None)
 

@@ -202,10 +202,11 @@ class EdgeAnnounced:
 
 @dataclass(frozen=True, slots=True)
 class QueueTold:
-    """For how long a request would wait at an edge worker that arrived there now, seconds."""
+    """For how long a request would wait at an edge worker that arrived now, seconds, and behind how many."""
 
     edge: str
     free_s: float
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _queue(delivery: Delivery, address: Address) -> e.Event:
     notice = decode(QUEUE, delivery.payload, QueueNotice)
     if notice.edge != address.fields["edge"]:
         raise RemoteProtocolError("wrong_sender", f"the queue of {notice.edge} on {delivery.topic}")
-    return e.QueueTold(notice.edge, notice.free_ms / 1000.0)
+    return e.QueueTold(notice.edge, notice.free_ms / 1000.0, notice.jobs)
 
 
 _READERS: dict[Topic, Callable[[Delivery, Address], e.Event | None]] = {

@@ -199,8 +199,8 @@ class DeviceSession:
                 return self.turns.woken(now)
             case e.EdgeAnnounced(state):
                 return self.turns.edge_gone(state.id, now) if self.edges.announced(state) else []
-            case e.QueueTold(edge, free_s):
-                self.edges.told(edge, free_s, now)
+            case e.QueueTold(edge, free_s, jobs):
+                self.edges.told(edge, free_s, jobs, now)
                 return []
             case e.BadMessageArrived(fault, detail):
                 raise RemoteProtocolError(fault, detail)

@@ -343,9 +343,9 @@ class Turns:
             turn.unsure_ms = min(1000.0 * unsure_s, _MOST_MS)
 
     def _select(self, policy: Policy, now: float) -> int:
-        free_s = self._edges.free_s(now)
-        if free_s is not None and isinstance(policy, HeedsQueues):
-            policy.told(free_s)
+        line = self._edges.line(now)
+        if line is not None and isinstance(policy, HeedsQueues):
+            policy.told(*line)
         if self._plan.exits and isinstance(policy, HeedsExits):
             policy.exits = self._exit_odds.of()
         return policy.select(self._plan.contexts)

@@ -20,6 +20,7 @@ from cans.testbed.settings import TestbedSettings
 from lab.namespaces.quota_check import QuotaChecked
 from lab.network_table import load_table
 from lab.shaping import Lay, by_kernel, by_proxy
+from lab.simulator.spec import EdgeBatch
 from lab.testbed.links_check import check_links, rates_of
 from lab.testbed.plan import Plan
 from partition.profiles.profile_file import read_profile
@@ -68,6 +69,26 @@ async def profile_of(
     return path.resolve()
 
 
+async def batches_tried(
+    settings: TestbedSettings, plan: Plan, weights: str, children: Children, console: Console
+) -> tuple[EdgeBatch, ...]:
+    """Return which tails take several frames here, measured once a folder.
+
+    Nothing where the simulated edge worker makes nobody wait, runs frames one by one, or is another machine.
+    """
+    testbed = plan.testbed
+    if not plan.world.edge_workers or testbed.largest_batch == 1 or settings.inventory is not None:
+        return ()
+    path = settings.out / "batches.json"
+    if not path.exists():
+        console.print("testbed: trying how many frames the edge worker runs together")
+        more = ["--codecs", ",".join(testbed.codecs)] if testbed.codecs else []
+        more += ["--weights", weights] if weights else []
+        arguments = ["lab.batch_costs", plan.model, "--largest", str(testbed.largest_batch), *more]
+        await children.run("batches", [*arguments, "--out", str(path)])
+    return msgspec.json.decode(path.read_bytes(), type=tuple[EdgeBatch, ...])
+
+
 async def links_tried(settings: TestbedSettings, plan: Plan, console: Console) -> list[dict[str, Any]]:
     """Return what such links really do, measured once a folder; nothing where they are what they are."""
     lay = LAYS.get(settings.mode)
@@ -108,7 +129,12 @@ def predict(
     if plan.testbed.events:
         return {}  # the simulator knows nothing of what breaks: it would predict another experiment
     path = settings.out / "predicted" / "summary.json"
-    more: tuple[str, ...] = ()
+    world = plan.world
+    batches = ", ".join(f"{{cut = {each.cut}, fixed = {each.fixed}}}" for each in world.edge_batches)
+    more: tuple[str, ...] = (
+        f"world.edge_batches=[{batches}]",
+        f"world.edge_largest_batch={world.edge_largest_batch}",
+    )
     if found is not None:
         slowness = slowness_of(plan, found.present, read_profile(profile))
         if slowness is None:
@@ -117,7 +143,7 @@ def predict(
                 "cans profile has made there"
             )
             return {}
-        more = (slowness,)
+        more += (slowness,)
     if not path.exists():
         console.print("testbed: predicting by simulation")
         simulate(

@@ -22,10 +22,19 @@ from cans.testbed.ground import Portable
 from cans.testbed.hardware import Enlisted, Hardware, emulated_by, enlisted, require_alike
 from cans.testbed.netns import Netns, remove_left, require_netns
 from cans.testbed.playing import play
-from cans.testbed.preparation import TRAINED, links_tried, predict, profile_of, quotas_tried, weights_of
+from cans.testbed.preparation import (
+    TRAINED,
+    batches_tried,
+    links_tried,
+    predict,
+    profile_of,
+    quotas_tried,
+    weights_of,
+)
 from cans.testbed.settings import TestbedSettings, kept, planned
 from cans.versions import commit_of, versions
 from lab.network_table import load_table
+from lab.simulator import spec
 from lab.simulator.jobs import world_fingerprint
 from lab.simulator.slowness import with_slowness
 from lab.simulator.summary import Report
@@ -65,7 +74,8 @@ async def run_testbed(settings: TestbedSettings) -> Report:
         plan = _made(plan, weights, str(settings.out.resolve() / "network" / "shown"))
         async with _enlisted(settings, plan, console) as found:
             profile = await profile_of(settings, plan, weights, children, console)
-            plan = _measured(plan, profile)
+            batches = await batches_tried(settings, plan, weights, children, console)
+            plan = _measured(plan, profile, batches)
             if found is not None:
                 require_alike(plan, found.present, found.inventory, read_profile(profile))
             checked = await links_tried(settings, plan, console)
@@ -132,10 +142,16 @@ def _made(plan: Plan, weights: str, shown: str) -> Plan:
     return Plan(msgspec.structs.replace(plan.experiment, testbed=testbed), plan.ids)
 
 
-def _measured(plan: Plan, profile: Path) -> Plan:
+def _measured(plan: Plan, profile: Path, batches: tuple[spec.EdgeBatch, ...]) -> Plan:
     """Return the plan in a world whose network is what this machine has just measured."""
     table = load_table(str(profile))
-    world = with_slowness(msgspec.structs.replace(plan.world, network=str(profile)), table)
+    network = msgspec.structs.replace(
+        plan.world,
+        network=str(profile),
+        edge_batches=batches,
+        edge_largest_batch=plan.testbed.largest_batch,
+    )
+    world = with_slowness(network, table)
     worlds = dict.fromkeys(plan.experiment.worlds, world)
     return Plan(msgspec.structs.replace(plan.experiment, world=world, worlds=worlds), plan.ids)
 

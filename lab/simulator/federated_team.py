@@ -138,6 +138,7 @@ def settings_of(learner: spec.Family) -> Settings:
         offset_forgetting=learner.offset_forgetting,
         probe_after_frames=learner.probe_after_frames if learner.probes else None,
         look_within=learner.look_within,
+        toll=learner.toll,
         safety=learner.safety,
         safety_frames=learner.safety_frames,
         probe_largest_gap_frames=max(learner.probe_largest_gap_frames, learner.probe_after_frames),

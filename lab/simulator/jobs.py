@@ -19,15 +19,18 @@ import pyarrow.parquet as pq
 
 import bandits
 import bus
+import edge
 from bus.errors import ConfigurationError
 from device import limits
 from lab import network_table
 from lab.network_table import load_table
 from lab.simulator import spec
-from lab.simulator.engine import Run, play_beside
+from lab.simulator.engine import play_beside
+from lab.simulator.runs import Run
 from lab.simulator.site import SiteWorld
 from lab.simulator.synthetic import SyntheticWorld
-from lab.simulator.teams import Team, team_of
+from lab.simulator.team import Team
+from lab.simulator.teams import team_of
 from lab.simulator.world import World
 
 _FORMAT = 2
@@ -219,7 +222,8 @@ def _recordings(world: spec.Site) -> list[Path]:
 def _code() -> bytes:
     """Return a hash of the code that a run follows from; what sums up and draws is not in it."""
     here = Path(__file__).parent
-    packages = (Path(bandits.__file__).parent, here, here / "batch", here / "spec", Path(bus.__file__).parent)
+    imported = [Path(file).parent for file in (bandits.__file__, bus.__file__, edge.__file__)]
+    packages = (*imported, here, here / "batch", here / "spec")
     sources = [path for package in packages for path in package.glob("*.py")]
     sources += [Path(network_table.__file__), Path(limits.__file__)]
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)

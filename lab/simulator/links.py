@@ -103,13 +103,24 @@ def _divmod(values: Vector, by: Vector) -> tuple[Vector, Vector]:
     return np.divmod(values, by)
 
 
-def link_of(settings: spec.Link, seconds: float, random: np.random.Generator, traces: str) -> MovingLink:
-    """Return one device's link, for at least so many seconds.
+def samples_for(seconds: float, repeat_s: int | None) -> int:
+    """Return for how many seconds a link is generated that is needed for so long, if it repeats."""
+    needed = int(np.ceil(seconds / _STEP_S)) + 1
+    return needed if repeat_s is None else min(needed, repeat_s)
+
+
+def link_of(settings: spec.Link, samples: int, random: np.random.Generator, traces: str) -> MovingLink:
+    """Return one device's link.
+
+    Args:
+        settings: of it.
+        samples: seconds until it repeats, 1 or more, if it is generated; a recording repeats at its end.
+        random: where it is drawn from.
+        traces: folder of recordings.
 
     Raises:
         ConfigurationError: no such trace, or a file that is none.
     """
-    samples = int(np.ceil(seconds / _STEP_S)) + 1
     match settings:
         case spec.Constant():
             rates = np.full(1, settings.mbit_s)

@@ -15,14 +15,14 @@ import numpy as np
 from bandits.offline import experience, next_exit
 from bandits.policy import LinkCheck
 from bandits.statistics import Statistics
+from edge.batching import Batch
 from lab.network_table import NetworkTable, load_table
 from lab.simulator import spec
 from lab.simulator.changes import Changes, Conditions
-from lab.simulator.edge_queue import EdgeQueue
-from lab.simulator.links import MovingLink, link_of, recorded
+from lab.simulator.links import MovingLink, link_of, recorded, samples_for
 from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.slowness import with_slowness
-from lab.simulator.world import Ahead, Queue, Turn, Vector, stream
+from lab.simulator.world import Ahead, Parts, Shared, Turn, Vector, stream
 
 START, NOISE, EXITS, _LINK, _QUEUE, _REPLIES = 0, 1, 2, 3, 4, 6  # streams of a device; 5 is of changes
 
@@ -55,15 +55,13 @@ class SiteWorld:
         self.rounds = sum(stay.frames for stay in self._stays)
         # The last frame may wait for the whole of its deadline.
         seconds = length_s(settings) + settings.deadline_ms / 1e3
+        samples = samples_for(seconds, settings.links_repeat_s)
         self.links = [
-            link_of(link, seconds, stream(seed, device, _LINK), settings.traces)
+            link_of(link, samples, stream(seed, device, _LINK), settings.traces)
             for device, link in enumerate(recorded(self._kinds, settings.traces))
         ]
+        self.shared = _shared(settings)
         self._changes = Changes(settings.changes, [kind.name for kind in self._kinds], seconds, seed)
-
-    def queue(self) -> EdgeQueue | None:
-        """As `World.queue`."""
-        return EdgeQueue(self._settings.edge_workers) if self._settings.edge_workers else None
 
     @property
     def offsets_s(self) -> list[float]:
@@ -101,9 +99,8 @@ class SiteWorld:
                 at_s, device, self._contexts, means, costs, device_costs, link_costs, censored, wait_s, check,
                 settings.look_ahead,
             )  # fmt: skip
-            if settings.edge_workers:
-                waiting = partial(kind.queued, turn, factors, delay_s, now, reply_lost=lost)
-                turn = replace(turn, queued=waiting)
+            if self.shared is not None:
+                turn = replace(turn, parts=kind.parts(at_s, factors, delay_s, now, reply_lost=lost))
             yield turn
 
     def device_means(self, device: int) -> Vector:
@@ -197,44 +194,32 @@ class _Frames:
         took_s = float(moving_s[0]) + self._fixed_s
         return LinkCheck(bits * self._units_per_bit, min(took_s, left_s), at_least=took_s > left_s)
 
-    def queued(
-        self,
-        turn: Turn,
-        factors: Vector,
-        held_up_s: float,
-        now: Conditions,
-        queue: Queue,
-        *,
-        reply_lost: bool,
-    ) -> Turn:
-        """Return a turn as it is for a device that waits for others at the edge worker."""
-        assert turn.device_costs is not None
-        moving_s = self._link.transfer_s(turn.at_s + turn.device_costs, self._bits * now.link)
+    def parts(
+        self, at_s: float, factors: Vector, held_up_s: float, now: Conditions, *, reply_lost: bool
+    ) -> Parts:
+        """Return what a frame takes up to the edge worker, there, and behind it."""
+        device_s = self._device_s * (factors[0] * now.device)
+        moving_s = self._link.transfer_s(at_s + device_s, self._bits * now.link)
         # The answer's way back, half of what is fixed, begins behind the edge worker.
-        arrives_s = turn.at_s + turn.device_costs + moving_s + 0.5 * self._fixed_s + held_up_s
-        waits_s = np.where(self._sends, queue.waits_s(turn.at_s, arrives_s), 0.0)
-        costs, device_costs, link_costs, censored = self.costs(
-            turn.at_s, factors, held_up_s + waits_s, now, reply_lost=reply_lost
+        back_s = 0.5 * self._fixed_s
+        return Parts(
+            sends=self._sends,
+            sent_s=device_s,
+            arrives_s=device_s + moving_s + (self._fixed_s - back_s) + held_up_s,
+            tail_s=self._edge_s * (factors[1] * now.edge),
+            back_s=back_s,
+            until_s=self._until_s(device_s, now),
+            finish_s=self._finish_s * (factors[0] * now.device),
+            reply_lost=reply_lost,
+            mean_s=partial(self.means, at_s, now),
         )
-        takes_s = self._edge_s * (factors[1] * now.edge)
 
-        def played(arm: int) -> None:
-            # Who has given up by then is not served: the edge worker looks at what is left of the budget.
-            if self._sends[arm] and (reply_lost or not censored[arm]):
-                queue.take(arrives_s[arm], arrives_s[arm] + waits_s[arm], takes_s[arm])
-
-        return replace(
-            turn,
-            means=self.means(turn.at_s, now, waits_s),
-            costs=costs,
-            device_costs=device_costs,
-            link_costs=link_costs,
-            censored=censored,
-            queue_s=waits_s,
-            free_s=queue.free_s(turn.at_s),
-            queued=None,
-            played=played,
-        )
+    def _until_s(self, device_s: Vector, now: Conditions) -> Vector:
+        """Return for how long an answer is waited for, since the frame began, (K,)."""
+        # What finishing takes at present a device knows (`device/patience.py`).
+        patient_s = device_s + self._patience_s * now.device
+        until_s: Vector = np.maximum(np.minimum(self._fallback_s, patient_s), device_s)
+        return until_s
 
     def means(self, at_s: float, now: Conditions, waits_s: Vector | float = 0.0) -> Vector:
         """Return expected total seconds, (K,)."""
@@ -261,9 +246,7 @@ class _Frames:
         link_s = moving_s + self._fixed_s + held_up_s
         edge_s = self._edge_s * (factors[1] * now.edge)
         total_s = np.where(self._sends, device_s + link_s + edge_s, device_s)
-        # What finishing takes at present a device knows (`device/patience.py`).
-        patient_s = device_s + self._patience_s * now.device
-        until_s = np.maximum(np.minimum(self._fallback_s, patient_s), device_s)
+        until_s = self._until_s(device_s, now)
         given_up = self._sends & ((total_s > until_s) | reply_lost)
         alone_s = until_s + self._finish_s * (factors[0] * now.device)
         between_s = np.where(given_up, until_s - device_s, np.where(self._sends, link_s, 0.0))
@@ -271,6 +254,17 @@ class _Frames:
 
 
 _NO_NOISE = np.ones(2)
+
+
+def _shared(settings: spec.Site) -> Shared | None:
+    if not settings.edge_workers:
+        return None
+    batches = {
+        each.cut: Batch(settings.edge_largest_batch, each.fixed)
+        for each in settings.edge_batches
+        if settings.edge_largest_batch > 1
+    }
+    return Shared(settings.edge_workers, batches)
 
 
 def _factors(random: np.random.Generator, sigma: float) -> Vector:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from lab.simulator import spec
-from lab.simulator.engine import Run
 from lab.simulator.jobs import Job, read
+from lab.simulator.runs import Run
 from lab.simulator.schedule import stays_of
 
 Figures = dict[str, float]

@@ -8,7 +8,7 @@ import numpy as np
 from bandits.statistics import Statistics
 from bus.errors import ConfigurationError
 from lab.simulator import spec
-from lab.simulator.world import Turn, Vector, stream
+from lab.simulator.world import Shared, Turn, Vector, stream
 
 _CHUNK = 1000  # rounds drawn at once
 
@@ -17,6 +17,7 @@ class SyntheticWorld:
     """See `spec.Synthetic`. Implements `World`."""
 
     in_seconds = False
+    shared: Shared | None = None
     link_column: int | None = None
     channel = spec.Channel()
 

@@ -3,9 +3,6 @@
 A team owns no clock and no randomness but what it is given; what travels inside it is counted in `traffic`.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import numpy as np
 
 from bandits.ans import ANS
@@ -18,7 +15,7 @@ from bandits.link_estimate import LinkSettings
 from bandits.linucb import LinUCB
 from bandits.neurosurgeon import Neurosurgeon
 from bandits.player import PlayerSettings
-from bandits.policy import Cost, Policy, heeds_link_checks
+from bandits.policy import Cost, Policy
 from bandits.two_arm import TwoArmSwitch
 from bandits.windowed_linucb import WindowedLinUCB
 from bus.errors import ConfigurationError
@@ -29,50 +26,13 @@ from lab.simulator.dis_team import DisTeam
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.names import nearest
 from lab.simulator.sharing import groups_of
+from lab.simulator.sharing_engine import play_sharing
+from lab.simulator.team import Alone, Team
 from lab.simulator.traffic import Traffic
-from lab.simulator.world import Matrix, Turn, World, stream, tell_of_link, tell_of_queue
+from lab.simulator.world import Matrix, Turn, World, stream
 
 DEVICE_ARM = "end/none"
 CHOICES, _PROFILES = 7, 8  # streams; those of worlds are smaller
-
-
-class Team(Protocol):
-    """Plays all devices of a world."""
-
-    traffic: Traffic
-
-    def select(self, turn: Turn) -> int:
-        """Return the arm of the turn's device."""
-        ...
-
-    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
-        """Learn what it cost, and tell whom it concerns."""
-        ...
-
-
-class Alone:
-    """Devices that tell nobody anything, or share one policy at no cost. Implements `Team`.
-
-    Args:
-        policies: of each device; the same object for devices that are one.
-    """
-
-    def __init__(self, policies: Sequence[Policy]) -> None:
-        self._policies = policies
-        self._heeding = [policy if heeds_link_checks(policy) else None for policy in policies]
-        self.traffic = Traffic()
-
-    def select(self, turn: Turn) -> int:
-        """As `Team.select`."""
-        tell_of_queue(self._policies[turn.device], turn)
-        return self._policies[turn.device].select(turn.contexts)
-
-    def update(self, turn: Turn, arm: int, cost: Cost) -> None:
-        """As `Team.update`."""
-        self._policies[turn.device].update(arm, cost)
-        heeding = self._heeding[turn.device]
-        if heeding is not None:
-            tell_of_link(heeding, turn, cost)
 
 
 class KeyFrames:
@@ -289,10 +249,19 @@ def arm_named(world: World, label: str) -> int:
 
 
 def _best_arms(world: World) -> list[int]:
-    """Return each device's arm of the smallest mean over all its turns."""
+    """Return each device's arm of the smallest mean over all its turns; where they share, one for all."""
     if not world.arms:
         raise ConfigurationError("best_fixed needs arms that stay the same, such as those of a site")
-    sums = np.zeros((len(world.types), len(world.arms)))
+    devices = len(world.types)
+    if world.shared is not None:
+        # What an arm costs depends on what all others play.
+        costs = [play_sharing(world, _all_play(arm, devices)).cost.mean() for arm in range(len(world.arms))]
+        return [int(np.argmin(costs))] * devices
+    sums = np.zeros((devices, len(world.arms)))
     for turn in world.turns():
         sums[turn.device] += turn.means
     return [int(arm) for arm in sums.argmin(axis=1)]
+
+
+def _all_play(arm: int, devices: int) -> Team:
+    return Alone([FixedArm(arm, "fixed")] * devices)

@@ -4,7 +4,7 @@ Everything random about a turn is drawn before anybody chooses, from streams of 
 policy meets the same frames, links and noise, and the difference of two policies is theirs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,26 +13,51 @@ import numpy.typing as npt
 
 from bandits.policy import Cost, HeedsLinkChecks, HeedsQueues, LinkCheck, Policy
 from bandits.statistics import Statistics
+from edge.batching import Batch
 from lab.simulator import spec
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 
-class Queue(Protocol):
-    """Who waits at the edge worker for whom, among one team's devices."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An edge worker whose tails devices wait for.
 
-    def waits_s(self, now_s: float, arrives_s: Vector) -> Vector:
-        """Return for how long each of K jobs would wait that arrived then, (K,)."""
-        ...
+    Attributes:
+        workers: tails at a time.
+        batches: by cut, how many frames a run takes, and what it costs besides them, in frames.
+    """
 
-    def free_s(self, now_s: float) -> float:
-        """Return for how long a job would wait that arrived now, as the edge worker itself can tell."""
-        ...
+    workers: int
+    batches: Mapping[int, Batch]
 
-    def take(self, arrives_s: float, begins_s: float, takes_s: float) -> None:
-        """Let a worker be busy with a job."""
-        ...
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What a frame takes where devices wait for each other; seconds from its beginning, shape (K,).
+
+    Attributes:
+        sends: which arms ask the edge worker.
+        sent_s: until its request leaves the device, or its answer is there.
+        arrives_s: until its request is at the edge worker.
+        tail_s: what decoding and tail take, alone.
+        back_s: what an answer's way takes.
+        until_s: until nobody waits any more for an answer.
+        finish_s: what finishing alone takes after that.
+        reply_lost: whether no answer arrives.
+        mean_s: returns expected total seconds (K,), given what each arm's request waits (K,).
+    """
+
+    sends: npt.NDArray[np.bool_]
+    sent_s: Vector
+    arrives_s: Vector
+    tail_s: Vector
+    back_s: float
+    until_s: Vector
+    finish_s: Vector
+    reply_lost: bool
+    mean_s: Callable[[Vector], Vector]
 
 
 class Ahead(Protocol):
@@ -67,13 +92,11 @@ class Turn:
         device_costs, link_costs: shape (K,), the device's part and the part between device and edge, or
             what was waited in vain; None where a cost has no parts.
         censored: shape (K,), whether a cost is a lower bound only, because the device gave up waiting.
-        wait_s: for how long an offloaded frame waits for a free edge worker; in `link_costs`.
-        queue_s: shape (K,), for how long it waits there for other devices of its team besides; in
-            `link_costs`; None where it does not.
-        free_s: for how long a frame would wait that arrived there now, as the edge worker says; None where it
-            does not.
-        queued: returns this turn as it is for devices that wait for each other; None where they do not.
-        played: is told which arm it was, in such a world.
+        wait_s: for how long an offloaded frame waits for a free edge worker, whatever its team does; in
+            `link_costs`.
+        line: for how long a frame would wait that arrived there now, and how many jobs are there, as the edge
+            worker has said; None where it has not.
+        parts: of its costs, in a world whose devices wait for each other; None elsewhere.
         check: what a link check says before the device's next frame; None in a world without.
         look_ahead: devices know when their next frame is due, and check their link before it.
     """
@@ -89,10 +112,8 @@ class Turn:
     wait_s: float = 0.0
     check: Checking | None = None
     look_ahead: bool = False
-    queue_s: Vector | None = None
-    free_s: float | None = None
-    queued: Callable[[Queue], "Turn"] | None = None
-    played: Callable[[int], None] | None = None
+    line: tuple[float, float] | None = None
+    parts: Parts | None = None
 
     def cost_of(self, arm: int) -> Cost:
         """Return what playing `arm` has cost."""
@@ -101,8 +122,7 @@ class Turn:
             return Cost(total_s)
         censored = bool(self.censored[arm])
         link_s = float(self.link_costs[arm])
-        wait_s = self.wait_s + (0.0 if self.queue_s is None else float(self.queue_s[arm]))
-        wait_s = 0.0 if censored else min(wait_s, link_s)
+        wait_s = 0.0 if censored else min(self.wait_s, link_s)
         return Cost(total_s, float(self.device_costs[arm]), link_s, wait_s, censored=censored)
 
 
@@ -123,8 +143,8 @@ def tell_of_link(policy: HeedsLinkChecks, turn: Turn, cost: Cost) -> None:
 
 def tell_of_queue(policy: Policy, turn: Turn) -> None:
     """Tell a policy what the edge worker has said of its queue."""
-    if turn.free_s is not None and isinstance(policy, HeedsQueues):
-        policy.told(turn.free_s)
+    if turn.line is not None and isinstance(policy, HeedsQueues):
+        policy.told(*turn.line)
 
 
 class World(Protocol):
@@ -140,6 +160,7 @@ class World(Protocol):
         link_column: index of the context column of what is sent; None where nothing is.
         rounds: turns in all.
         in_seconds: whether costs are durations.
+        shared: the edge worker that devices wait for; None where nobody waits for another device.
     """
 
     types: tuple[str, ...]
@@ -152,10 +173,7 @@ class World(Protocol):
     link_column: int | None
     rounds: int
     in_seconds: bool
-
-    def queue(self) -> Queue | None:
-        """Return a team's place at the edge worker; None where nobody waits for another device."""
-        ...
+    shared: Shared | None
 
     def turns(self) -> Iterator[Turn]:
         """Play the world once more from its beginning; every call yields the same turns."""

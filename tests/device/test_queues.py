@@ -42,7 +42,7 @@ def _notice(edge: str = "edge-1", topic_edge: str = "edge-1") -> Delivery:
 
 
 def test_a_notice_is_an_event_and_one_in_anothers_name_is_refused() -> None:
-    assert event_of(TOPICS, _notice()) == e.QueueTold("edge-1", 0.08)
+    assert event_of(TOPICS, _notice()) == e.QueueTold("edge-1", 0.08, 2)
     assert isinstance(event_of(TOPICS, _notice("edge-2")), e.BadMessageArrived)
     broken = Delivery(TOPICS.of(QUEUE, edge="edge-1"), b"{}")
     assert isinstance(event_of(TOPICS, broken), e.BadMessageArrived)
@@ -56,34 +56,36 @@ def _edges() -> Edges:
 
 def test_a_wait_is_counted_down_and_forgotten_and_a_strangers_is_not_heard() -> None:
     edges = _edges()
-    assert edges.free_s(1.0) is None
-    edges.told("nobody", 0.3, 1.0)
-    assert edges.free_s(1.0) is None
-    edges.told("edge-1", 0.3, 1.0)
-    assert edges.free_s(1.1) == pytest.approx(0.2)
-    assert edges.free_s(2.0) == 0.0
-    assert edges.free_s(1.01 + TOLD_S) is None
+    assert edges.line(1.0) is None
+    edges.told("nobody", 0.3, 3, 1.0)
+    assert edges.line(1.0) is None
+    edges.told("edge-1", 0.3, 3, 1.0)
+    assert edges.line(1.1) == pytest.approx((0.2, 2.0))  # they go one after the other
+    assert edges.line(2.0) == (0.0, 0.0)
+    assert edges.line(1.01 + TOLD_S) is None
+    edges.told("edge-1", 0.0, 1, 2.0)  # with another worker that is free
+    assert edges.line(2.0) == (0.0, 0.0)
 
 
 def test_of_several_the_shortest_counts_and_only_of_those_that_can_be_asked() -> None:
     edges = _edges()
     edges.announced(edge_state(edge="edge-2"))
-    edges.told("edge-1", 0.3, 1.0)
-    edges.told("edge-2", 0.1, 1.0)
-    assert edges.free_s(1.0) == pytest.approx(0.1)
+    edges.told("edge-1", 0.3, 1, 1.0)
+    edges.told("edge-2", 0.1, 4, 1.0)
+    assert edges.line(1.0) == pytest.approx((0.1, 4.0))
     edges.rest("edge-2", 1.0)
-    assert edges.free_s(1.0) == pytest.approx(0.3)
+    assert edges.line(1.0) == pytest.approx((0.3, 1.0))
     edges.announced(edge_state(state="lost"))
-    assert edges.free_s(1.0) is None
+    assert edges.line(1.0) is None
 
 
 def test_another_state_of_the_same_boot_forgets_no_queue_and_a_new_boot_does() -> None:
     edges = _edges()
-    edges.told("edge-1", 0.3, 1.0)
+    edges.told("edge-1", 0.3, 2, 1.0)
     edges.announced(msgspec.structs.replace(edge_state(), load=3.0))
-    assert edges.free_s(1.0) == pytest.approx(0.3)
+    assert edges.line(1.0) == pytest.approx((0.3, 2.0))
     edges.announced(edge_state(boot=2))
-    assert edges.free_s(1.0) is None
+    assert edges.line(1.0) is None
 
 
 def _played(made: DeviceSession, at: float) -> int:
@@ -105,9 +107,9 @@ def test_a_device_that_is_told_of_a_queue_plays_its_next_frame_alone() -> None:
         made.handle(event, 0.0)
     arms = [_played(made, float(at)) for at in range(1, 41)]
     assert PLAN.device_arm not in arms[-5:]
-    made.handle(e.QueueTold("edge-1", 3.0), 41.0)
+    made.handle(e.QueueTold("edge-1", 3.0, 2), 41.0)
     assert _played(made, 41.1) == PLAN.device_arm
-    made.handle(e.QueueTold("edge-1", 0.0), 42.0)
+    made.handle(e.QueueTold("edge-1", 0.0, 0), 42.0)
     assert _played(made, 42.1) != PLAN.device_arm
 
 
@@ -116,7 +118,7 @@ def test_a_link_that_is_learned_hears_nothing() -> None:
     X = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])  # noqa: N806 - as in the literature
     policies = [FedLinUCBDW([True, False, False], Settings(link="learned"), link_column=2) for _ in range(2)]
     for _ in range(20):
-        policies[0].told(9.0)
+        policies[0].told(9.0, 5.0)
         arms = [policy.select(X) for policy in policies]
         assert arms[0] == arms[1]
         for policy in policies:
@@ -126,11 +128,11 @@ def test_a_link_that_is_learned_hears_nothing() -> None:
 def test_a_session_hears_it() -> None:
     made = session("fedlinucb_dw")
     made.handle(e.Started(), 0.0)
-    made.handle(e.QueueTold("edge-1", 0.5), 0.1)  # of nobody known yet
-    assert made.edges.free_s(0.1) is None
+    made.handle(e.QueueTold("edge-1", 0.5, 1), 0.1)  # of nobody known yet
+    assert made.edges.line(0.1) is None
     made.handle(e.EdgeAnnounced(edge_state()), 0.2)
-    made.handle(e.QueueTold("edge-1", 0.5), 0.3)
-    assert made.edges.free_s(0.4) == pytest.approx(0.4)
+    made.handle(e.QueueTold("edge-1", 0.5, 1), 0.3)
+    assert made.edges.line(0.4) == pytest.approx((0.4, 0.8))
 
 
 def test_what_was_told_is_added_for_one_frame_and_only_more_is_remembered() -> None:
@@ -163,10 +165,10 @@ def test_a_policy_that_is_told_stays_alone_and_offloads_when_it_is_told_that_nob
         policy.update(arm, costs[arm])
     assert policy.select(X) == 1
     policy.update(1, costs[1])
-    policy.told(2.0)
+    policy.told(2.0, 3.0)
     assert policy.select(X) == 0
     policy.update(0, costs[0])
-    policy.told(0.0)
+    policy.told(0.0, 0.0)
     assert policy.select(X) == 1
     policy.update(1, costs[1])
     assert policy.select(X) == 1  # nobody has said anything
@@ -184,7 +186,7 @@ def test_a_wait_that_was_announced_is_not_learned_as_one_that_stays() -> None:
                 policy.update(arm, cost)
         for _ in range(5):
             if told is not None:
-                policy.told(told)
+                policy.told(told, 1.0)
             policy.select(X)
             policy.update(1, Cost(0.38, 0.0, 0.35, wait_s=0.3))
         assert policy.select(X) == later
@@ -192,3 +194,39 @@ def test_a_wait_that_was_announced_is_not_learned_as_one_that_stays() -> None:
 
 def test_a_switch_between_two_arms_hears_nothing() -> None:
     assert not isinstance(TwoArmSwitch(0, 1), HeedsQueues)
+
+
+# Alone 0.4 s; half of it and a short tail there; the picture and a long tail. Columns: device, tail, link.
+_HALVES = np.array([[1.0, 0.0, 0.0], [0.5, 0.2, 1.0], [0.0, 1.0, 1.0]])
+_HALVES_COST = (Cost(0.4, 0.4), Cost(0.2 + 0.02 + 0.02, 0.2, 0.02), Cost(0.1 + 0.02, 0.0, 0.02))
+
+
+def _who_knows_halves(toll: float) -> FedLinUCBDW:
+    settings = Settings(link="measured", slowness="measured", toll=toll, probe_after_frames=None)
+    policy = FedLinUCBDW([True, False, False], settings, link_column=2)
+    for frame in range(90):
+        policy.select(_HALVES)
+        policy.update(frame % 3, _HALVES_COST[frame % 3])
+    return policy
+
+
+@pytest.mark.parametrize(("jobs", "chosen"), [(0.0, 2), (1.0, 2), (2.0, 1), (5.0, 1), (12.0, 0)])
+def test_the_more_wait_the_less_a_device_asks_of_those_behind_it(jobs: float, chosen: int) -> None:
+    """Tails of 0.1 and 0.02 s cost everybody behind that much: 0.12 + 0.1 n against 0.24 + 0.02 n and 0.4."""
+    policy, selfish = _who_knows_halves(1.0), _who_knows_halves(0.0)
+    policy.told(1e-6, jobs)
+    assert policy.select(_HALVES) == chosen
+    selfish.told(1e-6, jobs)
+    assert selfish.select(_HALVES) == 2
+
+
+def test_a_toll_is_no_part_of_what_is_expected_and_holds_for_one_frame() -> None:
+    policy = _who_knows_halves(1.0)
+    policy.select(_HALVES)
+    before = policy.expected(2)
+    policy.told(1e-6, 20.0)
+    assert policy.select(_HALVES) == 0
+    assert policy.expected(2) == pytest.approx(before, rel=1e-3)
+    assert policy.select(_HALVES) == 2  # nobody has said anything since
+    policy.told(0.0, 20.0)  # other workers are free: nobody would wait
+    assert policy.select(_HALVES) == 2

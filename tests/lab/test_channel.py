@@ -12,9 +12,10 @@ from bandits.policy import Cost
 from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.channel import Channel
-from lab.simulator.engine import Run, play
+from lab.simulator.engine import play
 from lab.simulator.federated_team import FederatedTeam, settings_of
 from lab.simulator.jobs import make_world
+from lab.simulator.runs import Run
 from lab.simulator.sharing import groups_of
 from lab.simulator.teams import team_of
 from lab.simulator.traffic import Traffic

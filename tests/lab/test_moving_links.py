@@ -11,7 +11,7 @@ from bus.errors import ConfigurationError
 from lab.simulator import spec
 from lab.simulator.engine import play
 from lab.simulator.jobs import make_world
-from lab.simulator.links import ManyLinks, MovingLink, link_of
+from lab.simulator.links import ManyLinks, MovingLink, link_of, samples_for
 from lab.simulator.teams import team_of
 
 
@@ -19,8 +19,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(9)
 
 
-def mbit(link: spec.Link, seconds: float = 20_000.0) -> np.ndarray:
-    return link_of(link, seconds, rng(), "").mbit_s
+def mbit(link: spec.Link, samples: int = 20_000) -> np.ndarray:
+    return link_of(link, samples, rng(), "").mbit_s
 
 
 def test_a_transfer_takes_what_the_rates_on_its_way_allow() -> None:
@@ -90,7 +90,7 @@ def traces(folder: Path, **files: str) -> str:
 
 def test_a_recording_is_played_from_anywhere_and_never_stands_still(tmp_path: Path) -> None:
     folder = traces(tmp_path, one="second,mbit_per_s\n0,1\n1,2\n2,0\n")
-    link = link_of(spec.Trace(file="one.csv", scale=2.0), 100.0, rng(), folder)
+    link = link_of(spec.Trace(file="one.csv", scale=2.0), 100, rng(), folder)
     assert sorted(link.mbit_s) == [0.02, 2.0, 4.0]
 
 
@@ -111,12 +111,12 @@ def test_a_recording_is_played_from_anywhere_and_never_stands_still(tmp_path: Pa
 )
 def test_a_file_that_is_no_trace_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        link_of(spec.Trace(file="bad.csv"), 1.0, rng(), traces(tmp_path, bad=text))
+        link_of(spec.Trace(file="bad.csv"), 1, rng(), traces(tmp_path, bad=text))
 
 
 def test_the_seconds_of_a_recording_say_how_long_each_rate_holds(tmp_path: Path) -> None:
     text = "second,mbit_per_s\n1600000010,3.97\n1600000011,0\n1600000014,2\n1600000014.25,6\n1600000015,1.1\n"
-    link = link_of(spec.Trace(file="gap.csv"), 1.0, rng(), traces(tmp_path, gap=text))
+    link = link_of(spec.Trace(file="gap.csv"), 1, rng(), traces(tmp_path, gap=text))
     # A gap holds the last rate; two rows in a second count for a quarter and three quarters of it.
     played = [3.97, 0.02, 0.02, 0.02, 5.0, 1.1]
     assert link.mbit_s.tolist() in [played[start:] + played[:start] for start in range(len(played))]
@@ -187,3 +187,14 @@ def test_ours_follows_a_link_that_moves_and_leaves_one_that_dies() -> None:
         }
         assert of["ours"] < of["learned"]
         assert of["ours"] < 1.25 * of["oracle"]  # 400 frames, learning included
+
+
+def test_a_generated_link_may_repeat_and_is_to_the_second_what_it_was() -> None:
+    moving = (spec.DeviceType(name="moving", link=spec.Lte()),)
+    long = make_world(spec.Site(frames=300, types=moving), 1).links[0]  # type: ignore[attr-defined]
+    again = make_world(spec.Site(frames=300, types=moving, links_repeat_s=60), 1).links[0]  # type: ignore[attr-defined]
+    assert (long.mbit_s.size > 300, again.mbit_s.size) == (True, 60)
+    begins, bits = np.array([3.0, 30.0, 59.0]), np.full(3, 2e6)
+    assert np.allclose(again.transfer_s(begins, bits), again.transfer_s(begins + 60.0, bits))
+    # Who needs less than that is not given more.
+    assert samples_for(10.0, 60) == samples_for(10.0, None) == 11

@@ -9,9 +9,9 @@ import pytest
 from bus.errors import ConfigurationError
 from lab.network_table import load_table
 from lab.simulator import spec
-from lab.simulator.engine import Run
 from lab.simulator.experiment import load
 from lab.simulator.jobs import do, jobs_of, make_world
+from lab.simulator.runs import Run
 from lab.simulator.schedule import frames_of, length_s, stays_of
 from lab.simulator.site import SiteWorld
 from lab.simulator.summary import joiners, summarise

@@ -19,11 +19,12 @@ from bandits.statistics import Statistics
 from bus.errors import ConfigurationError
 from lab.network_table import TABLES, load_table
 from lab.simulator import spec
-from lab.simulator.engine import Run, play
+from lab.simulator.engine import play
 from lab.simulator.experiment import load
 from lab.simulator.federated_team import FederatedTeam
 from lab.simulator.jobs import do, jobs_of, make_world, read, world_fingerprint
 from lab.simulator.lies import Liar
+from lab.simulator.runs import Run
 from lab.simulator.summary import figures_of, honest_devices, interval
 from lab.simulator.teams import team_of
 from lab.simulator.world import World

@@ -9,10 +9,10 @@ import pytest
 from bus.errors import ConfigurationError
 from cans.simulate import SimulateSettings, simulate
 from lab.simulator import units
-from lab.simulator.engine import Run
 from lab.simulator.experiment import load
 from lab.simulator.jobs import Job, jobs_of, read
 from lab.simulator.pool import do_all
+from lab.simulator.runs import Run
 from lab.simulator.units import units_by_seed, units_of
 
 ORDERING = Path("lab/experiments/ordering.toml")

@@ -9,7 +9,7 @@ from lab.simulator import spec
 from lab.simulator.batch.crowds import Crowd, Draws, Habits, Seers, best_arms
 from lab.simulator.batch.family import FamilyCrowd
 from lab.simulator.batch.periods import Period, Site
-from lab.simulator.engine import Run
+from lab.simulator.runs import Run
 from lab.simulator.teams import CHOICES, arm_named
 from lab.simulator.world import stream
 

@@ -27,7 +27,17 @@ from lab.simulator.spec.rivals import (
 )
 from lab.simulator.spec.sections import Count, Name, NotNegative, Positive, Section, Share
 from lab.simulator.spec.testbed import Event, Testbed
-from lab.simulator.spec.worlds import Change, Channel, DeviceType, Lies, Noise, Site, Synthetic, World
+from lab.simulator.spec.worlds import (
+    Change,
+    Channel,
+    DeviceType,
+    EdgeBatch,
+    Lies,
+    Noise,
+    Site,
+    Synthetic,
+    World,
+)
 
 __all__ = [
     "FIGURES",
@@ -46,6 +56,7 @@ __all__ = [
     "DeviceType",
     "DisLinUCB",
     "Discounted",
+    "EdgeBatch",
     "Engine",
     "EpsilonGreedy",
     "Event",

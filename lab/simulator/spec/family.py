@@ -57,5 +57,6 @@ class Family(Section, frozen=True, kw_only=True, tag="fedlinucb_dw", tag_field="
     probe_after_frames: Count = 32
     probe_largest_gap_frames: Count = 256
     look_within: NotNegative | None = None
+    toll: NotNegative = 0.0
     safety: NotNegative | None = None
     safety_frames: Positive = 10.0

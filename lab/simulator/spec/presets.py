@@ -17,6 +17,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "beta_prior": 0.1,
         "link_checks": True,
         "look_within": 2.0,
+        "toll": 1.0,
         "probe_after_frames": 128,
         "safety": 0.1,
     },

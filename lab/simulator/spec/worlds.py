@@ -132,6 +132,18 @@ class Channel(Section, frozen=True, kw_only=True):
     broadcast_every_s: NotNegative = 0.0
 
 
+class EdgeBatch(Section, frozen=True, kw_only=True):
+    """A tail that takes several frames.
+
+    Attributes:
+        cut: whose.
+        fixed: what a run costs besides its frames, in frames.
+    """
+
+    cut: Annotated[int, Meta(ge=0, le=4096)]
+    fixed: NotNegative
+
+
 class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     """Devices of several types around one edge worker, with a network's measured table.
 
@@ -143,6 +155,8 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         edge_whole_ms: what the whole network takes it, instead; see `DeviceType.whole_ms`.
         edge_workers: tails that the edge worker runs at a time, so that devices wait for each other; 0 for as
             many as come, one of a device.
+        edge_batches: then, tails that take several frames; any other takes one at a time.
+        edge_largest_batch: most frames of a run.
         bus_ms: what broker and event loops add to an offloaded frame.
         fps: frames a second and device.
         burst_frames: a device plays so many in a row, and then rests; None for no rest.
@@ -155,6 +169,8 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
         long_check_bytes: of one after which no answer has come, since an answer was waited for in vain.
         look_ahead: a device that has had its answer publishes one of those shortly before its next frame too.
         traces: folder of recorded links; --traces names another.
+        links_repeat_s: after so many seconds a generated link begins again, so that stretches of a long run
+            can be compared; None for one that goes on.
         changes: what gets slower for a while.
         exit_bias: factor on the time of the deepest early exit; that of others is in proportion to their
             place, and 1 at the first, so that exits lie about what deeper layers take.
@@ -169,6 +185,8 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     edge_slowness: Positive = 1.0
     edge_whole_ms: Positive | None = None
     edge_workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    edge_batches: tuple[EdgeBatch, ...] = ()
+    edge_largest_batch: Annotated[int, Meta(ge=1, le=64)] = 8
     bus_ms: NotNegative = 4.0
     fps: Positive = 1.0
     burst_frames: Count | None = None
@@ -180,6 +198,7 @@ class Site(Section, frozen=True, kw_only=True, tag="site", tag_field="kind"):
     long_check_bytes: NotNegative = 2000.0
     look_ahead: bool = True
     traces: str = ""
+    links_repeat_s: Count | None = None
     devices_each: Count | None = None
     exit_bias: Positive = 1.0
     exit_thermal: Positive = 1.0

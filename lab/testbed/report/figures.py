@@ -20,7 +20,7 @@ from lab.testbed.plan import Plan
 from lab.testbed.report import series
 from lab.testbed.report.disturbance import disturbance_of
 from lab.testbed.report.tables import Named, named
-from lab.testbed.report.trend import steadiness_of
+from lab.testbed.report.trend import latency_over, steadiness_of
 from lab.testbed.report.trend_figure import draw_trend
 
 COLOURS = ("#0072b2", "#b35a00", "#0b6b3a", "#a3202c", "#7b3fa0", "#5a5a00")
@@ -329,8 +329,8 @@ def _trend(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[Drawn]:
         yield Drawn(
             "trend",
             f"Memory of each process, and latency, over time (seed {found.seed})",
-            f"Memory after each block; latency by stretches of {found.stretch_s:.0f} s, of answered frames "
-            "of all devices; load of the whole machine, where it was taken. Trends are taken right of the "
+            f"Memory after each block; latency by {latency_over(found)}, of answered frames of all "
+            "devices; load of the whole machine, where it was taken. Trends are taken right of the "
             "dotted line.",
             draw_trend(found, COLOURS, _DASHES, _INK),
         )

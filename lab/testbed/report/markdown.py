@@ -231,9 +231,10 @@ def _plain(value: float | None) -> str:
 
 def _trends(plan: Plan, repetitions: Sequence[Repetition]) -> Iterator[str]:
     for found in steadiness_of(plan, repetitions):
+        overs = dict.fromkeys(trend.over for trend in found.trends)
         yield (
             f"What the processes hold, and latency, over time (seed {found.seed}): slopes by Theil and Sen "
-            f"over stretches of {found.stretch_s:.0f} s from second {found.settled_s:.0f} on."
+            f"from second {found.settled_s:.0f} on, over {' and '.join(overs)}."
         )
         rows = (
             (

@@ -17,6 +17,12 @@ from tests.support.testbed_runs import Run, run
 _HOUR_S = 3600.0
 _AFTER = "testbed.trend_after_s=600.0"
 _ALONE = (_AFTER, "testbed.sweep=[]")
+_REPEATS = (
+    "world.frames=15",
+    "world.fps=0.25",
+    "testbed.block_frames=15",
+    "world.links_repeat_s=1200",
+)  # a block takes a minute
 Value = Callable[[float], float]
 
 
@@ -29,9 +35,10 @@ def watched(
     only: tuple[str, ...] = ("default",),
     absent_from_s: float = np.inf,
     load: float | None = None,
+    overrides: tuple[str, ...] = (),
 ) -> Run:
     """Return a run with a sample a minute and policy: an edge worker of `mib`, frames that take `ms`."""
-    made = run(folder, seeds=1, only=only, overrides=_ALONE)
+    made = run(folder, seeds=1, only=only, overrides=(*_ALONE, *overrides))
     samples = []
     for number, at_s in enumerate(np.arange(60.0, hours * _HOUR_S, 60.0)):
         held = {
@@ -101,6 +108,31 @@ def test_a_short_run_knows_no_trend(tmp_path: Path) -> None:
     made = watched(tmp_path, hours=0.15)
     assert set(verdicts(made).values()) == {"too short to know"}
     assert "not known" in " ".join(each.text for each in in_short(made.plan, made.report, made.repetitions))
+
+
+def test_links_that_repeat_are_compared_repeat_by_repeat(tmp_path: Path) -> None:
+    def with_the_link(at_s: float) -> float:
+        return 20.0 + at_s % 1200.0
+
+    (by_time, _) = only_one(watched(tmp_path, ms=with_the_link)).latency
+    assert by_time.over == "stretches of 300 s"
+    assert np.ptp(by_time.value) > 500.0
+    made = watched(tmp_path, ms=with_the_link, hours=4.0, overrides=_REPEATS)
+    assert verdicts(made)["latency, p95"] == "flat"
+    assert all(np.ptp(course.value) < 1e-9 for course in only_one(made).latency)
+    (p50, p95) = (trend for trend in only_one(made).trends if trend.unit == "ms")
+    assert (p50.over, p95.over) == ("repeats of the links' 1200 s",) * 2
+    grows = watched(
+        tmp_path, ms=lambda at_s: with_the_link(at_s) + at_s / 50.0, hours=4.0, overrides=_REPEATS
+    )
+    assert verdicts(grows)["latency, p50"] == "grows"
+
+
+def test_the_last_repeat_counts_only_if_it_was_whole(tmp_path: Path) -> None:
+    (p50, _) = only_one(watched(tmp_path, hours=1.5, overrides=_REPEATS)).latency
+    assert p50.stretch.tolist() == [0, 1, 2, 3]
+    (p50, _) = only_one(watched(tmp_path, hours=1.6, overrides=_REPEATS)).latency
+    assert p50.stretch.tolist() == [0, 1, 2, 3]
 
 
 def test_policies_that_play_by_turns_have_a_course_each(tmp_path: Path) -> None:
