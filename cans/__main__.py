@@ -29,6 +29,7 @@ _COMMANDS = (
     "simulate",
     "compare",
     "doctor",
+    "dashboard",
     "prometheus",
     "homeassistant",
     "schema",

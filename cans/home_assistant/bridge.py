@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,15 +15,13 @@ from bus.filters import require_topic
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
 from bus.outbox import Outbox, Outgoing
-from bus.topics import DEFAULT_PREFIX, FEEDBACK, STATE, WORDS, Address, Role, topics_below
+from bus.topics import DEFAULT_PREFIX, FEEDBACK, STATE, WORDS, Address, topics_below
 from bus.wire import decode
+from cans.alarms import MOST_NODES, Alarm, Alarms
 from cans.home_assistant.discovery import Discovery
 
 QUEUED = 1024
 _OUTGOING = 4096
-# More nodes than that are not told of: a broker open to anyone lets anyone announce some.
-_MOST_THINGS = 2000
-_LATE_SHARE, _LATE_FRAMES = 0.5, 20
 _log = structlog.get_logger("home assistant")
 
 
@@ -58,16 +56,6 @@ class BridgeSettings:
             raise ConfigurationError(f"readings that expire after {self.expires_s} s would never be seen")
 
 
-@dataclass(slots=True)
-class _Thing:
-    """What is known of a node: its state, whom the guard has parked, and its latest deadlines."""
-
-    state: State
-    parked: frozenset[str] = frozenset()
-    late: list[bool] = field(default_factory=list)
-    told_late: bool = False
-
-
 class Bridge:
     """See the module.
 
@@ -80,7 +68,8 @@ class Bridge:
         self._topics = topics_below(settings.prefix)
         self._discovery = Discovery(self._topics, settings.discovery_prefix, settings.expires_s)
         self._publish = publish
-        self._things: dict[str, _Thing] = {}
+        self._alarms = Alarms()
+        self._things: set[str] = set()
         self._messages: dict[str, bytes] = {}
 
     @property
@@ -106,7 +95,9 @@ class Bridge:
                 type_ = address.fields["type"]
                 self._tell(f"group-{type_}-{words.model}", self._discovery.group(type_, words))
             elif address.topic is FEEDBACK:
-                self._on_feedback(decode(FEEDBACK, delivery.payload, Feedback))
+                said = decode(FEEDBACK, delivery.payload, Feedback)
+                if f"device-{said.device}" in self._things:
+                    self._sound(self._alarms.feedback(said))
         except RemoteProtocolError as error:
             _log.debug("unreadable", topic=delivery.topic, why=str(error))
 
@@ -114,50 +105,16 @@ class Bridge:
         name = f"{address.fields['role']}-{address.fields['id']}"
         if not payload:
             self._forget(name)
+            self._alarms.forget(address.fields["role"], address.fields["id"])
             return
         state = decode(STATE, payload, State)
         if (state.role, state.id) != (address.fields["role"], address.fields["id"]):
             return
-        known = self._things.get(name)
-        if known is None and len(self._things) >= _MOST_THINGS:
+        if name not in self._things and len(self._things) >= MOST_NODES:
             return
         self._tell(name, self._discovery.node(state))
-        thing = self._things.setdefault(name, _Thing(state))
-        if known is not None:
-            self._compare(name, known.state, state)
-        thing.state = state
-        if state.role == Role.AGGREGATOR:
-            self._on_parked(thing, state.detail)
-
-    def _compare(self, name: str, before: State, now: State) -> None:
-        """Tell of who has gone, and of who is back."""
-        gone = {"lost", "disconnected"}
-        if now.state in gone and before.state not in gone:
-            self._alarm(name, "offline", f"{now.id} is {now.state}")
-        elif now.state not in gone and before.state in gone:
-            self._alarm(name, "online", f"{now.id} is back")
-
-    def _on_parked(self, aggregator: _Thing, detail: str) -> None:
-        """Tell of devices that the aggregator keeps out of their group, as its state says it."""
-        said = next((part for part in detail.split("; ") if part.startswith("parked: ")), "")
-        parked = frozenset(filter(None, said.removeprefix("parked: ").split(", ")))
-        for device in sorted(parked - aggregator.parked):
-            self._alarm(f"device-{device}", "parked", f"{device} reports other costs than its type")
-        aggregator.parked = parked
-
-    def _on_feedback(self, said: Feedback) -> None:
-        """Tell of a device that has missed most of its latest deadlines, once until it meets them again."""
-        name = f"device-{said.device}"
-        thing = self._things.get(name)
-        if thing is None:
-            return
-        thing.late = [*thing.late[-_LATE_FRAMES + 1 :], not said.deadline_met]
-        late = len(thing.late) == _LATE_FRAMES and sum(thing.late) > _LATE_SHARE * _LATE_FRAMES
-        if late and not thing.told_late:
-            self._alarm(
-                name, "late", f"{sum(thing.late)} of the last {_LATE_FRAMES} frames missed their deadline"
-            )
-        thing.told_late = late
+        self._things.add(name)
+        self._sound(self._alarms.state(state))
 
     def _tell(self, name: str, message: dict[str, object]) -> None:
         """Publish a discovery message if it says something new."""
@@ -168,13 +125,14 @@ class Bridge:
 
     def _forget(self, name: str) -> None:
         """Remove a node whose retained state was removed."""
-        self._things.pop(name, None)
+        self._things.discard(name)
         if self._messages.pop(name, None) is not None:
             self._publish(self._discovery.topic(name), b"", True)
 
-    def _alarm(self, name: str, kind: str, what: str) -> None:
-        payload = json.dumps({"event_type": kind, "what": what}).encode()
-        self._publish(self._discovery.event_topic(name), payload, False)
+    def _sound(self, alarms: list[Alarm]) -> None:
+        for alarm in alarms:
+            payload = json.dumps({"event_type": alarm.kind, "what": alarm.what}).encode()
+            self._publish(self._discovery.event_topic(f"{alarm.role}-{alarm.id}"), payload, False)
 
 
 async def run_bridge(settings: BridgeSettings, told: Callable[[int], None] = lambda _: None) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 
 from bus.messages import GroupWords, State
 from bus.topics import FEEDBACK, QUEUE, STATE, WORDS, Role, Topics
+from cans.alarms import KINDS
 from cans.version import __version__
 
-ALARMS = ("offline", "online", "parked", "late")
-"""What an event entity can tell."""
 _THERE = "{{ 'online' if value_json.state in ['init', 'ready', 'sleeping'] else 'offline' }}"
 _ORIGIN = {"name": "CANS", "sw": __version__}
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
@@ -102,7 +101,7 @@ class Discovery:
 
     def _event(self, name: str) -> dict[str, Any]:
         return {
-            "p": "event", "name": "Alarm", "state_topic": self.event_topic(name), "event_types": list(ALARMS),
+            "p": "event", "name": "Alarm", "state_topic": self.event_topic(name), "event_types": list(KINDS),
         }  # fmt: skip
 
     def _message(

@@ -15,8 +15,8 @@ from bus.messages import Feedback, GroupWords, Message, State
 from bus.mqtt import open_connection
 from bus.topics import FEEDBACK, STATE, WORDS, Topic, Topics
 from bus.wire import encode
+from cans.alarms import KINDS
 from cans.home_assistant.bridge import Bridge, BridgeSettings, run_bridge
-from cans.home_assistant.discovery import ALARMS
 from tests.support.broker import mosquitto
 from tests.support.samples import MODEL, SAMPLES
 
@@ -129,7 +129,7 @@ def test_who_goes_and_who_comes_back_is_an_alarm() -> None:
     assert alarm["event_type"] == "offline"
     ((_, alarm, _),) = heard.state(CAM)
     assert alarm["event_type"] == "online"
-    assert {"offline", "online"} <= set(ALARMS)
+    assert {"offline", "online"} <= set(KINDS)
 
 
 def test_a_parked_device_and_one_that_is_late_are_alarms_once() -> None:
