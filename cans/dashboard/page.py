@@ -387,7 +387,9 @@ class _Waterfall:
             self._table = _table(
                 "Stages", {"stage": "Stage", "began": "Began, ms", "took": "Took, ms"}, "stage", title=False
             )
-            ui.button("Close", on_click=self._dialog.close)
+            ui.button("Close", color=None, on_click=self._dialog.close).props("flat no-caps").classes(
+                "cans-link"
+            )
 
     def show(self, said: Feedback) -> None:
         """Open it."""

@@ -33,6 +33,7 @@ BENCHES = {
     "coordinating": "lab.bench.coordinating",
     "hop": "lab.bench.hop",
     "recording": "lab.bench.recording",
+    "dashboard": "lab.bench.dashboard",
     "whatif": "lab.bench.whatif",
 }
 

@@ -25,6 +25,7 @@ from tests.support.browser import chromium
 REFERENCE = Path("tests/reference/site.mcap")
 VIEWS = ("/", "/devices", "/device/cam-1", "/learning", "/edges", "/alarms", "/broker")
 _PATIENCE_S = 60.0
+_LEVEL = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 # An address is printed once the page can be had.
 _WHERE = re.compile(r"dashboard: (http://\S+)")
 
@@ -96,7 +97,7 @@ def test_every_view_can_be_read_by_anybody(browser: Browser, recorded: str, look
         page.wait_for_timeout(1500)
         dark = page.evaluate("document.body.classList.contains('body--dark')")
         assert dark is (look == "dark")
-        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+        found = Axe().run(page, options=_LEVEL)
         assert found.violations_count == 0, found.generate_report()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), view
         _keep(page, f"{view.strip('/').replace('/', '-') or 'site'}-{look}")
@@ -112,6 +113,7 @@ def test_a_frame_has_a_waterfall_and_a_recording_can_be_wound(browser: Browser, 
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(re.compile(r"Frame \d+ of cam-1"))).to_be_visible()
     expect(dialog.get_by_role("cell", name="tail")).to_be_visible()
+    assert Axe().run(page, options=_LEVEL).violations_count == 0
     _keep(page, "waterfall")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
