@@ -11,6 +11,7 @@ from cans.version import __version__
 _COMMANDS = (
     "demo",
     "broker",
+    "provision",
     "aggregator",
     "edge",
     "device",

@@ -44,6 +44,7 @@ _MODELS_DIR = "models_dir"
 _NO_BROKER = frozenset(
     {
         "models",
+        "provision",
         "partition",
         "profile",
         "train",

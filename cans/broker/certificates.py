@@ -90,6 +90,20 @@ def _require_one_each(identities: Iterable[Identity]) -> None:
             )
 
 
+def identities_in(state_dir: Path) -> list[Identity]:
+    """Return whose certificates a state folder holds."""
+    return _known(state_dir / "identities")
+
+
+def expiry_of(path: Path) -> dt.datetime:
+    """Return until when a certificate holds.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    return _read_certificate(path).not_valid_after_utc
+
+
 def _known(folder: Path) -> list[Identity]:
     return sorted(
         parse_identity(path.parent.relative_to(folder).as_posix()) for path in folder.rglob("certificate.pem")

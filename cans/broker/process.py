@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from cans.broker.acl import parse_identity
 from cans.broker.certificates import provision
 from cans.broker.files import CONFIGS, render
 from cans.broker.places import free_port, reachable, require_free, require_writable, unwritable
+from cans.broker.provisioning import About, remember
 from cans.site_processes import started_by
 
 Engine = Literal["mosquitto", "amqtt"]
@@ -35,6 +37,7 @@ KEEP_LARGE_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": "16777216", "MALLOC_TRIM_THRESHO
 _READY_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 5.0
 _POLL_S = 0.002
+_FOLLOW_S = 1.0
 # Between our look for a free port and the broker's bind somebody else may take it.
 _ATTEMPTS = 3
 
@@ -169,6 +172,7 @@ class BrokerProcess:
                 topics=Topics(settings.prefix),
                 lab=_lab(settings),
             )
+            remember(self.state_dir, About(settings.prefix, settings.lab_prefix))
         if settings.config == "password" and not (self.state_dir / "passwords").is_file():
             raise ConfigurationError(
                 f"{self.state_dir / 'passwords'} is missing: make it with `mosquitto_passwd -c "
@@ -268,6 +272,18 @@ class BrokerProcess:
         assert self._process is not None
         return await self._process.wait()
 
+    async def follow(self) -> None:
+        """Tell the broker of changes of who may connect and what, for ever: `cans provision` makes them."""
+        watched = [self.state_dir / "acl", self.state_dir / "ca" / "crl.pem", self.state_dir / "passwords"]
+        seen = _stamps(watched)
+        while True:
+            await asyncio.sleep(_FOLLOW_S)
+            now = _stamps(watched)
+            if now != seen and self._process is not None:
+                seen = now
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(signal.SIGHUP)
+
     async def stop(self) -> None:
         """End it cleanly, so that it saves what it holds; harmless if it has ended."""
         await self._end(kill=False)
@@ -303,6 +319,19 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return end.partial
     except asyncio.LimitOverrunError as overrun:
         return await stream.readexactly(overrun.consumed)
+
+
+def _stamps(paths: list[Path]) -> list[tuple[int, int]]:
+    """Return what changes when a file is written anew; zeros for one that is not there."""
+    found = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            found.append((0, 0))
+        else:
+            found.append((status.st_mtime_ns, status.st_ino))
+    return found
 
 
 def _lab(settings: BrokerSettings) -> Topics | None:

@@ -1,5 +1,7 @@
 """What the command `cans broker` does: run a broker until it is told to stop."""
 
+import asyncio
+
 from bus.errors import ConfigurationError
 from cans.broker.process import BrokerProcess, BrokerSettings, to_stderr
 
@@ -29,5 +31,12 @@ async def run_broker(settings: BrokerSettings) -> None:
         to_stderr(
             f"broker: {broker.engine} ({settings.config}) at {broker.address.url}, pid {broker.pid}; {where}"
         )
-        code = await broker.wait()
+        following = (
+            asyncio.create_task(broker.follow(), name="broker follows") if settings.config != "dev" else None
+        )
+        try:
+            code = await broker.wait()
+        finally:
+            if following is not None:
+                following.cancel()
         raise ConfigurationError(f"the broker ended by itself with code {code}: see its last lines above")

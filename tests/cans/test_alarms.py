@@ -1,6 +1,7 @@
 """What deserves attention: told once, again only after it was over, and of nobody without end."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ class Heard:
     alarms: Alarms = field(default_factory=Alarms)
     seq: int = 0
 
-    def frames(self, count: int, *, seq: int | None = None, **more: object) -> list[str]:
+    def frames(self, count: int, *, seq: int | None = None, **more: Any) -> list[str]:
         kinds: list[str] = []
         for _ in range(count):
             self.seq += 1
@@ -65,7 +66,7 @@ def test_deadlines_that_are_mostly_missed_are_told_once_until_they_are_met() -> 
 
 
 def test_frames_that_take_other_than_expected_are_drift_and_doubt_forgives() -> None:
-    expects = {"deadline_met": True, "expected_ms": 50.0, "total_ms": 100.0}
+    expects: dict[str, Any] = {"deadline_met": True, "expected_ms": 50.0, "total_ms": 100.0}
     assert Heard().frames(25, **expects, unsure_ms=5.0) == ["drift"]
     assert Heard().frames(25, **expects, unsure_ms=20.0) == []
     assert Heard().frames(25, deadline_met=True, expected_ms=90.0, total_ms=100.0, unsure_ms=1.0) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Feedback, GroupWords, Message, QueueNotice, State
+from bus.messages import Feedback, GroupWords, Message, NodeState, QueueNotice, State
 from bus.topics import FEEDBACK, METRICS, QUEUE, STATE, WORDS, Topic, Topics
 from bus.wire import encode
 from cans.alarms import MOST_NODES
@@ -31,7 +31,7 @@ def frame(site: Site, device: str, seq: int, at_s: float, **more: Any) -> None:
     say(site, FEEDBACK, said, at_s, type=said.type, device=device)
 
 
-def state(role: str, id_: str, what: str = "ready", **more: Any) -> State:
+def state(role: str, id_: str, what: NodeState = "ready", **more: Any) -> State:
     return State(role=role, id=id_, state=what, boot=1, version="0.1", **more)
 
 
