@@ -32,6 +32,7 @@ _COMMANDS = (
     "doctor",
     "dashboard",
     "prometheus",
+    "traces",
     "homeassistant",
     "schema",
     "version",
