@@ -7,7 +7,6 @@ a number only grows. Nothing that a stranger publishes makes it grow for ever, a
 import asyncio
 import math
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +23,13 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from bus.address import BrokerAddress
-from bus.connection import Delivery, Endpoint
+from bus.connection import Delivery
 from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import Feedback, GroupWords, QueueNotice, State
 from bus.mqtt import open_connection
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, METRICS, QUEUE, STATE, WORDS, Address, topics_below
 from bus.wire import decode
+from cans.listening import listener
 
 QUEUED = 4096
 _MOST_NODES, _MOST_SERIES, _MOST_NAMES = 2000, 5000, 200
@@ -287,13 +287,8 @@ async def run_exporter(settings: ExporterSettings, told: Callable[[str], None] =
     """
     collector, registry = BusCollector(settings.prefix), CollectorRegistry(auto_describe=False)
     registry.register(collector)
-    topics = topics_below(settings.prefix)
     rows = (STATE, METRICS, QUEUE, WORDS, FEEDBACK)
-    endpoint = Endpoint(
-        client_id=f"exporter-{secrets.token_hex(4)}",
-        subscriptions=tuple((topics.filter(row), row.qos) for row in rows),
-        queue_limit=QUEUED,
-    )
+    endpoint = listener("exporter", settings.prefix, rows, queued=QUEUED)
     async with open_connection(settings.broker, endpoint) as link:
         try:
             server, _ = start_http_server(settings.port, addr=settings.host, registry=registry)

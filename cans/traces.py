@@ -3,12 +3,12 @@
 Each frame is a trace: the frame on its device, and beneath it its stages (`bus/stages.py`), those of the
 edge worker as a service of their own. A device's feedback has all of them, each measured on one machine's
 clock, so nothing need be added to devices, edge workers or messages, and no clock is compared: stages are
-laid end to end, and the frame ends when its feedback arrives here. Attributes are those of the semantic conventions for
-messaging (https://opentelemetry.io/docs/specs/semconv/messaging/) where there are any, else `cans.*`.
+laid end to end, and the frame ends when its feedback arrives here. Attributes are those of the semantic
+conventions for messaging (https://opentelemetry.io/docs/specs/semconv/messaging/) where there are any, else
+`cans.*`.
 """
 
 import asyncio
-import secrets
 import time
 import zlib
 from collections.abc import Callable
@@ -21,13 +21,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from bus.address import BrokerAddress
-from bus.connection import Delivery, Endpoint
+from bus.connection import Delivery
 from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import Feedback
 from bus.mqtt import open_connection
 from bus.stages import stages_of
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, topics_below
 from bus.wire import decode
+from cans.listening import listener
 from cans.version import __version__
 
 CONSOLE: Final = "console"
@@ -184,11 +185,7 @@ async def run_traces(settings: TracesSettings, told: Callable[[int], None] = lam
     # Its queue has a bound of 2048 spans; what finds no room is dropped and said in the log.
     processor = BatchSpanProcessor(exporter_of(settings.endpoint))
     traces = Traces(settings.prefix, settings.sample, processor)
-    endpoint = Endpoint(
-        client_id=f"traces-{secrets.token_hex(4)}",
-        subscriptions=((topics_below(settings.prefix).filter(FEEDBACK), FEEDBACK.qos),),
-        queue_limit=QUEUED,
-    )
+    endpoint = listener("traces", settings.prefix, (FEEDBACK,), queued=QUEUED)
     try:
         async with open_connection(settings.broker, endpoint) as link:
             async for event in link.events():

@@ -2,7 +2,6 @@
 
 import bisect
 import copy
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from bus.address import BrokerAddress
-from bus.connection import Connection, Delivery, Endpoint, LinkDown, LinkUp
+from bus.connection import Connection, Delivery, LinkDown, LinkUp
 from bus.errors import ConfigurationError
 from bus.mqtt import open_connection
 from bus.recording.entries import Message
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, METRICS, QUEUE, STATE, WORDS, topics_below
 from cans.dashboard.site import SYS, Site
+from cans.listening import listener
 from cans.recording.opening import opened
 
 ROWS = (STATE, METRICS, QUEUE, WORDS, FEEDBACK)
@@ -56,7 +56,7 @@ class Live:
         self.site = Site(prefix)
         self.title = f"{broker.host}:{broker.port}, {prefix}"
         self._broker = broker
-        self._topics = topics_below(prefix)
+        self._prefix = prefix
         self._status = "connecting"
         self._dropped: Callable[[], int] = int
 
@@ -78,11 +78,8 @@ class Live:
         Raises:
             ConfigurationError: the broker cannot be reached, or says no.
         """
-        endpoint = Endpoint(
-            client_id=f"dashboard-{secrets.token_hex(4)}",
-            subscriptions=(*((self._topics.filter(row), row.qos) for row in ROWS), (f"{SYS}broker/#", 0)),
-            queue_limit=QUEUED,
-        )
+        broker = ((f"{SYS}broker/#", 0),)
+        endpoint = listener("dashboard", self._prefix, ROWS, queued=QUEUED, more=broker)
         async with open_connection(self._broker, endpoint) as link:
             self._dropped = lambda: link.dropped
             yield link

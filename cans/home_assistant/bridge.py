@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from bus.address import BrokerAddress
-from bus.connection import Connection, Delivery, Endpoint, LinkUp
+from bus.connection import Connection, Delivery, LinkUp
 from bus.errors import ConfigurationError, LocalProtocolError, RemoteProtocolError
 from bus.filters import require_topic
 from bus.messages import Feedback, GroupWords, State
@@ -19,6 +18,7 @@ from bus.topics import DEFAULT_PREFIX, FEEDBACK, STATE, WORDS, Address, topics_b
 from bus.wire import decode
 from cans.alarms import MOST_NODES, Alarm, Alarms
 from cans.home_assistant.discovery import Discovery
+from cans.listening import listener
 
 QUEUED = 1024
 _OUTGOING = 4096
@@ -141,14 +141,9 @@ async def run_bridge(settings: BridgeSettings, told: Callable[[int], None] = lam
     Raises:
         ConfigurationError: the broker cannot be reached or says no.
     """
-    topics = topics_below(settings.prefix)
-    rows = (STATE, WORDS, FEEDBACK)
     born = f"{settings.discovery_prefix}/status"
-    endpoint = Endpoint(
-        client_id=f"homeassistant-{secrets.token_hex(4)}",
-        subscriptions=(*((topics.filter(row), row.qos) for row in rows), (born, 1)),
-        queue_limit=QUEUED,
-    )
+    rows = (STATE, WORDS, FEEDBACK)
+    endpoint = listener("homeassistant", settings.prefix, rows, queued=QUEUED, more=((born, 1),))
     async with open_connection(settings.broker, endpoint) as link:
         outbox = Outbox(link, limit=_OUTGOING)
         bridge = Bridge(
