@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from cans.watchdog import keep_telling
 from lab.event_loop import new_event_loop
 
 T = TypeVar("T")
@@ -36,12 +37,15 @@ def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
             # Started with nohup, it is meant to outlive its terminal.
             if signal.getsignal(told) is not signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(told, stop)
+        alive = asyncio.create_task(keep_telling(), name="watchdog")
         try:
             return await main()
         except asyncio.CancelledError:
             if asked_to_stop:
                 return None
             raise
+        finally:
+            alive.cancel()
 
     with _one_blas_thread(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(until_told())

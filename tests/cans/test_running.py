@@ -1,10 +1,15 @@
 """How a role ends: by itself, by SIGTERM, by Ctrl-C, with its terminal; and where its log goes."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from cans.watchdog import period_s
 
 _ROLE = """
 import asyncio, signal, sys
@@ -95,3 +100,65 @@ def test_text_logs_are_for_people_and_the_level_counts() -> None:
     assert "odd" in text
     assert "ZeroDivisionError" in text
     assert "fine" in "\n".join(_logged("level='debug'"))
+
+
+_BLOCKED = """
+import asyncio, sys, time
+from cans.running import run
+
+async def role():
+    await asyncio.sleep(1.0)
+    print("blocks", flush=True)
+    time.sleep(1.0)
+    print("goes on", flush=True)
+    await asyncio.sleep(1.0)
+
+run(role)
+"""
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_while_the_loop_turns_and_not_while_it_is_blocked(
+    tmp_path: Path, abstract: bool
+) -> None:
+    name = f"@cans-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind("\0" + name[1:] if abstract else name)
+        systemd.settimeout(0.05)
+        environment = {**os.environ, "NOTIFY_SOCKET": name, "WATCHDOG_USEC": "300000"}
+        command = [sys.executable, "-c", _BLOCKED]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "blocks\n"
+            assert _waiting(systemd) >= 3
+            assert process.stdout.readline() == "goes on\n"
+            assert _waiting(systemd) <= 1  # what it had sent before it was blocked
+            assert process.wait(30.0) == 0
+            assert _waiting(systemd) >= 2
+
+
+def _waiting(systemd: socket.socket) -> int:
+    """Take what was sent so far; return how often the loop was said to turn."""
+    count = 0
+    while True:
+        try:
+            assert systemd.recv(100) == b"WATCHDOG=1"
+        except TimeoutError:
+            return count
+        count += 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "within_s"),
+    [
+        ({"WATCHDOG_USEC": "30000000", "NOTIFY_SOCKET": "/s"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "NOTIFY_SOCKET": "/s", "WATCHDOG_PID": "7"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "NOTIFY_SOCKET": "/s", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "30000000"}, None),
+        ({"WATCHDOG_USEC": "soon", "NOTIFY_SOCKET": "/s"}, None),
+        ({"WATCHDOG_USEC": "0", "NOTIFY_SOCKET": "/s"}, None),
+        ({}, None),
+    ],
+)
+def test_only_who_is_asked_tells(environment: dict[str, str], within_s: float | None) -> None:
+    assert period_s(environment, 7) == within_s

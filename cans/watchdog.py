@@ -1,0 +1,46 @@
+"""Tells systemd that the event loop still turns, where a unit asks for that (`WatchdogSec=`).
+
+A loop that something blocks does not turn, and systemd then ends the process and starts it again. The protocol
+is a datagram to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); without one nothing is sent.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+
+_ALIVE = b"WATCHDOG=1"
+# Twice in each period, as sd_watchdog_enabled(3) recommends, and a third time for the timer's own delays.
+_A_PERIOD = 3.0
+
+
+def period_s(environment: Mapping[str, str], pid: int) -> float | None:
+    """Return within how long systemd wants to hear of this process; None where it does not ask."""
+    wanted = environment.get("WATCHDOG_USEC", "")
+    meant = environment.get("WATCHDOG_PID", str(pid))
+    if (
+        not wanted.isdecimal()
+        or int(wanted) == 0
+        or meant != str(pid)
+        or not environment.get("NOTIFY_SOCKET")
+    ):
+        return None
+    return int(wanted) / 1e6
+
+
+async def keep_telling() -> None:
+    """Tell it until cancelled, or return at once where nobody asks."""
+    within_s = period_s(os.environ, os.getpid())
+    if within_s is None:
+        return
+    name = os.environ["NOTIFY_SOCKET"]
+    # A name that begins with @ is one of Linux's abstract sockets.
+    address = "\0" + name[1:] if name.startswith("@") else name
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
+        told.setblocking(False)
+        while True:
+            try:
+                told.sendto(_ALIVE, address)
+            except OSError:
+                pass  # its buffer is full, or it is being started anew: the next one will do
+            await asyncio.sleep(within_s / _A_PERIOD)
