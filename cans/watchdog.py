@@ -1,10 +1,11 @@
 """Tells systemd that the event loop still turns, where a unit asks for that (`WatchdogSec=`).
 
-A loop that something blocks does not turn, and systemd then ends the process and starts it again. The protocol
-is a datagram to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); without one nothing is sent.
+A loop that something blocks does not turn, and systemd then ends the process and starts it again. The
+protocol is a datagram to the socket that `NOTIFY_SOCKET` names (sd_notify(3)); without one nothing is sent.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -17,15 +18,8 @@ _A_PERIOD = 3.0
 def period_s(environment: Mapping[str, str], pid: int) -> float | None:
     """Return within how long systemd wants to hear of this process; None where it does not ask."""
     wanted = environment.get("WATCHDOG_USEC", "")
-    meant = environment.get("WATCHDOG_PID", str(pid))
-    if (
-        not wanted.isdecimal()
-        or int(wanted) == 0
-        or meant != str(pid)
-        or not environment.get("NOTIFY_SOCKET")
-    ):
-        return None
-    return int(wanted) / 1e6
+    asked = wanted.isdecimal() and int(wanted) > 0 and bool(environment.get("NOTIFY_SOCKET"))
+    return int(wanted) / 1e6 if asked and environment.get("WATCHDOG_PID", str(pid)) == str(pid) else None
 
 
 async def keep_telling() -> None:
@@ -39,8 +33,6 @@ async def keep_telling() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as told:
         told.setblocking(False)
         while True:
-            try:
+            with contextlib.suppress(OSError):  # its buffer is full, or it starts anew: the next one will do
                 told.sendto(_ALIVE, address)
-            except OSError:
-                pass  # its buffer is full, or it is being started anew: the next one will do
             await asyncio.sleep(within_s / _A_PERIOD)
