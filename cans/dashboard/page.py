@@ -382,13 +382,13 @@ class _Waterfall:
 
     def __init__(self) -> None:
         with ui.dialog() as self._dialog, ui.card().classes("w-full max-w-3xl"):
-            self._title = ui.label().classes("text-lg font-bold")
+            with ui.row().classes("w-full items-center justify-between flex-nowrap"):
+                self._title = ui.label().classes("text-lg font-bold")
+                close = ui.button("Close", color=None, on_click=self._dialog.close)
+                close.props("outline no-caps")
             self._chart = _chart("Stages of one frame")
             self._table = _table(
                 "Stages", {"stage": "Stage", "began": "Began, ms", "took": "Took, ms"}, "stage", title=False
-            )
-            ui.button("Close", color=None, on_click=self._dialog.close).props("flat no-caps").classes(
-                "cans-link"
             )
 
     def show(self, said: Feedback) -> None:
