@@ -119,6 +119,7 @@ def test_a_frame_has_a_waterfall_and_a_recording_can_be_wound(browser: Browser, 
     _keep(page, "waterfall")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+    page.wait_for_timeout(500)  # then the dialog gives the focus back to whom it took it from
     slider = page.locator(".q-slider__track-container")
     slider.press("Home")
     expect(page.get_by_text(re.compile(r"recorded, 0\.0 s of"))).to_be_visible()
