@@ -9,7 +9,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -29,7 +29,7 @@ from bus.messages import Feedback, GroupWords, QueueNotice, State
 from bus.mqtt import open_connection
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, METRICS, QUEUE, STATE, WORDS, Address, topics_below
 from bus.wire import decode
-from cans.listening import listener
+from cans.listening import listener, require_named
 
 QUEUED = 4096
 _MOST_NODES, _MOST_SERIES, _MOST_NAMES = 2000, 5000, 200
@@ -121,20 +121,28 @@ class BusCollector(Collector):
             if node is not None:
                 node.state = decode(STATE, delivery.payload, State)
         elif address.topic is METRICS:
-            node = self._node(fields["role"], fields["id"], now)
-            if node is not None:
-                said = _NUMBERS.decode(bytes(delivery.payload).strip())
-                named = {key: value for key, value in said.items() if _NAME.fullmatch(key)}
-                node.numbers = dict(list(named.items())[:_MOST_NAMES])
+            self._on_metrics(fields, delivery, now)
         elif address.topic is QUEUE:
             notice = decode(QUEUE, delivery.payload, QueueNotice)
+            require_named(address, edge=notice.edge)
             if len(self._waits) < _MOST_NODES or notice.edge in self._waits:
                 self._waits[notice.edge] = (notice.free_ms / 1e3, now)
         elif address.topic is WORDS:
             if len(self._words) < _MOST_NODES:
                 self._words[fields["type"], fields["model"]] = decode(WORDS, delivery.payload, GroupWords)
         elif address.topic is FEEDBACK:
-            self._add(decode(FEEDBACK, delivery.payload, Feedback), now)
+            frame = decode(FEEDBACK, delivery.payload, Feedback)
+            require_named(address, type=frame.type, device=frame.device)
+            self._add(frame, now)
+
+    def _on_metrics(self, fields: Mapping[str, str], delivery: Delivery, now: float) -> None:
+        if len(delivery.payload) > METRICS.limit_bytes:
+            raise ValueError("longer than metrics are")
+        node = self._node(fields["role"], fields["id"], now)
+        if node is not None:
+            said = _NUMBERS.decode(bytes(delivery.payload).strip())
+            named = {key: value for key, value in said.items() if _NAME.fullmatch(key)}
+            node.numbers = dict(list(named.items())[:_MOST_NAMES])
 
     def _node(self, role: str, id_: str, now: float) -> _Node | None:
         node = self._nodes.get((role, id_))

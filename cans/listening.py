@@ -4,7 +4,18 @@ import secrets
 from collections.abc import Sequence
 
 from bus.connection import Endpoint
-from bus.topics import Topic, topics_below
+from bus.topics import Address, Topic, topics_below
+
+
+def require_named(address: Address, **said: str) -> None:
+    """Refuse a message whose fields are not those of its topic, which alone the broker's ACL binds.
+
+    Raises:
+        ValueError: it was said in another's name.
+    """
+    for field, value in said.items():
+        if address.fields[field] != value:
+            raise ValueError(f"said of {value} on the topic of {address.fields[field]}")
 
 
 def listener(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
@@ -28,7 +29,7 @@ from bus.mqtt import open_connection
 from bus.stages import stages_of
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, topics_below
 from bus.wire import decode
-from cans.listening import listener
+from cans.listening import listener, require_named
 from cans.version import __version__
 
 CONSOLE: Final = "console"
@@ -36,6 +37,7 @@ QUEUED = 4096
 _MOST_SERVICES = 2000
 _AT_EDGE = frozenset({"queue", "decode", "tail", "reply"})
 _NS = 1_000_000
+_log = structlog.get_logger("traces")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +92,16 @@ class Traces:
             return
         try:
             said = decode(FEEDBACK, delivery.payload, Feedback)
-        except RemoteProtocolError:
+            require_named(address, type=said.type, device=said.device)
+        except (RemoteProtocolError, ValueError):
             return
         if not drawn(said, self._sample):
             return
         device = self._tracer("cans-device", said.device)
         edge = self._tracer("cans-edge", "")
         if device is None or edge is None:
+            if not self.left_out:
+                _log.warning("frames of more devices than are kept are left out", most=_MOST_SERVICES)
             self.left_out += 1
             return
         self._tell(said, now_ns, device, edge)

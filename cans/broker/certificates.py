@@ -5,9 +5,11 @@ owner only. This file must never print or return a private key.
 """
 
 import datetime as dt
+import fcntl
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -23,6 +25,9 @@ from cans.broker.places import unwritable
 _CA_YEARS = 10
 # Devices in the field live long and are seldom visited.
 _LEAF_YEARS = 5
+# What is left of the broker's own certificate when a new one is made.
+_RENEWED = dt.timedelta(days=60)
+_CERTIFICATE = "certificate.pem"
 _ISSUED = "issued"  # every serial number with its name, a line each
 _ALWAYS_SERVED = ("localhost", "127.0.0.1", "::1")
 # Clocks of small devices run late; a certificate must not be "not yet valid" there.
@@ -36,8 +41,11 @@ def provision(
     server_names: Iterable[str],
     topics: Topics,
     lab: Topics | None = None,
+    leaving: Identity | None = None,
 ) -> list[Identity]:
     """Make CA, certificates, revocations and ACL in the state folder, keeping what is there.
+
+    One process at a time: another waits. Files that a broker reads are replaced whole.
 
     A certificate that was issued once and is no longer in its place is revoked: take an identity's folder
     away and its key opens nothing any more, also if the identity is given a new one.
@@ -48,6 +56,7 @@ def provision(
         server_names: host names and addresses that clients use, besides this machine's own.
         topics: the table under the site's prefix.
         lab: under a testbed's; None where none may play.
+        leaving: whose certificate is taken away before all else.
 
     Returns:
         Every identity that the broker will know.
@@ -57,25 +66,64 @@ def provision(
     """
     wanted = [parse_identity(text) for text in identities]
     try:
-        authority = _Authority(state_dir / "ca")
-        _provide_server(authority, state_dir / "server", server_names)
-        folder = state_dir / "identities"
-        _require_one_each([*wanted, *_known(folder)])
-        for identity in wanted:
-            _provide_identity(authority, folder / identity.name, identity)
-        known = _known(folder)
-        if not known:
-            raise ConfigurationError(
-                "nobody could connect: say who may with --identity device/TYPE/ID, edge/ID, aggregator/ID or "
-                "watcher/ID, each once"
-            )
-        current = [state_dir / "server" / "certificate.pem", *folder.rglob("certificate.pem")]
-        authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
-        (state_dir / "acl").write_text(mosquitto_acl(known, topics, lab))
+        with _alone_in(state_dir):
+            return _provide_all(state_dir, wanted, server_names, topics, lab, leaving)
     except OSError as error:
         raise unwritable(state_dir, error) from None
-    (state_dir / "acl").chmod(0o600)
+
+
+@contextmanager
+def _alone_in(state_dir: Path) -> Iterator[None]:
+    """Keep other processes out of a state folder for the block."""
+    with (state_dir / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _provide_all(
+    state_dir: Path,
+    wanted: list[Identity],
+    server_names: Iterable[str],
+    topics: Topics,
+    lab: Topics | None,
+    leaving: Identity | None,
+) -> list[Identity]:
+    authority, folder = _Authority(state_dir / "ca"), state_dir / "identities"
+    if leaving is not None:
+        _take_away(folder / leaving.name)
+    _provide_server(authority, state_dir / "server", server_names)
+    _require_one_each([*wanted, *_known(folder)])
+    for identity in wanted:
+        _provide_identity(authority, folder / identity.name, identity)
+    known = _known(folder)
+    if not known:
+        raise ConfigurationError(
+            "nobody could connect: say who may with --identity device/TYPE/ID, edge/ID, aggregator/ID or "
+            "watcher/ID, each once"
+        )
+    current = [state_dir / "server" / _CERTIFICATE, *folder.rglob(_CERTIFICATE)]
+    authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
+    _replace(state_dir / "acl", mosquitto_acl(known, topics, lab).encode())
     return known
+
+
+def _take_away(folder: Path) -> None:
+    """Remove a certificate, which is then revoked; of its key and folder what can be removed."""
+    (folder / _CERTIFICATE).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody may have put more there: that is his
+        (folder / "key.pem").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only: a broker may read it at any moment."""
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def _require_one_each(identities: Iterable[Identity]) -> None:
@@ -93,6 +141,15 @@ def _require_one_each(identities: Iterable[Identity]) -> None:
 def identities_in(state_dir: Path) -> list[Identity]:
     """Return whose certificates a state folder holds."""
     return _known(state_dir / "identities")
+
+
+def was_issued(state_dir: Path, identity: Identity) -> bool:
+    """Whether somebody has ever had a certificate of this authority."""
+    try:
+        lines = (state_dir / "ca" / _ISSUED).read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return any(line.partition(" ")[2] == identity.name for line in lines)
 
 
 def expiry_of(path: Path) -> dt.datetime:
@@ -115,7 +172,8 @@ def _provide_server(authority: "_Authority", folder: Path, server_names: Iterabl
     path = folder / "certificate.pem"
     if path.is_file() and (folder / "key.pem").is_file():
         there = _read_certificate(path).extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        if set(there.value) >= set(names):
+        left = expiry_of(path) - dt.datetime.now(dt.UTC)
+        if set(there.value) >= set(names) and left > _RENEWED:
             return
         names = list(dict.fromkeys((*there.value, *names)))
     authority.issue(
@@ -222,7 +280,7 @@ class _Authority:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - _BACKDATED)
             builder = builder.add_revoked_certificate(revoked.build())
         revocations = builder.sign(self._key, hashes.SHA256())
-        (self._folder / "crl.pem").write_bytes(revocations.public_bytes(serialization.Encoding.PEM))
+        _replace(self._folder / "crl.pem", revocations.public_bytes(serialization.Encoding.PEM))
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -26,7 +26,7 @@ from cans.broker.acl import parse_identity
 from cans.broker.certificates import provision
 from cans.broker.files import CONFIGS, render
 from cans.broker.places import free_port, reachable, require_free, require_writable, unwritable
-from cans.broker.provisioning import About, remember
+from cans.broker.provisioning import About, remember, require_prefix
 from cans.site_processes import started_by
 
 Engine = Literal["mosquitto", "amqtt"]
@@ -164,15 +164,17 @@ class BrokerProcess:
             self.state_dir = Path(self._temporary.name)
         await asyncio.to_thread(require_writable, self.state_dir)
         if settings.config != "dev":
+            about = About(settings.prefix, settings.lab_prefix)
+            require_prefix(self.state_dir, settings.prefix)
             await asyncio.to_thread(
                 provision,
                 self.state_dir,
                 identities=settings.identities,
                 server_names=(*settings.server_names, reachable(settings.host)),
                 topics=Topics(settings.prefix),
-                lab=_lab(settings),
+                lab=None if about.lab_prefix is None else Topics(about.lab_prefix),
             )
-            remember(self.state_dir, About(settings.prefix, settings.lab_prefix))
+            remember(self.state_dir, about)
         if settings.config == "password" and not (self.state_dir / "passwords").is_file():
             raise ConfigurationError(
                 f"{self.state_dir / 'passwords'} is missing: make it with `mosquitto_passwd -c "
@@ -321,33 +323,17 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return await stream.readexactly(overrun.consumed)
 
 
-def _stamps(paths: list[Path]) -> list[tuple[int, int]]:
+def _stamps(paths: list[Path]) -> list[tuple[int, int, int]]:
     """Return what changes when a file is written anew; zeros for one that is not there."""
     found = []
     for path in paths:
         try:
             status = path.stat()
         except OSError:
-            found.append((0, 0))
+            found.append((0, 0, 0))
         else:
-            found.append((status.st_mtime_ns, status.st_ino))
+            found.append((status.st_mtime_ns, status.st_ino, status.st_size))
     return found
-
-
-def _lab(settings: BrokerSettings) -> Topics | None:
-    """Return the topics of a testbed, where one may play.
-
-    Raises:
-        ConfigurationError: they would be the site's.
-    """
-    if settings.lab_prefix is None:
-        return None
-    if settings.lab_prefix == settings.prefix:
-        raise ConfigurationError(
-            f"--lab-prefix {settings.lab_prefix} is the site's own prefix, below which a device may use no "
-            "name but its own: give a testbed another, such as cans/testbed"
-        )
-    return Topics(settings.lab_prefix)
 
 
 def _choose(settings: BrokerSettings) -> Engine:

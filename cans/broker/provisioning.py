@@ -6,6 +6,7 @@ once and is no longer in its place is revoked. The broker is started and told of
 
 import datetime as dt
 import io
+import json
 import os
 import tarfile
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 from bus.errors import ConfigurationError
-from bus.topics import DEFAULT_PREFIX, Role, Topics
+from bus.topics import DEFAULT_PREFIX, Role, Topics, topics_below
 from cans.broker.acl import Identity, parse_identity
-from cans.broker.certificates import expiry_of, identities_in, provision
-from cans.broker.places import require_writable, unwritable
+from cans.broker.certificates import expiry_of, identities_in, provision, was_issued
+from cans.broker.places import require_writable
 
 _ABOUT = "site.json"
 _KEY, _CERTIFICATE, _CA = "key.pem", "certificate.pem", "ca.pem"
@@ -33,12 +34,27 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = DEFAULT_PREFIX
     lab_prefix: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a testbed among the site's own topics, where it would let each speak for all.
+
+        Raises:
+            ConfigurationError: so it is, or a prefix is none.
+        """
+        if self.lab_prefix == self.prefix:
+            raise ConfigurationError(
+                f"--lab-prefix {self.lab_prefix} is the site's own prefix, below which a device may use no "
+                "name but its own: give a testbed another, such as cans/testbed"
+            )
+        topics_below(self.prefix)
+        if self.lab_prefix is not None:
+            topics_below(self.lab_prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """Somebody who may connect, and until when his certificate holds."""
+    """Somebody who may connect, or the broker or the authority, and until when his certificate holds."""
 
-    identity: Identity
+    name: str
     until: dt.datetime
 
     def days(self, now: dt.datetime) -> int:
@@ -52,16 +68,37 @@ def remember(state_dir: Path, about: About) -> None:
 
 
 def prepare(
-    state_dir: Path, identities: tuple[str, ...], server_names: tuple[str, ...], about: About
-) -> None:
-    """Make authority, server certificate and ACL, or add what is missing.
+    state_dir: Path,
+    identities: tuple[str, ...],
+    server_names: tuple[str, ...],
+    prefix: str | None = None,
+    lab_prefix: str | None = None,
+) -> About:
+    """Make authority, server certificate and ACL, or add what is missing; prefixes stay as they were.
 
     Raises:
         ConfigurationError: the folder cannot be written, a name is none, or nobody could connect.
     """
     require_writable(state_dir)
-    _provide(state_dir, identities, about, server_names)
+    there = _remembered(state_dir)
+    about = About(prefix or there.prefix, lab_prefix or there.lab_prefix)
+    _provide(state_dir, about, identities, server_names)
     remember(state_dir, about)
+    return about
+
+
+def require_prefix(state_dir: Path, prefix: str) -> None:
+    """Refuse to start a broker whose site was made with another prefix: nobody could speak any more.
+
+    Raises:
+        ConfigurationError: it was.
+    """
+    there = _remembered(state_dir).prefix
+    if (state_dir / _ABOUT).is_file() and there != prefix:
+        raise ConfigurationError(
+            f"the site in {state_dir} has the prefix {there}, not {prefix}: start it with --prefix {there}, "
+            f"or change it (cans provision site --state-dir {state_dir} --prefix {prefix})"
+        )
 
 
 def add(state_dir: Path, name: str) -> Identity:
@@ -70,12 +107,12 @@ def add(state_dir: Path, name: str) -> Identity:
     Raises:
         ConfigurationError: no identity, one that is there already, or no such site.
     """
-    identity = parse_identity(name)
-    if _place(state_dir, identity).is_dir():
+    identity, about = parse_identity(name), _about(state_dir)
+    if (_place(state_dir, identity) / _CERTIFICATE).is_file():
         raise ConfigurationError(
             f"{identity.name} is there already: pack it again (cans provision bundle), or renew it"
         )
-    _provide(state_dir, (identity.name,), _about(state_dir))
+    _provide(state_dir, about, (identity.name,))
     return identity
 
 
@@ -86,40 +123,41 @@ def renew(state_dir: Path, name: str) -> Identity:
         ConfigurationError: nobody of that name.
     """
     identity = _known(state_dir, name)
-    about = _about(state_dir)
-    _take_away(state_dir, identity)
-    _provide(state_dir, (identity.name,), about)
+    _provide(state_dir, _about(state_dir), (identity.name,), leaving=identity)
     return identity
 
 
 def revoke(state_dir: Path, name: str) -> Identity:
-    """Let somebody connect no more.
+    """Let somebody connect no more; once more if it was cut short, or he is gone already.
 
     Raises:
-        ConfigurationError: nobody of that name, or the last one.
+        ConfigurationError: nobody of that name was ever there, or the last one.
     """
-    identity, about = _known(state_dir, name), _about(state_dir)
-    if len(identities_in(state_dir)) == 1:
+    identity, about = parse_identity(name), _about(state_dir)
+    if not was_issued(state_dir, identity):
+        _known(state_dir, name)
+    if identities_in(state_dir) == [identity]:
         raise ConfigurationError(
             f"{identity.name} is the only one who can connect: add another first, or stop the broker"
         )
-    _take_away(state_dir, identity)
-    _provide(state_dir, (), about)
+    _provide(state_dir, about, leaving=identity)
     return identity
 
 
 def issued(state_dir: Path) -> list[Issued]:
-    """Return who may connect, the one first whose certificate ends first.
+    """Return who has a certificate, the one first whose ends first.
 
     Raises:
         ConfigurationError: no such site.
     """
     _about(state_dir)
     found = [
-        Issued(identity, expiry_of(_place(state_dir, identity) / _CERTIFICATE))
+        Issued(identity.name, expiry_of(_place(state_dir, identity) / _CERTIFICATE))
         for identity in identities_in(state_dir)
     ]
-    return sorted(found, key=lambda each: (each.until, each.identity))
+    own = (("the broker itself", "server/" + _CERTIFICATE), ("the authority", "ca/" + _CA))
+    found += [Issued(name, expiry_of(state_dir / path)) for name, path in own]
+    return sorted(found, key=lambda each: (each.until, each.name))
 
 
 def bundle(state_dir: Path, name: str, url: str, out: Path) -> Identity:
@@ -131,8 +169,11 @@ def bundle(state_dir: Path, name: str, url: str, out: Path) -> Identity:
     Raises:
         ConfigurationError: nobody of that name, or `out` is there already or cannot be written.
     """
+    require_room(out)
     identity, about = _known(state_dir, name), _about(state_dir)
     place = _place(state_dir, identity)
+    if not (place / _KEY).is_file():
+        raise ConfigurationError(f"{place / _KEY} is missing: give {identity.name} a new one (renew)")
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for file, data in (
@@ -148,16 +189,28 @@ def bundle(state_dir: Path, name: str, url: str, out: Path) -> Identity:
         # Created with its final mode: a key must at no moment be readable by others.
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file_:
             file_.write(content.getvalue())
-    except FileExistsError:
-        raise ConfigurationError(f"{out} is there already: move it away, or give another -o") from None
     except OSError as error:
         raise ConfigurationError(f"cannot write {out}: {error.strerror}") from None
     return identity
 
 
+def require_room(out: Path) -> None:
+    """Refuse a bundle that could not be written, before anything has changed.
+
+    Raises:
+        ConfigurationError: it is there already, or its folder is none that can be written.
+    """
+    if out.exists():
+        raise ConfigurationError(f"{out} is there already: move it away, or give another -o")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"cannot write {out}: {out.parent} is no folder that can be written")
+
+
 def _settings(identity: Identity, url: str, prefix: str) -> str:
-    lines = ["[broker]", f'url = "{url}"', f'ca = "{_CA}"', f'cert = "{_CERTIFICATE}"', f'key = "{_KEY}"']
-    lines += [] if prefix == DEFAULT_PREFIX else [f'prefix = "{prefix}"']
+    # A JSON string is one of TOML, whatever the address holds.
+    lines = ["[broker]", f"url = {json.dumps(url)}"]
+    lines += [f'ca = "{_CA}"', f'cert = "{_CERTIFICATE}"', f'key = "{_KEY}"']
+    lines += [] if prefix == DEFAULT_PREFIX else [f"prefix = {json.dumps(prefix)}"]
     if identity.role in {Role.DEVICE, Role.EDGE, Role.AGGREGATOR}:
         lines += ["", f"[{identity.role.value}]", f'id = "{identity.id}"']
     if identity.type:
@@ -168,14 +221,16 @@ def _settings(identity: Identity, url: str, prefix: str) -> str:
 def _about(state_dir: Path) -> About:
     if not (state_dir / "ca" / _CA).is_file():
         raise ConfigurationError(f"there is no site in {state_dir}: make one with cans provision site")
+    return _remembered(state_dir)
+
+
+def _remembered(state_dir: Path) -> About:
     try:
         return msgspec.json.decode((state_dir / _ABOUT).read_bytes(), type=About)
-    except FileNotFoundError:
-        return About()  # made before there was such a file
-    except msgspec.DecodeError as error:
-        raise ConfigurationError(
-            f"{state_dir / _ABOUT} is damaged ({error}): start cans broker once"
-        ) from None
+    except OSError:
+        return About()  # there is none, or it was made before there was such a file
+    except (msgspec.DecodeError, ConfigurationError) as error:
+        raise ConfigurationError(f"{state_dir / _ABOUT} is damaged ({error}): remove it") from None
 
 
 def _known(state_dir: Path, name: str) -> Identity:
@@ -191,21 +246,19 @@ def _place(state_dir: Path, identity: Identity) -> Path:
     return state_dir / "identities" / identity.name
 
 
-def _take_away(state_dir: Path, identity: Identity) -> None:
-    """Remove a certificate and its key; a kill between the two leaves no certificate: revoked as well."""
-    place = _place(state_dir, identity)
-    try:
-        (place / _CERTIFICATE).unlink()
-        (place / _KEY).unlink(missing_ok=True)
-        place.rmdir()
-    except OSError as error:
-        raise unwritable(place, error) from None
-
-
 def _provide(
-    state_dir: Path, identities: tuple[str, ...], about: About, server_names: tuple[str, ...] = ()
+    state_dir: Path,
+    about: About,
+    identities: tuple[str, ...] = (),
+    server_names: tuple[str, ...] = (),
+    leaving: Identity | None = None,
 ) -> None:
     lab = None if about.lab_prefix is None else Topics(about.lab_prefix)
     provision(
-        state_dir, identities=identities, server_names=server_names, topics=Topics(about.prefix), lab=lab
+        state_dir,
+        identities=identities,
+        server_names=server_names,
+        topics=Topics(about.prefix),
+        lab=lab,
+        leaving=leaving,
     )

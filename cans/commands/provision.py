@@ -19,6 +19,8 @@ _EPILOG = (
     "Exit codes: 0 done, 1 a certificate is about to end (list), 2 a setting cannot work, 130 Ctrl-C."
 )
 _SOON_DAYS = 30
+# What a bundle is for, where that is no command of the role's own name.
+_COMMANDS = {"watcher": "watch", "coordinator": "testbed"}
 _WHO = "IDENTITY is device/TYPE/ID, edge/ID, aggregator/ID, watcher/ID or coordinator/ID."
 
 
@@ -78,24 +80,26 @@ def provision(ctx: click.Context) -> None:
 @click.option(
     "--server-name", "server_names", multiple=True, help="Name or address that clients use. Repeat."
 )
-@click.option("--prefix", default=DEFAULT_PREFIX, help="First levels of every topic.")
+@click.option("--prefix", help=f"First levels of every topic; {DEFAULT_PREFIX}, or as it was.")
 @click.option("--lab-prefix", metavar="PREFIX", help="Let a testbed play below that prefix too.")
 def site(
     *,
     state_dir: Path,
     identities: tuple[str, ...],
     server_names: tuple[str, ...],
-    prefix: str,
+    prefix: str | None,
     lab_prefix: str | None,
 ) -> None:
     """Make an authority, the broker's certificate and the ACL, or add what is missing.
 
     An authority of your own goes into STATE_DIR/ca before: ca.pem, and key.pem with its P-256 key.
     """
-    from cans.broker.provisioning import About, prepare  # noqa: PLC0415 - see cans/commands/__init__.py
+    from cans.broker.provisioning import prepare  # noqa: PLC0415 - see cans/commands/__init__.py
 
-    prepare(state_dir, identities, server_names, About(prefix, lab_prefix))
-    click.echo(f"{state_dir}: ready for cans broker --mode secure --state-dir {state_dir}")
+    about = prepare(state_dir, identities, server_names, prefix, lab_prefix)
+    more = "" if about.prefix == DEFAULT_PREFIX else f" --prefix {about.prefix}"
+    more += "" if about.lab_prefix is None else f" --lab-prefix {about.lab_prefix}"
+    click.echo(f"{state_dir}: ready for cans broker --mode secure --state-dir {state_dir}{more}")
 
 
 @provision.command(
@@ -109,9 +113,9 @@ def add(*, identity: str, state_dir: Path, url: str, out: Path | None) -> None:
     """Let somebody connect."""
     from cans.broker import provisioning  # noqa: PLC0415
 
-    _require_url(url)
+    path = _ready(identity, url, out)
     provisioning.add(state_dir, identity)
-    _pack(state_dir, identity, url, out)
+    _pack(state_dir, identity, url, path)
 
 
 @provision.command(
@@ -128,9 +132,9 @@ def renew(*, identity: str, state_dir: Path, url: str, out: Path | None) -> None
     """Give somebody a new key."""
     from cans.broker import provisioning  # noqa: PLC0415
 
-    _require_url(url)
+    path = _ready(identity, url, out)
     provisioning.renew(state_dir, identity)
-    _pack(state_dir, identity, url, out)
+    _pack(state_dir, identity, url, path)
 
 
 @provision.command(
@@ -142,8 +146,7 @@ def renew(*, identity: str, state_dir: Path, url: str, out: Path | None) -> None
 @_out
 def bundle(*, identity: str, state_dir: Path, url: str, out: Path | None) -> None:
     """Pack it again."""
-    _require_url(url)
-    _pack(state_dir, identity, url, out)
+    _pack(state_dir, identity, url, _ready(identity, url, out))
 
 
 @provision.command("revoke", cls=Command, epilog=_EPILOG, help=f"Let IDENTITY connect no more.\n\n{_WHO}")
@@ -165,29 +168,33 @@ def listed(*, state_dir: Path, for_programs: bool) -> None:
 
     now, found = dt.datetime.now(dt.UTC), issued(state_dir)
     if for_programs:
-        rows = [{"identity": each.identity.name, "until": each.until.isoformat()} for each in found]
+        rows = [{"identity": each.name, "until": each.until.isoformat()} for each in found]
         click.echo(json.dumps(rows, indent=1))
     else:
         for each in found:
-            click.echo(f"{each.identity.name:40} until {each.until:%Y-%m-%d}, {each.days(now)} days")
+            click.echo(f"{each.name:40} until {each.until:%Y-%m-%d}, {each.days(now)} days")
     if any(each.days(now) < _SOON_DAYS for each in found):
         click.echo(f"renew those that end within {_SOON_DAYS} days: cans provision renew", err=True)
         sys.exit(1)
 
 
-def _pack(state_dir: Path, name: str, url: str, out: Path | None) -> None:
-    from cans.broker.provisioning import bundle as pack  # noqa: PLC0415
-
-    path = out or Path(f"{name.rpartition('/')[2]}.tar")
-    identity = pack(state_dir, name, url, path)
-    role = identity.role.value if identity.type or identity.role.value in {"edge", "aggregator"} else "watch"
-    click.echo(
-        f"{path}: take it to its machine, and say tar xf {path.name} && cd {identity.id} && cans {role}"
-    )
-
-
-def _require_url(url: str) -> None:
+def _ready(name: str, url: str, out: Path | None) -> Path:
+    """Return where a bundle goes, once it is known that it can: nothing is changed before."""
     from bus.address import parse_broker  # noqa: PLC0415
+    from cans.broker.provisioning import require_room  # noqa: PLC0415
 
     if not parse_broker(url).tls:
         raise ConfigurationError(f"{url} is not encrypted: a secure broker is at mqtts://HOST:PORT")
+    path = out or Path(f"{name.rpartition('/')[2]}.tar")
+    require_room(path)
+    return path
+
+
+def _pack(state_dir: Path, name: str, url: str, path: Path) -> None:
+    from cans.broker.provisioning import bundle as pack  # noqa: PLC0415
+
+    identity = pack(state_dir, name, url, path)
+    role = _COMMANDS.get(identity.role.value, identity.role.value)
+    click.echo(
+        f"{path}: take it to its machine, and say tar xf {path.name} && cd {identity.id} && cans {role}"
+    )

@@ -110,8 +110,12 @@ class Pages:
             button.props(f'aria-label="{"Pause" if playing["on"] else "Play"}"')
 
         def step() -> None:
+            if playing["on"] and source.now() >= source.length_s:
+                turn()  # it has been played to its end
             if playing["on"]:
-                slider.set_value(min(source.length_s, source.now() + EVERY_S))
+                source.wind(min(source.length_s, source.now() + EVERY_S))
+            if slider.value != source.now():  # somebody else may have wound it
+                slider.set_value(source.now())
 
         button.on_click(turn)
         ui.timer(EVERY_S, step)
@@ -331,7 +335,7 @@ class Pages:
             "id",
         )
         refused = _table(
-            "Refused and rejected, by reason", {"who": "Who", "why": "Why", "count": "How many"}, "why"
+            "Refused and rejected, by reason", {"who": "Who", "why": "Why", "count": "How many"}, "key"
         )
 
         def update() -> None:

@@ -276,7 +276,10 @@ def refusals(site: Site) -> list[Row]:
         and name.startswith(("rejected_", "refused_", "fault_", "parkings"))
     ]
     rows.sort(key=lambda row: (-row[0], row[1:]))
-    return [{"who": who, "why": name.replace("_", " "), "count": count} for count, who, name in rows[:100]]
+    return [
+        {"key": f"{who} {name}", "who": who, "why": name.replace("_", " "), "count": count}
+        for count, who, name in rows[:100]
+    ]
 
 
 def aggregators(site: Site) -> list[Row]:

@@ -17,7 +17,7 @@ from nicegui import ui
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX, topics_below
-from cans.dashboard.gate import PARAMETER, Gate, is_loopback
+from cans.dashboard.gate import COOKIE, PARAMETER, Gate, is_loopback
 from cans.dashboard.page import Pages
 from cans.dashboard.source import Live, Recorded, Source
 
@@ -60,20 +60,20 @@ async def run_dashboard(settings: DashboardSettings, told: Callable[[str], None]
     Raises:
         ConfigurationError: the broker cannot be reached or says no, no such recording, or the port is taken.
     """
-    token = settings.token or ("" if is_loopback(settings.host) else secrets.token_hex(16))
+    token = token_for(settings)
     with _listening_on(settings) as listener:
         where = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}/"
         ready = partial(told, where + (f"?{PARAMETER}={token}" if token else ""))
         if settings.recording is not None:
             recorded = await asyncio.to_thread(Recorded, settings.recording)
-            async with _served(_server(recorded, token, settings.host), listener) as serving:
+            async with _served(_server(recorded, token, listener), listener) as serving:
                 ready()
                 await asyncio.shield(serving)
             return
         live = Live(settings.broker, settings.prefix)
         async with live.connected() as link, asyncio.TaskGroup() as tasks:
             tasks.create_task(live.listen(link), name="dashboard listens")
-            async with _served(_server(live, token, settings.host), listener) as serving:
+            async with _served(_server(live, token, listener), listener) as serving:
                 ready()
                 await asyncio.shield(serving)
 
@@ -91,6 +91,11 @@ async def _served(server: uvicorn.Server, listener: socket.socket) -> AsyncItera
         await serving
 
 
+def token_for(settings: DashboardSettings) -> str:
+    """Return what a browser must bring; where more than this machine can ask there is always something."""
+    return settings.token or ("" if is_loopback(settings.host) else secrets.token_hex(16))
+
+
 def _listening_on(settings: DashboardSettings) -> socket.socket:
     """Take the port before anything else, so that one that is taken is told at once."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -98,18 +103,19 @@ def _listening_on(settings: DashboardSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
+        why = error.strerror if isinstance(error, OSError) else "no host name"
         raise ConfigurationError(
-            f"cannot answer on {settings.host}:{settings.port}: {error.strerror}; give another --port"
+            f"cannot answer on {settings.host}:{settings.port}: {why}; give another --host or --port"
         ) from None
     return listener
 
 
-def _server(source: Source, token: str, host: str) -> uvicorn.Server:
+def _server(source: Source, token: str, listener: socket.socket) -> uvicorn.Server:
     api = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     ui.run_with(api, root=Pages(source).root, title=_TITLE, language="en-US")
-    gate = Gate(api, token, () if host in {"0.0.0.0", "::"} else (host,))  # noqa: S104 - compared, not bound
+    gate = Gate(api, token, f"{COOKIE}_{listener.getsockname()[1]}")
     config = uvicorn.Config(
         gate,
         log_config=None,

@@ -5,7 +5,8 @@ Everything is bounded, and what finds no room is counted: a broker that is open 
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from bus.tensors import Payload
 from bus.topics import DEFAULT_PREFIX, FEEDBACK, METRICS, QUEUE, STATE, WORDS, Address, Role, topics_below
 from bus.wire import decode
 from cans.alarms import MOST_NODES, Alarm, Alarms
+from cans.listening import require_named
 
 SYS = "$SYS/"
 _MOST_TURNS, _MOST_TURNS_EACH, _LEAST_TURNS_EACH = 60_000, 300, 20
@@ -115,6 +117,21 @@ class Site:
         self._topics = topics_below(prefix)
         self._finder = Alarms()
 
+    def copy(self) -> "Site":
+        """Return another that knows the same; messages, which never change, are shared."""
+        other = Site(self._topics.prefix)
+        other.nodes = {key: replace(node) for key, node in self.nodes.items()}
+        other.devices = {
+            id_: replace(seen, turns=seen.turns.copy(), answered=dict(seen.answered))
+            for id_, seen in self.devices.items()
+        }
+        other.words, other.broker = dict(self.words), dict(self.broker)
+        other.notices = {edge: line.copy() for edge, line in self.notices.items()}
+        other.recent, other.alarms = self.recent.copy(), self.alarms.copy()
+        other.messages, other.unreadable, other.left_out = self.messages, self.unreadable, self.left_out
+        other._finder = deepcopy(self._finder)
+        return other
+
     def take(self, topic: str, payload: Payload, now: float) -> None:
         """Take in one message; what is none of ours is skipped."""
         if topic.startswith(SYS):
@@ -145,15 +162,21 @@ class Site:
         if address.topic is STATE:
             self._on_state(fields["role"], fields["id"], payload, now)
         elif address.topic is METRICS:
+            if len(payload) > METRICS.limit_bytes:
+                raise ValueError("longer than metrics are")
             node = self._node(fields["role"], fields["id"], now)
             if node is not None and len(payload):
                 node.numbers = dict(list(_NUMBERS.decode(bytes(payload).strip()).items())[:_MOST_NUMBERS])
         elif address.topic is QUEUE:
-            self._on_queue(decode(QUEUE, payload, QueueNotice), now)
+            told = decode(QUEUE, payload, QueueNotice)
+            require_named(address, edge=told.edge)
+            self._on_queue(told, now)
         elif address.topic is WORDS:
             self._on_words((fields["type"], fields["model"]), payload)
         elif address.topic is FEEDBACK:
-            self._on_feedback(decode(FEEDBACK, payload, Feedback), now)
+            said = decode(FEEDBACK, payload, Feedback)
+            require_named(address, type=said.type, device=said.device)
+            self._on_feedback(said, now)
 
     def _node(self, role: str, id_: str, now: float) -> Node | None:
         node = self.nodes.get((role, id_))

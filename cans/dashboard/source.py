@@ -1,7 +1,6 @@
 """Where a dashboard's messages come from: a live broker, or a recording that can be wound to any moment."""
 
 import bisect
-import copy
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from cans.recording.opening import opened
 ROWS = (STATE, METRICS, QUEUE, WORDS, FEEDBACK)
 QUEUED = 4096
 """Messages that wait to be taken in; beyond it the oldest frames go, and are counted."""
-_MOST_RECORDED = 2_000_000
+_MOST_RECORDED = 500_000
 _MARKS = 40
 
 
@@ -100,8 +99,8 @@ class Live:
 class Recorded:
     """Implements `Source` for a recording.
 
-    What is behind the shown moment is unknown, as it was then. Going back begins at the mark before: a copy
-    of what was known, one for each fortieth of the recording.
+    What is behind the shown moment is unknown, as it was then. Going anywhere begins at the mark before it: a
+    copy of what was known, one for each fortieth of the recording.
 
     Args:
         path: of it.
@@ -134,7 +133,7 @@ class Recorded:
         self._times = [self._at(entry) for entry in self._kept]
         self.length_s = self._times[-1] if self._times else 0.0
         self.site = Site(prefix)
-        self._marks: dict[int, Site] = {0: copy.deepcopy(self.site)}
+        self._marks: dict[int, Site] = {0: self.site.copy()}
         self._place, self._now = 0, 0.0
         self.wind(self.length_s)
 
@@ -149,16 +148,16 @@ class Recorded:
     def wind(self, at_s: float) -> None:
         """Show what was known at that moment."""
         place = bisect.bisect_right(self._times, at_s)
-        if place < self._place:
-            mark = max(at for at in self._marks if at <= place)
-            self.site, self._place = copy.deepcopy(self._marks[mark]), mark
+        mark = max(at for at in self._marks if at <= place)
+        if place < self._place or mark > self._place:
+            self.site, self._place = self._marks[mark].copy(), mark
         step = max(1, len(self._kept) // _MARKS)
         while self._place < place:
             entry = self._kept[self._place]
             self.site.take(entry.topic, entry.payload, self._times[self._place])
             self._place += 1
             if self._place % step == 0 and self._place not in self._marks:
-                self._marks[self._place] = copy.deepcopy(self.site)
+                self._marks[self._place] = self.site.copy()
         self._now = at_s
 
     def _at(self, entry: Message) -> float:

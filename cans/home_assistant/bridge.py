@@ -18,7 +18,7 @@ from bus.topics import DEFAULT_PREFIX, FEEDBACK, STATE, WORDS, Address, topics_b
 from bus.wire import decode
 from cans.alarms import MOST_NODES, Alarm, Alarms
 from cans.home_assistant.discovery import Discovery
-from cans.listening import listener
+from cans.listening import listener, require_named
 
 QUEUED = 1024
 _OUTGOING = 4096
@@ -96,9 +96,10 @@ class Bridge:
                 self._tell(f"group-{type_}-{words.model}", self._discovery.group(type_, words))
             elif address.topic is FEEDBACK:
                 said = decode(FEEDBACK, delivery.payload, Feedback)
+                require_named(address, type=said.type, device=said.device)
                 if f"device-{said.device}" in self._things:
                     self._sound(self._alarms.feedback(said))
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, ValueError) as error:
             _log.debug("unreadable", topic=delivery.topic, why=str(error))
 
     def _on_state(self, address: Address, payload: bytes) -> None:

@@ -21,7 +21,7 @@ import bandits
 import bus
 import edge
 from bus.errors import ConfigurationError
-from device import limits
+from device import edges, limits
 from lab import network_table
 from lab.network_table import load_table
 from lab.simulator import spec
@@ -225,6 +225,6 @@ def _code() -> bytes:
     imported = [Path(file).parent for file in (bandits.__file__, bus.__file__, edge.__file__)]
     packages = (*imported, here, here / "batch", here / "spec")
     sources = [path for package in packages for path in package.glob("*.py")]
-    sources += [Path(network_table.__file__), Path(limits.__file__)]
+    sources += [Path(network_table.__file__), Path(limits.__file__), Path(edges.__file__)]
     playing = sorted(path for path in sources if path.stem not in _AFTERWARDS)
     return hashlib.sha256(b"\n".join(path.read_bytes() for path in playing)).digest()

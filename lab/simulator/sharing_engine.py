@@ -172,7 +172,10 @@ class _Playing:
         return left_s, told.jobs * left_s / told.free_s if told.free_s > 0.0 else 0.0
 
     def _waits_s(self, parts: Parts, now: float) -> Vector:
-        """Return for how long each arm's request would wait, (K,), as who knew all requests could tell."""
+        """Return for how long each arm's request would wait, (K,), if all that are known now run one by one.
+
+        For means alone, which regret and oracle are of; what really happens is the session's.
+        """
         arrives_at = now + parts.arrives_s
         free_at = np.full_like(arrives_at, now + self._edge.free_s(now))
         for at_s, takes_s in sorted(self._on_way.values()):

@@ -79,6 +79,12 @@ class Plan:
         self.world = experiment.world
         self.policies = _policies(experiment, self.testbed)
         size = self.testbed.block_frames
+        repeat_s = self.world.links_repeat_s
+        if repeat_s is not None and (repeat_s * self.world.fps) % size:
+            raise ConfigurationError(
+                f"world.links_repeat_s = {repeat_s} at {self.world.fps:g} frames a second makes no whole "
+                f"blocks of testbed.block_frames = {size}: repeats would hold different ones"
+            )
         if self.world.frames % size:
             raise ConfigurationError(
                 f"world.frames = {self.world.frames} makes no whole blocks of testbed.block_frames = {size}"

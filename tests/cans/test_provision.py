@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
 
 from bus.address import BrokerAddress
 from bus.connection import Connection, Endpoint
@@ -21,7 +22,6 @@ from bus.errors import CansError, ConfigurationError
 from bus.mqtt import open_connection
 from cans.__main__ import main as command_line
 from cans.broker import provisioning
-from cans.broker.acl import parse_identity
 from cans.broker.process import BrokerProcess
 from tests.support.broker import PATIENCE_S, Listener, mosquitto, run
 
@@ -85,9 +85,9 @@ def test_a_list_says_until_when_and_fails_before_it_is_too_late(
     code, said = _cans("list", "--state-dir", site)
     assert (code, MAIN in said, WALL in said) == (0, True, True)
     rows = json.loads(_cans("list", "--json", "--state-dir", site)[1])
-    assert [row["identity"] for row in rows] == [MAIN, WALL]
+    assert {row["identity"] for row in rows} == {MAIN, WALL, "the broker itself", "the authority"}
     until = dt.datetime.fromisoformat(rows[0]["until"])
-    soon = provisioning.Issued(parse_identity(MAIN), until)
+    soon = provisioning.Issued(MAIN, until)
     assert soon.days(until - dt.timedelta(days=3, hours=1)) == 3
     monkeypatch.setattr("cans.commands.provision._SOON_DAYS", 100_000)
     code, said = _cans("list", "--state-dir", site)
@@ -102,7 +102,7 @@ def test_a_list_says_until_when_and_fails_before_it_is_too_late(
         (("add", CAM, "--broker", "mqtt://localhost"), "is not encrypted"),
         (("revoke", CAM), "there is no device/pi4/cam-1"),
         (("renew", CAM, "--broker", URL), "it has aggregator/main, watcher/wall"),
-        (("bundle", WALL, "--broker", URL, "-o", "/nowhere/x.tar"), "cannot write /nowhere/x.tar"),
+        (("bundle", WALL, "--broker", URL, "-o", "/nowhere/x.tar"), "/nowhere is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(site: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -122,12 +122,12 @@ def test_nobody_is_not_a_site_and_the_last_one_stays(site: Path, tmp_path: Path)
     with pytest.raises(ConfigurationError, match="is damaged"):
         provisioning.issued(site)
     (site / "site.json").unlink()  # as one that was made before there was such a file
-    assert len(provisioning.issued(site)) == 1
+    assert len(provisioning.issued(site)) == 3  # with the broker and the authority
 
 
 def test_changes_keep_the_sites_prefix(tmp_path: Path) -> None:
     about = provisioning.About("home/cans", "home/lab")
-    provisioning.prepare(tmp_path, (MAIN,), (), about)
+    provisioning.prepare(tmp_path, (MAIN,), (), about.prefix, about.lab_prefix)
     provisioning.add(tmp_path, CAM)
     acl = (tmp_path / "acl").read_text()
     assert "topic write home/cans/feedback/pi4/cam-1" in acl
@@ -137,6 +137,72 @@ def test_changes_keep_the_sites_prefix(tmp_path: Path) -> None:
         file = archive.extractfile("cam-1/cans.toml")
         assert file is not None
         assert tomllib.loads(file.read().decode())["broker"]["prefix"] == "home/cans"
+
+
+def _revoked(state: Path) -> int:
+    crl = x509.load_pem_x509_crl((state / "ca" / "crl.pem").read_bytes())
+    return len(list(crl))
+
+
+def test_a_revocation_holds_whatever_lies_in_the_folder_and_can_be_said_twice(site: Path) -> None:
+    (site / "identities" / WALL / "notes.txt").write_text("somebody's own")
+    assert _cans("revoke", WALL, "--state-dir", site)[0] == 0
+    assert _revoked(site) == 1
+    assert "watcher/wall" not in (site / "acl").read_text()
+    assert not (site / "identities" / WALL / "key.pem").exists()
+    assert _cans("revoke", WALL, "--state-dir", site)[0] == 0
+    assert _revoked(site) == 1
+    provisioning.add(site, WALL)  # the folder is no hindrance
+    assert "watcher/wall" in (site / "acl").read_text()
+
+
+def test_one_that_was_cut_short_is_finished_by_the_next(site: Path) -> None:
+    (site / "identities" / WALL / "certificate.pem").unlink()  # killed right behind that
+    assert _revoked(site) == 0
+    assert _cans("revoke", WALL, "--state-dir", site)[0] == 0
+    assert _revoked(site) == 1
+
+
+def test_nothing_is_changed_where_a_bundle_could_not_be_written(site: Path, tmp_path: Path) -> None:
+    out = tmp_path / "main.tar"
+    out.write_text("of before")
+    key = (site / "identities" / MAIN / "key.pem").read_bytes()
+    assert _cans("renew", MAIN, "--state-dir", site, "--broker", URL, "-o", out)[0] == 2
+    assert (site / "identities" / MAIN / "key.pem").read_bytes() == key
+    assert _cans("add", CAM, "--state-dir", site, "--broker", URL, "-o", out)[0] == 2
+    assert not (site / "identities" / CAM).exists()
+    assert _cans("renew", MAIN, "--state-dir", site, "--broker", URL, "-o", tmp_path / "new.tar")[0] == 0
+    assert (site / "identities" / MAIN / "key.pem").read_bytes() != key
+    (site / "identities" / MAIN / "key.pem").unlink()
+    code, said = _cans("bundle", MAIN, "--state-dir", site, "--broker", URL, "-o", tmp_path / "x.tar")
+    assert (code, "is missing" in said) == (2, True)
+
+
+def test_a_site_keeps_its_prefixes_and_a_testbed_never_gets_the_sites(tmp_path: Path) -> None:
+    asked = ("site", "--state-dir", tmp_path, "--identity", MAIN)
+    code, said = _cans(*asked, "--prefix", "home/cans", "--lab-prefix", "home/cans")
+    assert (code, "is the site's own prefix" in said) == (2, True)
+    code, said = _cans(*asked, "--prefix", "home/cans", "--lab-prefix", "home/lab")
+    assert (code, "--prefix home/cans --lab-prefix home/lab" in said) == (0, True)
+    before = (tmp_path / "acl").read_text()
+    assert _cans(*asked)[0] == 0
+    assert (tmp_path / "acl").read_text() == before
+
+    async def main() -> None:
+        async with mosquitto(tmp_path, config="secure"):
+            pass
+
+    with pytest.raises(ConfigurationError, match="has the prefix home/cans"):
+        run(main())
+
+
+def test_an_address_with_quotes_is_one_of_the_settings(site: Path, tmp_path: Path) -> None:
+    odd = 'mqtts://a"b:8883'
+    provisioning.bundle(site, MAIN, odd, tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        file = archive.extractfile("main/cans.toml")
+        assert file is not None
+        assert tomllib.loads(file.read().decode())["broker"]["url"] == odd
 
 
 async def _refusal(address: BrokerAddress) -> str:

@@ -90,6 +90,8 @@ def _steady(plan: Plan, repetitions: Sequence[Repetition]) -> list[Sentence]:
     for found in steadiness_of(plan, repetitions):
         for unit, what in (("MiB", "Memory"), ("ms", "Latency")):
             trends = [trend for trend in found.trends if trend.unit == unit]
+            if not trends:
+                continue  # nothing was answered, which other sentences say
             flat = all(trend.verdict == "flat" for trend in trends)
             verdict = f"{what} is flat:" if flat else f"{what} is not flat, or not shown to be:"
             said.append(Sentence(verdict, flat, trend_words(found, trends), headline=True))

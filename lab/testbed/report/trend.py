@@ -153,10 +153,13 @@ def _latency(plan: Plan, samples: Sequence[Sample], policy: str, stretch_s: floa
     if not mine:
         return []
     repeat_s = plan.world.links_repeat_s
-    if repeat_s is None:
+    repeats = np.full(len(mine), -1) if repeat_s is None else _repeat(plan, mine, repeat_s)
+    if (
+        repeat_s is None or (repeats < 0).all()
+    ):  # cut short before one was whole: there are points all the same
         stretch, over = _numbered(np.array([each.at_s for each in mine]), stretch_s), _seconds(stretch_s)
     else:
-        stretch, over = _repeat(plan, mine, repeat_s), f"repeats of the links' {repeat_s} s"
+        stretch, over = repeats, f"repeats of the links' {repeat_s} s"
     numbers = np.unique(stretch[stretch >= 0])
     parts = [[mine[i] for i in np.flatnonzero(stretch == number)] for number in numbers]
     at_s = np.array([np.mean([each.at_s for each in part]) for part in parts])

@@ -12,11 +12,13 @@ _HOUR_S = 3600.0
 
 def draw_trend(found: Steadiness, colours: tuple[str, ...], dashes: tuple[Any, ...], ink: str) -> Figure:
     """Return memory of each process over hours, p50 and p95 of latency by stretch, and the machine's load."""
-    rows = [(found.memory, "resident memory, MiB"), (found.latency, "latency, ms")]
+    rows = [(found.memory, "resident memory, MiB")]
+    if found.latency:
+        rows.append((found.latency, "latency, ms"))
     if found.load.value.size:
         rows.append(([found.load], "load, processes"))
     figure = Figure(figsize=(9.0, 2.5 * len(rows)), layout="constrained")
-    each = figure.subplots(len(rows), 1, sharex=True)
+    each = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (courses, unit) in zip(each, rows, strict=True):
         for course, colour, dash in zip(courses, cycle(colours), cycle(dashes), strict=False):
             axes.plot(course.at_s / _HOUR_S, course.value, color=colour, linestyle=dash, label=course.name)

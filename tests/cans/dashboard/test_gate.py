@@ -17,7 +17,7 @@ async def _passed(scope: MutableMapping[str, Any], receive: Any, send: Any) -> N
 
 
 def _ask(
-    gate: Gate, *, kind: str = "http", query: str = "", **headers: str
+    gate: Gate, *, kind: str = "http", path: str = "/devices", query: str = "", **headers: str
 ) -> list[MutableMapping[str, Any]]:
     said: list[MutableMapping[str, Any]] = []
 
@@ -28,7 +28,7 @@ def _ask(
         raise AssertionError("it has nothing to read")
 
     listed = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    scope = {"type": kind, "path": "/devices", "query_string": query.encode(), "headers": listed}
+    scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": listed}
 
     async def ask() -> None:
         await gate(scope, receive, send)
@@ -48,14 +48,14 @@ def _status(gate: Gate, **more: Any) -> int:
         ("127.0.0.1:8765", 200),
         ("localhost:8765", 200),
         ("[::1]:8765", 200),
-        ("board.lan:8765", 200),
+        ("board.lan:8765", 421),
         ("evil.example", 421),  # a name that somebody has led here
         ("", 421),
         ("[bad", 421),
     ],
 )
 def test_without_a_token_only_names_of_this_server_are_answered(host: str, status: int) -> None:
-    gate = Gate(_passed, hosts=("board.lan",))
+    gate = Gate(_passed)
     assert _status(gate, host=host) == status
     assert (_status(gate, kind="websocket", host=host) == 200) is (status == 200)
 
@@ -65,6 +65,8 @@ def test_another_sites_page_may_not_listen() -> None:
     for kind, status in (("http", 403), ("websocket", 4401)):
         assert _status(gate, kind=kind, host="localhost:1", origin="https://evil.example") == status
         assert _status(gate, kind=kind, host="localhost:1", origin="http://localhost:1") == 200
+        for odd in ("null", "http://[", ""):
+            assert _status(gate, kind=kind, host="localhost:1", origin=odd) == status
 
 
 def test_a_token_is_asked_for_once_and_then_lies_in_a_cookie() -> None:
@@ -81,6 +83,26 @@ def test_a_token_is_asked_for_once_and_then_lies_in_a_cookie() -> None:
         assert _status(gate, kind=kind, host="any.where", cookie=cookie) == 200
         assert _status(gate, kind=kind, host="any.where", cookie=f"{COOKIE}=wrong") in {401, 4401}
     assert _status(gate, kind="websocket", host="any.where", query=f"token={TOKEN}") == 4401
+
+
+@pytest.mark.parametrize("others", ['foo={"a":1}', "x", "a b=1", 'a="b,c', COOKIE + "_other=1"])
+def test_cookies_of_others_may_hold_anything(others: str) -> None:
+    gate = Gate(_passed, TOKEN)
+    assert _status(gate, host="h", cookie=f"{others}; {COOKIE}={TOKEN}") == 200
+    assert _status(gate, host="h", cookie=f"{COOKIE}={TOKEN}; {others}") == 200
+
+
+def test_two_dashboards_of_one_host_keep_their_cookies_apart() -> None:
+    assert _status(Gate(_passed, TOKEN, "a"), host="h", cookie=f"b=other; a={TOKEN}") == 200
+    assert _status(Gate(_passed, TOKEN, "b"), host="h", cookie=f"a={TOKEN}") == 401
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/\\\\evil.example", "///evil.example"])
+def test_a_token_leads_nowhere_else(path: str) -> None:
+    (start, _) = _ask(Gate(_passed, TOKEN), path=path, host="h", query=f"token={TOKEN}")
+    location = dict(start["headers"])[b"location"]
+    assert location.startswith(b"/")
+    assert not location.startswith((b"//", b"/\\"))
 
 
 def test_what_is_neither_request_nor_socket_passes() -> None:

@@ -19,6 +19,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from bus.address import BrokerAddress
+from cans.dashboard.serving import DashboardSettings, token_for
 from tests.support.broker import need_mosquitto
 from tests.support.browser import chromium
 
@@ -194,12 +196,19 @@ def _until_open(port: int) -> None:
 
 
 def test_an_address_that_is_not_loopback_asks_for_a_token() -> None:
-    with dashboard("--recording", str(REFERENCE), "--host", "127.0.0.1", "--token", "a" * 16) as (where, _):
+    drawn = {token_for(DashboardSettings(broker=BrokerAddress(), host="0.0.0.0")) for _ in range(2)}
+    assert [len(token) for token in drawn] == [32, 32]
+    assert token_for(DashboardSettings(broker=BrokerAddress(), host="::1")) == ""
+
+
+def test_who_brings_no_token_sees_nothing() -> None:
+    with dashboard("--recording", str(REFERENCE), "--token", "a" * 16) as (where, _):
         plain = where.split("?")[0]
+        port = plain.rstrip("/").rpartition(":")[2]
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(plain)
         assert refused.value.code == 401
-        asked = urllib.request.Request(plain, headers={"Cookie": f"cans_dashboard={'a' * 16}"})
+        asked = urllib.request.Request(plain, headers={"Cookie": f"cans_dashboard_{port}={'a' * 16}"})
         with urllib.request.urlopen(asked) as answer:
             assert answer.status == 200
 

@@ -70,7 +70,8 @@ def test_tables_show_what_was_said() -> None:
     (edge,) = rows.edges(site, 20.0)
     assert (edge["wait"], edge["batch"], edge["answered"], edge["tail"]) == ("70 ms", "1.50", "40", "8.0 ms")
     assert rows.edges(site, 99.0)[0]["wait"] == "0.0 ms"
-    assert rows.refusals(site) == [{"who": "edge edge-1", "why": "rejected overloaded", "count": 3}]
+    ((refusal),) = rows.refusals(site)
+    assert (refusal["who"], refusal["why"], refusal["count"]) == ("edge edge-1", "rejected overloaded", 3)
     assert rows.aggregators(site)[0]["detail"] == "1 group"
     assert rows.broker(site) == [{"name": "broker/clients/connected", "value": "5"}]
     assert rows.totals(site, 20.0)["answered by an edge worker"] == "100.0 %"
@@ -235,3 +236,27 @@ def test_times_and_shares_are_for_people() -> None:
         "2 h ago",
     ]
     assert rows.share(1, 0) == "-"
+
+
+def test_what_is_said_in_anothers_name_is_not_believed() -> None:
+    """The broker's ACL binds topics alone."""
+    site = Site()
+    say(site, FEEDBACK, msgspec.structs.replace(SAID, device="victim"), type=SAID.type, device="evil")
+    say(site, FEEDBACK, msgspec.structs.replace(SAID, type="other"), type=SAID.type, device=SAID.device)
+    say(site, QUEUE, QueueNotice(edge="victim", free_ms=9.0, jobs=1), edge="evil")
+    say(site, METRICS, b'{"a": 1, "b": "' + b"x" * METRICS.limit_bytes + b'"}', role="edge", id="e")
+    assert (site.devices, site.notices, site.nodes, site.unreadable) == ({}, {}, {}, 4)
+
+
+def test_a_copy_knows_the_same_and_goes_its_own_way() -> None:
+    site = small_site()
+    other = site.copy()
+    for made in (site, other):
+        assert rows.devices(made, rows.Query(), 20.0) == rows.devices(site, rows.Query(), 20.0)
+        assert rows.edges(made, 20.0) == rows.edges(site, 20.0)
+    frame(other, "cam-1", 99, 21.0)
+    say(other, STATE, state("edge", "edge-1", "lost"), 21.0, role="edge", id="edge-1")
+    assert (site.devices["cam-1"].frames, other.devices["cam-1"].frames) == (40, 41)
+    assert (len(site.alarms), len(other.alarms)) == (0, 1)
+    say(site, STATE, state("edge", "edge-1", "lost"), 22.0, role="edge", id="edge-1")
+    assert len(site.alarms) == 1  # what it has noticed is its own, too

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from bus.errors import ConfigurationError
 from lab.testbed.report.figures import draw
 from lab.testbed.report.in_short import in_short
 from lab.testbed.report.markdown import write_page
@@ -36,6 +37,7 @@ def watched(
     absent_from_s: float = np.inf,
     load: float | None = None,
     overrides: tuple[str, ...] = (),
+    answers: bool = True,
 ) -> Run:
     """Return a run with a sample a minute and policy: an edge worker of `mib`, frames that take `ms`."""
     made = run(folder, seeds=1, only=only, overrides=(*_ALONE, *overrides))
@@ -48,7 +50,7 @@ def watched(
         if at_s >= absent_from_s:
             del held["edge"]
         for policy in only:
-            answered = tuple(ms(at_s) * share for share in np.linspace(0.9, 1.1, 21))
+            answered = tuple(ms(at_s) * share for share in np.linspace(0.9, 1.1, 21)) if answers else ()
             sample = Sample(
                 at_s=at_s, round=number, policy=policy, held=held, answered_ms=answered, lost=0, load=load
             )
@@ -133,6 +135,25 @@ def test_the_last_repeat_counts_only_if_it_was_whole(tmp_path: Path) -> None:
     assert p50.stretch.tolist() == [0, 1, 2, 3]
     (p50, _) = only_one(watched(tmp_path, hours=1.6, overrides=_REPEATS)).latency
     assert p50.stretch.tolist() == [0, 1, 2, 3]
+
+
+def test_a_run_that_ends_within_the_first_repeat_has_points_all_the_same(tmp_path: Path) -> None:
+    (p50, _) = only_one(watched(tmp_path, hours=0.3, overrides=_REPEATS)).latency
+    assert p50.over.startswith("stretches of")
+    assert np.isfinite(p50.value).all()
+
+
+def test_repeats_hold_whole_blocks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="makes no whole blocks"):
+        watched(tmp_path, overrides=(*_REPEATS, "world.links_repeat_s=1201"))
+
+
+def test_where_nothing_was_answered_nothing_is_said_of_latency(tmp_path: Path) -> None:
+    made = watched(tmp_path, answers=False)
+    said = " ".join(each.verdict for each in in_short(made.plan, made.report, made.repetitions))
+    assert "Memory is flat" in said
+    assert "Latency" not in said
+    write_page(made.plan, made.report, made.repetitions, tmp_path / "long.md")
 
 
 def test_policies_that_play_by_turns_have_a_course_each(tmp_path: Path) -> None:
