@@ -216,7 +216,7 @@ class DeviceSession:
                 self.turns.ahead.expect(at)
                 return []
             case e.LinkCameUp(link):
-                return self._link_came_up(link)
+                return self._link_came_up(link, now)
             case e.LinkWentDown():
                 return self._link_went_down(event, now)
             case (
@@ -310,9 +310,9 @@ class DeviceSession:
         self.phase = "waiting"
         self._wait_until = now + self.limits.wait_edge_s
 
-    def _link_came_up(self, link: e.Link) -> list[Command]:
+    def _link_came_up(self, link: e.Link, now: float) -> list[Command]:
         if link == "data":
-            self.turns.link_up = True
+            self.turns.link_came_up(now)
         elif self.uploads is not None:
             self.uploads.link_came_up()
         return []

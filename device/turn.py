@@ -19,7 +19,8 @@ Stage = Literal["head", "waiting", "fallback"]
 class Turn:
     """One turn in play. `captured_at` of a frame's later turns is their own beginning.
 
-    Its fallback ends at exit `until`, or at the network's end where that is None.
+    Its fallback ends at exit `until`, or at the network's end where that is None. `excused` is one that
+    waited in vain for an edge worker that was not back yet: it teaches nothing.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Turn:
     sent_bytes: int = 0
     reason: str = ""
     refused: bool = False
+    excused: bool = False
     until: int | None = None
     propensity: float = 0.0
     expected_ms: float = 0.0

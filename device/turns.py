@@ -13,6 +13,7 @@ the one in play; a newer one takes its place and the older is rejected as `dropp
 This file must never let one policy see what another's turn cost.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,9 @@ from device.turn import NO_STAGES, RemoteStages, Stage, Turn, feedback_of, reque
 
 # What a field of milliseconds holds; before anything is known, nobody is surer than that.
 _MOST_MS = 1e9
+RETURN_S = 5.0
+"""So long after a lost link is back an edge worker may still be on its way: a broker that was restarted loses
+everybody, and remembers states of before."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class Turns:
 
     Attributes:
         tallies: by policy name.
+        excused: turns that waited in vain for an edge worker that was not back yet, and have taught nothing.
         late_replies: answers to requests that nobody waits for any more: late, doubled, or never ours.
         link_up: whether requests can be sent.
         link_checks: how the link does while nothing is offloaded.
@@ -100,8 +105,9 @@ class Turns:
         self._captured = 0
         self._draining = False
         self.tallies = {name: Tally() for name in self._policies}
-        self.late_replies = 0
+        self.late_replies = self.excused = 0
         self.link_up = False
+        self._was_lost, self._returning_until = False, -math.inf
         self.link_checks = LinkChecks(plan, policies)
         self.ahead = LookAhead(self.link_checks, wanted=limits.look_ahead)
 
@@ -227,9 +233,14 @@ class Turns:
             return []
         return self._fall_back(turn, "edge_lost", now)
 
+    def link_came_up(self, now: float) -> None:
+        """Offload again; if it was lost, the edge worker may still be on its way back, too."""
+        self.link_up = True
+        self._returning_until = now + RETURN_S if self._was_lost else self._returning_until
+
     def link_lost(self, now: float) -> list[Command]:
         """Stop waiting: at QoS 0 neither request nor reply survives the connection."""
-        self.link_up = False
+        self.link_up, self._was_lost = False, True
         turn = self._turn
         if turn is None or turn.stage != "waiting":
             return []
@@ -243,6 +254,7 @@ class Turns:
         turn, give_up_at = self._turn, self.give_up_at
         if turn is None or give_up_at is None or now < give_up_at:
             return []
+        turn.excused = turn.sent_at < self._returning_until
         return self._fall_back(turn, "deadline", now)
 
     def link_checked(self, number: int, seconds: float) -> list[Command]:
@@ -396,6 +408,9 @@ class Turns:
     def _learn(self, turn: Turn, head: Head, cost: Cost) -> None:
         """Teach the turn's policy; what an exit answered never reached the arm's cut, and is none of its."""
         policy = self._policies[turn.policy]
+        if turn.excused:
+            self.excused += 1  # nobody was asked, it seems: that says nothing of what asking costs
+            return
         if head.exit is None:
             policy.update(turn.arm, cost)
         elif isinstance(policy, HeedsExits):

@@ -230,3 +230,37 @@ def test_a_toll_is_no_part_of_what_is_expected_and_holds_for_one_frame() -> None
     assert policy.select(_HALVES) == 2  # nobody has said anything since
     policy.told(0.0, 20.0)  # other workers are free: nobody would wait
     assert policy.select(_HALVES) == 2
+
+
+def _vain(made: DeviceSession, at: float) -> bool:
+    """Play a frame that nobody answers, if it asks anybody; returns whether it did."""
+    (run,) = (each for each in made.handle(e.FrameCaptured("f"), at) if isinstance(each, c.RunHead))
+    if run.arm == PLAN.device_arm:
+        made.handle(e.HeadFinished(run.turn, replace(LOCAL_HEAD, head_ms=400.0)), at + 0.4)
+        return False
+    made.handle(e.HeadFinished(run.turn, REMOTE_HEAD), at + 0.003)
+    commands = made.handle(e.DeadlinePassed(), at + 0.6)
+    (finish,) = (each for each in commands if isinstance(each, c.RunFallback))
+    made.handle(e.FallbackFinished(finish.turn, 7, 0.5, 5.0), at + 0.61)
+    made.check()
+    return True
+
+
+@pytest.mark.parametrize(
+    ("lost", "after_s", "asks_again"), [(True, 1.0, True), (True, 9.0, False), (False, 1.0, False)]
+)
+def test_a_wait_in_vain_right_behind_a_lost_link_says_nothing_of_the_edge_worker(
+    *, lost: bool, after_s: float, asks_again: bool
+) -> None:
+    """A broker that was restarted remembers an edge worker that is not back yet: ask again."""
+    learner = Settings(link="measured", slowness="measured")
+    made = session("fedlinucb_dw", plan=MEASURED_PLAN, learner=learner)
+    for event in (e.Started(), e.LinkCameUp("control"), e.LinkCameUp("data"), e.EdgeAnnounced(edge_state())):
+        made.handle(event, 0.0)
+    for at in range(1, 41):
+        _played(made, float(at))
+    if lost:
+        made.handle(e.LinkWentDown("data", "the broker closed"), 41.0)
+        made.handle(e.LinkCameUp("data"), 42.0)
+    assert _vain(made, 42.0 + after_s)
+    assert _vain(made, 44.0 + after_s) is asks_again

@@ -76,7 +76,7 @@ class DeviceNode(Node[ev.Event, do.Command]):
         self._request_ids: set[str] = set()
         self._frames: list[int] = []
         self._ended: Counter[tuple[int, str]] = Counter()
-        self._arm = 0
+        self._arm = self._excused = 0
         self._epoch = -1
 
     @property
@@ -92,7 +92,7 @@ class DeviceNode(Node[ev.Event, do.Command]):
         if self.disk.content is not None:
             payload, self.learnt = self.disk.content
             restored = decode_state(payload)
-        self._frames, self._ended = [], Counter()
+        self._frames, self._ended, self._excused = [], Counter(), 0
         self.session = DeviceSession(
             Identity(self.name, self.type, self.install, self.boot),
             PLAN,
@@ -201,7 +201,8 @@ class DeviceNode(Node[ev.Event, do.Command]):
         self.world.met[f"answered by {answer.answered_by}"] += 1
         self._end_turn(answer.seq, answer.policy)
         assert answer.top == self._frames[answer.seq] % CLASSES, f"{answer} is of another frame"
-        if answer.policy == MAIN:
+        excused, self._excused = self._excused, self.session.turns.excused
+        if answer.policy == MAIN and self._excused == excused:
             self.learnt += rows_of(self._arm)
 
     def _end_turn(self, seq: int, policy: str) -> None:
