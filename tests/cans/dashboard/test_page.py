@@ -208,6 +208,7 @@ def test_who_brings_no_token_sees_nothing() -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(plain)
         assert refused.value.code == 401
+        refused.value.close()  # it holds the connection
         asked = urllib.request.Request(plain, headers={"Cookie": f"cans_dashboard_{port}={'a' * 16}"})
         with urllib.request.urlopen(asked) as answer:
             assert answer.status == 200
