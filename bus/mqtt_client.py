@@ -152,6 +152,7 @@ class MqttClient(aiomqtt.Client):
         library = self._client
         library.disable_logger()
         library.manual_ack_set(True)
+        # It has no public place for a socket and a reader of our own; both are what its subclasses override.
         library._create_socket = self._create_socket  # type: ignore[method-assign, assignment] # noqa: SLF001
         library._handle_publish = self._handle_publish  # type: ignore[method-assign] # noqa: SLF001
 
@@ -287,7 +288,7 @@ class MqttClient(aiomqtt.Client):
 
     def _handle_publish(self) -> MQTTErrorCode:
         """Take the place of the library's reader of PUBLISH packets."""
-        packet = self._client._in_packet  # noqa: SLF001
+        packet = self._client._in_packet  # noqa: SLF001 - what the library has read so far is only there
         try:
             publish = packets.read_publish(packet["command"], packet["packet"], self.protocol)
         except packets.PacketError:
@@ -364,7 +365,8 @@ class MqttClient(aiomqtt.Client):
         # The caller may change a buffer once it stops waiting; bytes it cannot.
         whole = memoryview(payload if isinstance(payload, bytes) else bytes(payload))
         rest = head[sent:] + whole if sent < len(head) else whole[sent - len(head) :]
-        # Command 0: bytes to write, and nothing to do once they are. The library only slices them.
+        # Command 0: bytes to write, and nothing to do once they are. The library only slices them, though it
+        # says that it wants bytes, and queues nothing by a public name.
         self._client._packet_queue(0, rest, 0, 0)  # type: ignore[arg-type] # noqa: SLF001
 
     async def _all_written(self) -> None:
@@ -389,6 +391,7 @@ class MqttClient(aiomqtt.Client):
             if self.ended.done():
                 raise LinkLost("not connected to the broker")
             with self._direct_writes():
+                # A memoryview does as well as the bytes that the library's types name.
                 info = self._client.publish(topic, data, 1, retain, packed)  # type: ignore[arg-type]
             if info.rc != paho.MQTT_ERR_SUCCESS:
                 raise LinkLost("not connected to the broker")
