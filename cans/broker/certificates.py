@@ -103,7 +103,7 @@ def _provide_all(
         )
     current = [state_dir / "server" / _CERTIFICATE, *folder.rglob(_CERTIFICATE)]
     authority.revoke_all_but(_read_certificate(path).serial_number for path in current)
-    _replace(state_dir / "acl", mosquitto_acl(known, topics, lab).encode())
+    _replace(state_dir / "acl", mosquitto_acl(known, topics, lab).encode(), 0o600)
     return known
 
 
@@ -115,11 +115,11 @@ def _take_away(folder: Path) -> None:
         folder.rmdir()
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only: a broker may read it at any moment."""
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all: a broker may read it at any moment."""
     unfinished = path.with_name(f".{path.name}.part")
     unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -280,7 +280,8 @@ class _Authority:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - _BACKDATED)
             builder = builder.add_revoked_certificate(revoked.build())
         revocations = builder.sign(self._key, hashes.SHA256())
-        _replace(self._folder / "crl.pem", revocations.public_bytes(serialization.Encoding.PEM))
+        # No secret: a broker that has given up root reads it again when it is told of changes.
+        _replace(self._folder / "crl.pem", revocations.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
