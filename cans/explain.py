@@ -28,10 +28,10 @@ _BAR = 30
 
 @dataclass(frozen=True, slots=True)
 class FrameId:
-    """Names a turn of a recording: DEVICE:FRAME or DEVICE:FRAME:POLICY."""
+    """Names a turn of a recording: DEVICE:FRAME or DEVICE:FRAME:POLICY; DEVICE alone is its slowest."""
 
     device: str
-    seq: int
+    seq: int | None = None
     policy: str = ""
 
     @classmethod
@@ -41,10 +41,14 @@ class FrameId:
         Raises:
             ConfigurationError: nothing of that form.
         """
-        device, _, rest = text.partition(":")
+        device, colon, rest = text.partition(":")
         number, _, policy = rest.partition(":")
+        if device and not colon:
+            return cls(device)
         if not device or not number.isdecimal():
-            raise ConfigurationError(f"{text!r} names no frame: write DEVICE:FRAME or DEVICE:FRAME:POLICY")
+            raise ConfigurationError(
+                f"{text!r} names no frame: write DEVICE:FRAME or DEVICE:FRAME:POLICY, or DEVICE for its slowest"
+            )
         return cls(device, int(number), policy)
 
     def names(self, said: Feedback) -> bool:
@@ -87,15 +91,32 @@ def explain(path: Path, frame: FrameId) -> Explained:
     frames.take((entry for entry, _ in entries), prefix)
     if not frame.policy and (frame.device, LEARNER) in frames.said:
         frame = replace(frame, policy=LEARNER)
+    if frame.seq is None and frame.device in frames.turns:
+        frame = _slowest(frames, frame)
     found = _found(entries, frame)
     if found is None:
-        known = ", ".join(sorted({device for device, _ in frames.said})) or "no device"
-        raise ConfigurationError(
-            f"{path} holds no frame {frame.seq} of {frame.device}; it has feedback of {known}"
-        )
+        which = "no frame" if frame.seq is None else f"no frame {frame.seq}"
+        raise ConfigurationError(f"{path} holds {which} of {frame.device}; it has {_known(frames)}")
     turns = frames.turns[found.said.device]
     found.alternatives = _alternatives(frames.log_of(found.said.device), turns.index(found.said))
     return found
+
+
+def _slowest(frames: Frames, frame: FrameId) -> FrameId:
+    turns = [said for said in frames.turns[frame.device] if frame.policy in {"", said.policy}]
+    return replace(frame, seq=max(turns, key=lambda said: said.total_ms).seq)
+
+
+def _known(frames: Frames) -> str:
+    spans = {
+        device: (min(said.seq for said in turns), max(said.seq for said in turns))
+        for device, turns in sorted(frames.turns.items())
+        if turns
+    }
+    return (
+        ", ".join(f"{first} to {last} of {device}" for device, (first, last) in spans.items())
+        or "no frame of any"
+    )
 
 
 def _kept(recording: Iterable[Entry], topics: Topics) -> Iterable[tuple[Message, Any]]:

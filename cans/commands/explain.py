@@ -11,7 +11,10 @@ from cans.settings import Command
 @click.command("explain", cls=Command)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--frame", required=True, metavar="ID", help="DEVICE:FRAME, or DEVICE:FRAME:POLICY where several play."
+    "--frame",
+    required=True,
+    metavar="ID",
+    help="DEVICE:FRAME, or DEVICE:FRAME:POLICY where several play; DEVICE alone is its slowest frame.",
 )
 @click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 def explain(file: Path, *, frame: str, for_programs: bool) -> None:
@@ -22,7 +25,8 @@ def explain(file: Path, *, frame: str, for_programs: bool) -> None:
     frames took.
 
     \b
-    Example:
+    Examples:
+      cans explain site.mcap --frame cam-1         its slowest frame
       cans explain site.mcap --frame cam-1:17
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     from cans.explain import FrameId, tell  # noqa: PLC0415 - see cans/commands/__init__.py

@@ -34,8 +34,7 @@ def homeassistant(
     """Let Home Assistant show the site by itself, until Ctrl-C.
 
     Every device, edge worker, aggregator and group becomes a device there, by MQTT discovery: latency, cut,
-        who
-    answered, load, waits, what a group knows, and whether it is there; alarms are events. Home Assistant
+    who answered, load, waits, what a group knows, and whether it is there; alarms are events. Home Assistant
     reads the site's own topics, so only discovery messages and alarms are published, below its prefix: the
     user needs leave to write there.
 
@@ -52,4 +51,5 @@ def homeassistant(
     settings = BridgeSettings(
         broker=broker_address(**broker), prefix=prefix, discovery_prefix=discovery_prefix, expires_s=expires_s
     )
+    click.echo(f"homeassistant: announces {prefix}/# below {discovery_prefix}/", err=True)
     run(lambda: run_bridge(settings))

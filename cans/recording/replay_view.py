@@ -18,6 +18,8 @@ async def replay_and_tell(settings: ReplaySettings, out: TextIO, *, quiet: bool)
         ConfigurationError: as `Replayer.run`.
     """
     console = Console(file=out, highlight=False, soft_wrap=True)
+    if not quiet:
+        console.print(f"replay: {settings.file} onto {settings.onto}/#", markup=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(f"replaying {settings.file}", total=await asyncio.to_thread(_length_s, settings))
