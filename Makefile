@@ -14,7 +14,7 @@ SEEDS  ?= $(if $(QUICK),1)
 PURE   := bandits/*,bus/*,device/*,edge/*,aggregator/*
 SHELLS := bus/mqtt*.py,bus/allocator.py,bus/drain.py,*/runtime.py,device/executor.py,device/compute.py,device/frames.py,edge/tails.py
 
-.PHONY: help env demo test check bench results testbed clean
+.PHONY: help env demo test check bench docs results testbed clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,11 @@ check: env ## Lint, types, import contracts
 bench: env ## Benchmarks: out/bench.json and a table
 	@mkdir -p $(OUT)
 	$(BIN)/python -m lab.bench --out $(OUT)/bench.json $(BENCH_ARGS)
+
+docs: env ## The documentation as pages and manual pages: out/docs, out/man
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs -d $(OUT)/doctrees . $(OUT)/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b man -c docs -d $(OUT)/doctrees . $(OUT)/man
+	@echo 'open $(OUT)/docs/docs/index.html, or: man -l $(OUT)/man/cans-record.1'
 
 results: env ## Every experiment: figures and pages of docs/results (QUICK=1: one seed, into out/)
 	set -e; for each in reference ordering traces drift scaling joining channel warmstart adversary never_loses; do \

@@ -8,7 +8,7 @@ import click
 from cans.version import __version__
 
 # In the order a person meets them. The right side is imported only when that command is asked for.
-_COMMANDS = (
+COMMANDS = (
     "demo",
     "broker",
     "provision",
@@ -35,6 +35,7 @@ _COMMANDS = (
     "traces",
     "homeassistant",
     "schema",
+    "completion",
     "version",
 )
 
@@ -45,12 +46,12 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in order."""
         del ctx
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the file of a command."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(f"cans.commands.{cmd_name}"), cmd_name)
         return command
@@ -85,6 +86,8 @@ def main() -> None:
     To see who is faster:        cans testbed      experiments on real processes and shaped links
                                  cans simulate     the same in virtual time
                                  cans compare      which differences between them are real
+    For people and programs:     cans dashboard    the site in a browser, or a recording of it
+                                 cans homeassistant, prometheus, traces, schema
     When something is amiss:     cans doctor       a machine or a site (cans doctor bus), and how to mend it
     """  # noqa: D301 - \b is click's mark for "do not wrap"
 

@@ -53,6 +53,7 @@ _NO_BROKER = frozenset(
         "simulate",
         "compare",
         "doctor",
+        "completion",
         "version",
     }
 )

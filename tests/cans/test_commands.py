@@ -25,6 +25,7 @@ NAMES = [
     "simulate",
     "compare",
     "doctor",
+    "completion",
     "version",
 ]
 
@@ -48,8 +49,32 @@ def test_each_help_teaches(name: str) -> None:
     assert "Exit codes" in result.output
     if name != "version":
         assert "Examples:" in result.output
-    if name not in {"version", "doctor"}:  # they have nothing to set
+    if name not in {"version", "doctor", "completion"}:  # they have nothing to set
         assert "default" in result.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("cans recordi", "recording"), ("cans record --rot", "--rotate"), ("cans broker --mode s", "secure")],
+)
+def test_bash_completes_commands_options_and_choices(typed: str, offered: str, tmp_path: Path) -> None:
+    script = CliRunner().invoke(main, ["completion", "bash"]).output
+    words = typed.split()
+    line = (
+        f"{script}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}\n"
+        "_cans_completion cans\nprintf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, env={"PATH": path}
+    )
+    assert done.stdout.split() == [offered], done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_their_script(shell: str) -> None:
+    done = CliRunner().invoke(main, ["completion", shell])
+    assert (done.exit_code, "_CANS_COMPLETE" in done.output) == (0, True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["device", "--help"], ["watch", "--help"], ["version"]])

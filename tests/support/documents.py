@@ -27,22 +27,8 @@ PAGES = [
 HOW = ("run", "serve", "try", "not run")
 # What the first line of a shell block begins with. Any other block shows a file or a formula.
 _FIRST_WORDS = frozenset(
-    [
-        "cans",
-        "cd",
-        "curl",
-        "echo",
-        "git",
-        "make",
-        "man",
-        "mosquitto_sub",
-        "pip",
-        "printf",
-        "python",
-        "sed",
-        "sudo",
-        "tar",
-    ]
+    ["cans", "cd", "curl", "docker", "echo", "git", "grafana", "make", "man", "mosquitto", "mosquitto_sub"]
+    + ["mqtt2prometheus", "node-red", "pip", "printf", "python", "sed", "sudo", "tar"]
 )
 _SETS = re.compile(r"[A-Z_]+=")
 _OPERATORS = frozenset({"&&", "||", ";", "|"})
