@@ -47,7 +47,7 @@ class FrameId:
             return cls(device)
         if not device or not number.isdecimal():
             raise ConfigurationError(
-                f"{text!r} names no frame: write DEVICE:FRAME or DEVICE:FRAME:POLICY, or DEVICE for its slowest"
+                f"{text!r} names no frame: write DEVICE:FRAME, DEVICE:FRAME:POLICY, or DEVICE for its slowest"
             )
         return cls(device, int(number), policy)
 

@@ -55,7 +55,7 @@ def _write_command_pages(_: Sphinx) -> None:
 def _list_folder(_: Sphinx, docname: str, source: list[str]) -> None:
     """Decisions and results are listed by the site; on the repository's page the folder is the list."""
     if docname in _FOLDERS:
-        source[0] += f"\n```{{toctree}}\n:glob:\n:maxdepth: 1\n*\n```\n"
+        source[0] += "\n```{toctree}\n:glob:\n:maxdepth: 1\n*\n```\n"
 
 
 def setup(app: Sphinx) -> None:

@@ -26,10 +26,10 @@ PAGES = [
 ]
 HOW = ("run", "serve", "try", "not run")
 # What the first line of a shell block begins with. Any other block shows a file or a formula.
-_FIRST_WORDS = frozenset(
-    ["cans", "cd", "curl", "docker", "echo", "git", "grafana", "make", "man", "mosquitto", "mosquitto_sub"]
-    + ["mqtt2prometheus", "node-red", "pip", "printf", "python", "sed", "sudo", "tar"]
-)
+_OURS = {"cans", "make", "pip", "python"}
+_OTHERS = {"docker", "grafana", "mosquitto", "mosquitto_sub", "mqtt2prometheus", "node-red"}
+_SYSTEM = {"cd", "curl", "echo", "git", "man", "printf", "sed", "sudo", "tar"}
+_FIRST_WORDS = _OURS | _OTHERS | _SYSTEM
 _SETS = re.compile(r"[A-Z_]+=")
 _OPERATORS = frozenset({"&&", "||", ";", "|"})
 
