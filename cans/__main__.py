@@ -24,6 +24,7 @@ COMMANDS = (
     "explain",
     "partition",
     "models",
+    "backup",
     "profile",
     "train",
     "testbed",

@@ -58,7 +58,7 @@ def rewound(settings: RewindSettings) -> tuple[Rewound, str]:
         ConfigurationError: no such file, no recording, or one that began too late.
     """
     limits = Limits(regularisation=settings.regularisation, guard=GuardSettings() if settings.guard else None)
-    state = None if settings.state is None else _snapshot(settings.state)
+    state = None if settings.state is None else snapshot_of(settings.state)
     with opened(settings.file) as recording:
         require_not_redacted(recording, settings.file, "sums")
         first_ns, last_ns = _span_ns(settings.file)
@@ -160,7 +160,7 @@ def restore(path: Path, state_dir: Path) -> Ledger:
         raise ConfigurationError(
             f"{place} is there already: give an empty --state-dir, or move that file away"
         )
-    record = msgspec.structs.replace(decode_record(_snapshot(path)), origin=secrets.token_hex(8))
+    record = msgspec.structs.replace(decode_record(snapshot_of(path)), origin=secrets.token_hex(8))
     payload = encode_record(record)
     ledger = Ledger.load(payload, Limits())
 
@@ -175,7 +175,12 @@ def restore(path: Path, state_dir: Path) -> Ledger:
     return ledger
 
 
-def _snapshot(path: Path) -> bytes:
+def snapshot_of(path: Path) -> bytes:
+    """Return what a file of groups holds.
+
+    Raises:
+        ConfigurationError: it is none, or it is not there.
+    """
     try:
         payload = read_snapshot(path)
     except ConfigurationError:

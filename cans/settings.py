@@ -45,6 +45,7 @@ _NO_BROKER = frozenset(
     {
         "models",
         "provision",
+        "backup",
         "partition",
         "profile",
         "train",

@@ -53,7 +53,7 @@ def test_a_page_can_be_followed(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in shell_blocks(page) if block.how != "not run"]
     if page.name == "models-folder.md":
         blocks.insert(0, WEIGHTS)
-    own_broker = any("cans broker --port 1883" in block.text for block in blocks)
+    own_broker = any(command in block.text for block in blocks for command in ("cans broker", "mosquitto -c"))
     asyncio.run(follow(tmp_path, blocks if own_broker else [BROKER, *blocks]))
 
 

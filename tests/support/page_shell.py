@@ -37,6 +37,8 @@ class PageShell:
         self.port = free_port()
         self._secure_port = free_port()
         self._serving: list[_Running] = []
+        # Who names no broker means the one on this machine.
+        (folder / "cans.toml").write_text(f'[broker]\nurl = "mqtt://127.0.0.1:{self.port}"\n')
         (folder / "config").mkdir()
         (folder / "config" / "mosquitto_sub").write_text(f"-p {self.port}\n")
 
@@ -126,7 +128,6 @@ class PageShell:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "XDG_DATA_HOME": str(self.folder / "data"),
-            "CANS_BROKER": f"mqtt://127.0.0.1:{self.port}",
             "CANS_DASHBOARD_PORT": str(free_port()),
             "CANS_PROMETHEUS_PORT": str(free_port()),
         }
