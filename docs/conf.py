@@ -19,6 +19,8 @@ exclude_patterns = [".*", "out", "docs/pictures", "docs/results/*.html"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 highlight_language = "text"
+# Quotes and dashes of examples stay what a shell understands.
+smartquotes = False
 html_theme = "furo"
 html_title = f"CANS {release}"
 html_copy_source = False

@@ -35,6 +35,12 @@ def test_every_command_has_its_pages_from_its_help(built: Path, name: str) -> No
     assert (built / "html" / "docs" / "commands" / f"{name}.html").is_file()
 
 
+def test_examples_can_be_copied(built: Path) -> None:
+    page = (built / "html" / "docs" / "commands" / "record.html").read_text(encoding="utf-8")
+    assert "--max-size 1000 --rotate" in page
+    assert "&#39;cans/v1/feedback/#&#39;" in page or "'cans/v1/feedback/#'" in page
+
+
 def test_every_page_is_in_the_site(built: Path) -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "broker-config" / "README.md"]
     assert len(pages) > 60
