@@ -167,7 +167,8 @@ class _Playing:
             if versions and said.version < min(versions):
                 return  # late: what it says has been compared
             raise ConfigurationError(
-                f"group {said.group} was at version {said.version}, of which the recording holds no upload: "
+                f"group {said.group} was at version {said.version}, of which the recording holds no upload "
+                "(on a broker with access control a watcher gets none): "
                 "record from the aggregator's first start on, or say what it knew when the recording began "
                 "(--state)"
             )

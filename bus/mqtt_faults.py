@@ -114,7 +114,15 @@ def _tls(address: BrokerAddress, error: ssl.SSLError) -> ConfigurationError:
             f"the certificate of {address.url} does not verify ({error.verify_message}): "
             "give the CA that signed it, and a host name that it holds"
         )
-    if "ALERT" in (getattr(error, "reason", None) or ""):
+    reason = getattr(error, "reason", None) or ""
+    if "CERTIFICATE_REVOKED" in reason:
+        return BrokerRefused(
+            f"{address.url} says that this client's certificate was revoked: get a new one "
+            "(on the broker's machine: cans provision renew, or add)"
+        )
+    if "CERTIFICATE_REQUIRED" in reason:
+        return BrokerRefused(f"{address.url} lets nobody in without a certificate: give --cert and --key")
+    if "ALERT" in reason:
         return BrokerRefused(
             f"{address.url} refused this client's certificate ({error.reason}): "
             "give a certificate and key that the broker's CA signed"

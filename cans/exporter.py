@@ -36,7 +36,8 @@ _MOST_NODES, _MOST_SERIES, _MOST_NAMES = 2000, 5000, 200
 _FORGET_S = 300.0
 # Seconds, from a loopback's to a deadline's.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_NUMBERS = msgspec.json.Decoder(dict[str, float])
+# Devices of 0.1.0 say true and false of one of them.
+_NUMBERS = msgspec.json.Decoder(dict[str, float | bool])
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UP = frozenset({"init", "ready", "sleeping"})
 
@@ -141,7 +142,7 @@ class BusCollector(Collector):
         node = self._node(fields["role"], fields["id"], now)
         if node is not None:
             said = _NUMBERS.decode(bytes(delivery.payload).strip())
-            named = {key: value for key, value in said.items() if _NAME.fullmatch(key)}
+            named = {key: float(value) for key, value in said.items() if _NAME.fullmatch(key)}
             node.numbers = dict(list(named.items())[:_MOST_NAMES])
 
     def _node(self, role: str, id_: str, now: float) -> _Node | None:

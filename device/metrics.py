@@ -21,7 +21,7 @@ def metrics_of(turns: Turns, uploads: Uploads | None, saver: Saver) -> dict[str,
         "payload_bytes": sum(tally.payload_bytes for tally in tallies),
         "exits_sure": sum(tally.exits_sure for tally in tallies),
         "exits_forced": sum(tally.exits_forced for tally in tallies),
-        "snapshots_failing": saver.failing,
+        "snapshots_failing": int(saver.failing),
     }
     for by in ("device", "edge", "fallback"):
         leaves[f"answered_by_{by}"] = sum(tally.answered[by] for tally in tallies)

@@ -133,8 +133,8 @@ def _require_one_each(identities: Iterable[Identity]) -> None:
         other = types.setdefault((identity.role, identity.id), identity.type)
         if other != identity.type:
             raise ConfigurationError(
-                f"the device id {identity.id} is in use for type {other} already: give each device an id of "
-                "its own, or take the folder of the old identity away"
+                f"the device id {identity.id} would be of type {other} and of type {identity.type}: give "
+                "each device an id of its own, or revoke the old identity (cans provision revoke)"
             )
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import msgspec
+
 from bus.address import BrokerAddress
 from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX, Topics
@@ -26,7 +28,7 @@ from cans.broker.acl import parse_identity
 from cans.broker.certificates import provision
 from cans.broker.files import CONFIGS, render
 from cans.broker.places import free_port, reachable, require_free, require_writable, unwritable
-from cans.broker.provisioning import About, remember, require_prefix
+from cans.broker.provisioning import remember, remembered, require_prefix, revoked_among
 from cans.site_processes import started_by
 
 Engine = Literal["mosquitto", "amqtt"]
@@ -164,12 +166,16 @@ class BrokerProcess:
             self.state_dir = Path(self._temporary.name)
         await asyncio.to_thread(require_writable, self.state_dir)
         if settings.config != "dev":
-            about = About(settings.prefix, settings.lab_prefix)
             require_prefix(self.state_dir, settings.prefix)
+            gone = revoked_among(self.state_dir, settings.identities)
+            for name in gone:
+                self._on_line(f"{name} was revoked: not made again; cans provision add, if that is meant")
+            about = remembered(self.state_dir)
+            about = msgspec.structs.replace(about, prefix=settings.prefix, lab_prefix=settings.lab_prefix)
             await asyncio.to_thread(
                 provision,
                 self.state_dir,
-                identities=settings.identities,
+                identities=[name for name in settings.identities if name not in gone],
                 server_names=(*settings.server_names, reachable(settings.host)),
                 topics=Topics(settings.prefix),
                 lab=None if about.lab_prefix is None else Topics(about.lab_prefix),

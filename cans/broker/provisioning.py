@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,12 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         prefix: of the site's topics. lab_prefix: of a testbed's; None where none may play.
+        revoked: who is not made again because a command line still names him, only by `add`.
     """
 
     prefix: str = DEFAULT_PREFIX
     lab_prefix: str | None = None
+    revoked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a testbed among the site's own topics, where it would let each speak for all.
@@ -80,11 +83,23 @@ def prepare(
         ConfigurationError: the folder cannot be written, a name is none, or nobody could connect.
     """
     require_writable(state_dir)
-    there = _remembered(state_dir)
-    about = About(prefix or there.prefix, lab_prefix or there.lab_prefix)
+    there = remembered(state_dir)
+    if again := revoked_among(state_dir, identities):
+        raise ConfigurationError(f"{again[0]} was revoked: cans provision add, if that is meant")
+    about = About(prefix or there.prefix, lab_prefix or there.lab_prefix, there.revoked)
     _provide(state_dir, about, identities, server_names)
     remember(state_dir, about)
     return about
+
+
+def revoked_among(state_dir: Path, identities: Sequence[str]) -> list[str]:
+    """Return which of these were revoked, and not added again since.
+
+    Raises:
+        ConfigurationError: one is no identity.
+    """
+    revoked = remembered(state_dir).revoked
+    return [text for text in identities if parse_identity(text).name in revoked]
 
 
 def require_prefix(state_dir: Path, prefix: str) -> None:
@@ -93,7 +108,7 @@ def require_prefix(state_dir: Path, prefix: str) -> None:
     Raises:
         ConfigurationError: it was.
     """
-    there = _remembered(state_dir).prefix
+    there = remembered(state_dir).prefix
     if (state_dir / _ABOUT).is_file() and there != prefix:
         raise ConfigurationError(
             f"the site in {state_dir} has the prefix {there}, not {prefix}: start it with --prefix {there}, "
@@ -113,6 +128,7 @@ def add(state_dir: Path, name: str) -> Identity:
             f"{identity.name} is there already: pack it again (cans provision bundle), or renew it"
         )
     _provide(state_dir, about, (identity.name,))
+    _remember_revoked(state_dir, about, [name for name in about.revoked if name != identity.name])
     return identity
 
 
@@ -140,8 +156,14 @@ def revoke(state_dir: Path, name: str) -> Identity:
         raise ConfigurationError(
             f"{identity.name} is the only one who can connect: add another first, or stop the broker"
         )
+    _remember_revoked(state_dir, about, sorted({*about.revoked, identity.name}))
     _provide(state_dir, about, leaving=identity)
     return identity
+
+
+def _remember_revoked(state_dir: Path, about: About, revoked: Sequence[str]) -> None:
+    if tuple(revoked) != about.revoked:
+        remember(state_dir, msgspec.structs.replace(about, revoked=tuple(revoked)))
 
 
 def issued(state_dir: Path) -> list[Issued]:
@@ -214,17 +236,22 @@ def _settings(identity: Identity, url: str, prefix: str) -> str:
     if identity.role in {Role.DEVICE, Role.EDGE, Role.AGGREGATOR}:
         lines += ["", f"[{identity.role.value}]", f'id = "{identity.id}"']
     if identity.type:
-        lines.append(f'type = "{identity.type}"')
+        lines += [f'type = "{identity.type}"', 'state-dir = "state"']
     return "\n".join(lines) + "\n"
 
 
 def _about(state_dir: Path) -> About:
     if not (state_dir / "ca" / _CA).is_file():
         raise ConfigurationError(f"there is no site in {state_dir}: make one with cans provision site")
-    return _remembered(state_dir)
+    return remembered(state_dir)
 
 
-def _remembered(state_dir: Path) -> About:
+def remembered(state_dir: Path) -> About:
+    """Return with what the ACL was made; what is usual where nothing is kept.
+
+    Raises:
+        ConfigurationError: what is kept is damaged.
+    """
     try:
         return msgspec.json.decode((state_dir / _ABOUT).read_bytes(), type=About)
     except OSError:

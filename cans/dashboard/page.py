@@ -3,6 +3,7 @@
 A page is built once and then told what has changed, once a second; only what can be seen is sent.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +57,8 @@ class Pages:
 
         async def follow() -> None:
             """Be as dark as the reader's system; figures are drawn here, so it must be known here."""
-            dark.set_value(bool(await ui.run_javascript(_PREFERS_DARK)))
+            with contextlib.suppress(TimeoutError):  # a phone that sleeps: light, as it began
+                dark.set_value(bool(await ui.run_javascript(_PREFERS_DARK)))
 
         ui.timer(0.0, follow, once=True)
         content = ui.column().classes("w-full max-w-6xl mx-auto p-2")

@@ -25,7 +25,8 @@ _MOST_RECENT, _RECENT_S = 30_000, 60.0
 _MOST_NUMBERS, _MOST_SYS, _MOST_SYS_BYTES = 200, 200, 200
 _MOST_NOTICES, _MOST_ALARMS = 300, 500
 _GAIN = 0.2
-_NUMBERS = msgspec.json.Decoder(dict[str, float])
+# Devices of 0.1.0 say true and false of one of them.
+_NUMBERS = msgspec.json.Decoder(dict[str, float | bool])
 
 
 class Seen(NamedTuple):
@@ -166,7 +167,8 @@ class Site:
                 raise ValueError("longer than metrics are")
             node = self._node(fields["role"], fields["id"], now)
             if node is not None and len(payload):
-                node.numbers = dict(list(_NUMBERS.decode(bytes(payload).strip()).items())[:_MOST_NUMBERS])
+                numbers = list(_NUMBERS.decode(bytes(payload).strip()).items())[:_MOST_NUMBERS]
+                node.numbers = {key: float(value) for key, value in numbers}
         elif address.topic is QUEUE:
             told = decode(QUEUE, payload, QueueNotice)
             require_named(address, edge=told.edge)

@@ -28,8 +28,6 @@ from bus.topics import DEFAULT_PREFIX, topics_below
 
 # Deliveries that may wait while the disk is slow; beyond it QoS 0 is dropped, counted, and told as a gap.
 QUEUED = 8192
-# A broker keeps for us what is published at QoS 1 while we are away; after our end too, so not for long.
-_SESSION_S = 30
 _WRITE_S = 0.5
 _WRITE_BYTES = 4 << 20
 # With a disk that is slower than that, the connection's queue fills.
@@ -150,7 +148,8 @@ class Recorder:
             client_id=f"record-{secrets.token_hex(4)}",
             subscriptions=tuple((each, 1) for each in settings.subscribed),
             queue_limit=QUEUED,
-            session_expiry_s=_SESSION_S,
+            # No session that survives a disconnect: mosquitto 2.0.11 dies of one that runs out after its
+            # access list was read again (docs/brokers.md). What is missed then is told as a gap.
         )
         async with open_connection(settings.broker, endpoint) as connection:
             with contextlib.suppress(PublishRefused, LinkLost):  # a broker may keep that to itself

@@ -11,6 +11,13 @@ PLAIN = BrokerAddress("broker", 1883, username="me")
 TLS = BrokerAddress("broker", 8883, tls=True)
 
 
+def refusal(reason: str) -> Failure:
+    """What the TLS library says of an alert of the broker."""
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return Failure(error=error)
+
+
 @pytest.mark.parametrize(
     ("address", "failure", "kind", "words"),
     [
@@ -30,6 +37,9 @@ TLS = BrokerAddress("broker", 8883, tls=True)
         (PLAIN, Failure(error=TimeoutError()), BrokerUnreachable, "does not answer"),
         (PLAIN, Failure(error=OSError(113, "No route to host")), BrokerUnreachable, "No route to host"),
         (TLS, Failure(error=ssl.SSLError("no TLS handshake")), BrokerRefused, "does not speak TLS"),
+        (TLS, refusal("SSLV3_ALERT_CERTIFICATE_REVOKED"), BrokerRefused, "was revoked: get a new one"),
+        (TLS, refusal("TLSV13_ALERT_CERTIFICATE_REQUIRED"), BrokerRefused, "give --cert and --key"),
+        (TLS, refusal("TLSV1_ALERT_UNKNOWN_CA"), BrokerRefused, "that the broker's CA signed"),
     ],
 )
 def test_each_failure_has_its_sentence(

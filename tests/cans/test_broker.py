@@ -265,7 +265,7 @@ def test_wrong_certificates_ports_and_protocols_are_told_apart(tmp_path: Path) -
             other_ca = dataclasses.replace(good, ca=stranger.ca)
             other_certificate = dataclasses.replace(good, certificate=stranger.certificate, key=stranger.key)
             assert "does not verify" in await _refusal(other_ca)
-            assert "refused this client's certificate" in await _refusal(no_certificate)
+            assert "lets nobody in without a certificate" in await _refusal(no_certificate)
             assert "refused this client's certificate" in await _refusal(other_certificate)
             assert "mqtts://" in await _refusal(BrokerAddress("127.0.0.1", secure.port))
             tls_to_plain = dataclasses.replace(good, port=plain.port)
@@ -437,7 +437,7 @@ def test_one_device_id_belongs_to_one_type(tmp_path: Path) -> None:
     need_mosquitto()
     twins = ("device/phone/cam-1", "device/tv/cam-1")
     settings = BrokerSettings(config="secure", port=0, state_dir=tmp_path, identities=twins)
-    assert "in use for type phone already" in _start(settings)
+    assert "of type phone and of type" in _start(settings)
     assert _start(dataclasses.replace(settings, identities=("device/x",))).startswith("identity 'device/x'")
     assert "identity" in _start(BrokerSettings(port=0, identities=("device/x",)))
 

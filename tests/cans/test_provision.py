@@ -55,7 +55,7 @@ def test_a_bundle_is_all_that_a_machine_needs_and_only_its_owner_can_read_it(
         )
         archive.extractall(tmp_path, filter="data")
     settings = tomllib.loads((tmp_path / "cam-1" / "cans.toml").read_text())
-    assert settings["device"] == {"id": "cam-1", "type": "pi4"}
+    assert settings["device"] == {"id": "cam-1", "type": "pi4", "state-dir": "state"}
     assert settings["broker"] == {"url": URL, "ca": "ca.pem", "cert": "certificate.pem", "key": "key.pem"}
     assert (tmp_path / "cam-1" / "key.pem").read_bytes() == (
         site / "identities" / CAM / "key.pem"
@@ -123,6 +123,30 @@ def test_nobody_is_not_a_site_and_the_last_one_stays(site: Path, tmp_path: Path)
         provisioning.issued(site)
     (site / "site.json").unlink()  # as one that was made before there was such a file
     assert len(provisioning.issued(site)) == 3  # with the broker and the authority
+
+
+def test_who_was_revoked_is_made_again_only_on_purpose(site: Path) -> None:
+    assert _cans("revoke", WALL, "--state-dir", site)[0] == 0
+    code, said = _cans("site", "--state-dir", site, "--identity", WALL)
+    assert (code, f"{WALL} was revoked: cans provision add" in said) == (2, True)
+    assert not (site / "identities" / WALL / "certificate.pem").exists()
+    assert _cans("add", WALL, "--state-dir", site, "--broker", URL, "-o", site / "wall.tar")[0] == 0
+    assert _cans("site", "--state-dir", site, "--identity", WALL)[0] == 0
+
+
+def test_a_broker_started_by_its_old_command_line_makes_nobody_again(site: Path) -> None:
+    assert _cans("revoke", WALL, "--state-dir", site)[0] == 0
+    lines: list[str] = []
+
+    async def start() -> None:
+        names = (MAIN, WALL)
+        async with mosquitto(site, config="secure", identities=names, on_line=lines.append) as broker:
+            assert broker.port
+
+    run(start())
+    assert [line for line in lines if line.startswith(f"{WALL} was revoked: not made again")]
+    assert not (site / "identities" / WALL / "certificate.pem").exists()
+    assert provisioning.remembered(site).revoked == (WALL,)
 
 
 def test_changes_keep_the_sites_prefix(tmp_path: Path) -> None:
