@@ -47,9 +47,9 @@ class _Latest:
         """Note one more; returns how many were so if that has just become worth telling."""
         self.seen = [*self.seen[-_LATEST + 1 :], so]
         count = sum(self.seen)
-        worth = len(self.seen) == _LATEST and count > above
-        news = worth and not self.told
-        self.told = worth
+        news = len(self.seen) == _LATEST and count > above and not self.told
+        # Over at half of that: what hovers about the limit would be told again and again.
+        self.told = news or (self.told and count > above // 2)
         return count if news else None
 
 

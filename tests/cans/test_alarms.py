@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bus.messages import Feedback, State
-from cans.alarms import MOST_NODES, Alarm, Alarms
+from cans.alarms import MOST_NODES, Alarm, Alarms, _Latest
 from tests.support.samples import SAMPLES
 
 SAID = msgspec.structs.replace(
@@ -92,4 +92,15 @@ def test_a_flood_of_nodes_is_bounded() -> None:
     assert alarms.state(msgspec.structs.replace(CAM, id=f"c{MOST_NODES + 10}", state="lost")) == []
     assert [alarm.kind for alarm in alarms.state(msgspec.structs.replace(CAM, id="c5", state="lost"))] == [
         "offline"
+    ]
+
+
+def test_what_hovers_about_its_limit_is_told_once_until_it_is_over() -> None:
+    latest = _Latest()
+    assert [latest.tell(so=True, above=10) for _ in range(20)].count(20) == 1
+    hovering = [latest.tell(so=bool(turn % 2), above=10) for turn in range(60)]  # 10 of the latest 20
+    assert not [count for count in hovering if count is not None]
+    [latest.tell(so=False, above=10) for _ in range(20)]
+    assert [count for count in (latest.tell(so=True, above=10) for _ in range(20)) if count is not None] == [
+        11
     ]
