@@ -27,6 +27,7 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+	@echo 'ready: . $(BIN)/activate, then cans --help, or docs/tutorial.md'
 
 demo: env ## Four devices of two types learn together where to cut a network
 	@mkdir -p $(OUT)
