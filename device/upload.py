@@ -7,6 +7,7 @@ This file must never send an upload that no snapshot holds.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from msgspec import UNSET
@@ -189,7 +190,9 @@ class Uploads:
         self.counts.adopted += 1
         self._look = True
         self._saver.changed(now)
-        return [Note("debug", "group_adopted", (("version", group.version), ("rows", group.count)))]
+        # The first one is news to whoever looks on: from here on it plays with what its type knows.
+        level: Literal["info", "debug"] = "info" if self.counts.adopted == 1 else "debug"
+        return [Note(level, "group_adopted", (("version", group.version), ("rows", group.count)))]
 
     def check(self) -> None:
         """Assert the invariants."""
