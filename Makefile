@@ -37,7 +37,7 @@ test: env ## All tests, with branch coverage
 ifdef TEST_ARGS
 	$(BIN)/python -m pytest $(TEST_ARGS)
 else
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='$(PURE)' --omit='$(SHELLS)'
 endif
 

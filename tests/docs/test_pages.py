@@ -13,6 +13,8 @@ from tests.support.page_shell import PageFailedError, page_shell
 
 FOLLOWED = [page for page in PAGES if any(block.how != "not run" for block in shell_blocks(page))]
 BROKER = Block(page="(given)", line=0, text="cans broker --port 1883", how="serve", more="broker:")
+# Pages that are followed at the same time.
+AT_ONCE = 4
 # Of a network with drawn weights, as a reader would bring trained ones.
 WEIGHTS = Block(
     page="(given)",
@@ -46,17 +48,33 @@ async def follow(folder: Path, blocks: list[Block]) -> None:
             await shell.follow(block)
 
 
-@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: "/".join(page.parts[-2:]))
-def test_a_page_can_be_followed(page: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_pages_can_be_followed(tmp_path: Path) -> None:
+    """Several at a time: most of it is waiting for processes to start."""
     need_mosquitto()
-    given(page, tmp_path)
+
+    async def follow_all() -> None:
+        at_once = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for number, page in enumerate(FOLLOWED):
+                folder = tmp_path / f"{number}-{page.stem}"
+                folder.mkdir()
+                group.create_task(follow_page(page, folder, at_once), name=str(page))
+
+    asyncio.run(follow_all())
+
+
+async def follow_page(page: Path, folder: Path, at_once: asyncio.Semaphore) -> None:
+    """Follow one page from its first block to its last."""
     blocks = [block for block in shell_blocks(page) if block.how != "not run"]
     if shutil.which("mosquitto_sub") is None and any("mosquitto_sub" in block.text for block in blocks):
-        pytest.skip("mosquitto_sub is not installed (mosquitto-clients)")
+        return  # Debian has it in mosquitto-clients
+    given(page, folder)
     if page.name == "models-folder.md":
         blocks.insert(0, WEIGHTS)
     own_broker = any(command in block.text for block in blocks for command in ("cans broker", "mosquitto -c"))
-    asyncio.run(follow(tmp_path, blocks if own_broker else [BROKER, *blocks]))
+    async with at_once:
+        await follow(folder, blocks if own_broker else [BROKER, *blocks])
 
 
 @pytest.mark.parametrize(
