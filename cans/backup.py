@@ -9,14 +9,15 @@ This file must never write into a folder that is there.
 import datetime as dt
 import gzip
 import io
-import json
 import os
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, Literal
+
+import msgspec
 
 from aggregator.record import decode_record
 from bus.errors import ConfigurationError
@@ -27,9 +28,37 @@ from cans.version import __version__
 FORMAT = 1
 _ABOUT = "backup.json"
 _GROUPS = "groups"
+_DAMAGE = (
+    *(tarfile.TarError, OSError, EOFError, zlib.error),
+    *(KeyError, ValueError, AssertionError, msgspec.MsgspecError),
+)
 
 
-def kind_of(folder: Path) -> str:
+Kind = Literal["aggregator", "broker", "models"]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """One folder: its name in the backup, whose it is, and where it was."""
+
+    name: str
+    kind: Kind
+    was: str
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a backup says of itself, in its first member.
+
+    Attributes:
+        format: of the file. version: of who made it. at: when, ISO 8601, UTC.
+    """
+
+    format: int
+    version: str
+    at: str
+    folders: list[Kept]
+
+
+def kind_of(folder: Path) -> Kind:
     """Return whose folder it is: aggregator, broker or models.
 
     Raises:
@@ -51,22 +80,23 @@ def kind_of(folder: Path) -> str:
     )
 
 
-def write_backup(folders: Sequence[Path], out: Path) -> list[dict[str, str]]:
-    """Write a new file that only its owner can read; return what is in it, as `contents`.
+def write_backup(folders: Sequence[Path], out: Path) -> list[Kept]:
+    """Write a new file that only its owner can read; return what is in it.
 
     Roles may go on meanwhile: each file is replaced by a rename, so it is read as it was before or after.
 
     Raises:
-        ConfigurationError: nothing to back up, two folders of one name, `out` exists, or the disk is full.
+        ConfigurationError: nothing to back up, two folders of one name, `out` exists or lies in one of them,
+            or the disk is full.
     """
-    about = [
-        {"name": each.resolve().name, "kind": kind_of(each), "was": str(each.resolve())} for each in folders
-    ]
-    names = [each["name"] for each in about]
+    about = [Kept(each.resolve().name, kind_of(each), str(each.resolve())) for each in folders]
+    names = [each.name for each in about]
     if not names or len(set(names)) < len(names):
         raise ConfigurationError("give folders of different names, one or more: they are restored under them")
     if out.exists():
         raise ConfigurationError(f"{out} is there already: give another --out")
+    if any(out.resolve().is_relative_to(each.was) for each in about):
+        raise ConfigurationError(f"{out} lies in a folder that it is to hold: give another --out")
     try:
         descriptor, partial = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         try:
@@ -83,16 +113,15 @@ def write_backup(folders: Sequence[Path], out: Path) -> list[dict[str, str]]:
     return about
 
 
-def _fill(raw: Any, folders: Sequence[Path], about: list[dict[str, str]]) -> None:  # noqa: ANN401 - any stream
+def _fill(raw: BinaryIO, folders: Sequence[Path], about: list[Kept]) -> None:
     with gzip.GzipFile(fileobj=raw, mode="wb") as packed, tarfile.open(fileobj=packed, mode="w") as tar:
-        said = {"format": FORMAT, "version": __version__, "at": _now(), "folders": about}
-        _add(tar, _ABOUT, json.dumps(said, indent=1).encode())
+        _add(tar, _ABOUT, msgspec.json.encode(Contents(FORMAT, __version__, _now(), about)))
         for folder, each in zip(folders, about, strict=True):
-            if each["kind"] == "aggregator":
+            if each.kind == "aggregator":
                 decode_record(snapshot_of(folder / _GROUPS))  # a damaged one is told now, not in need
-                tar.add(folder / _GROUPS, f"{each['name']}/{_GROUPS}")
+                tar.add(folder / _GROUPS, f"{each.name}/{_GROUPS}")
             else:
-                tar.add(folder, each["name"], filter=_worth_keeping)
+                tar.add(folder, each.name, filter=_worth_keeping)
 
 
 def _worth_keeping(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -111,8 +140,8 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def contents(file: Path) -> dict[str, Any]:
-    """Return when a backup was made, by which version, and its folders: name, kind, and where they were.
+def contents(file: Path) -> Contents:
+    """Return what a backup says of itself, after it was read to its end.
 
     Raises:
         ConfigurationError: it is none, it is damaged, or of a newer version.
@@ -122,15 +151,13 @@ def contents(file: Path) -> dict[str, Any]:
         with tarfile.open(file, "r:gz") as tar:
             first = tar.extractfile(_ABOUT)
             assert first is not None
-            said: dict[str, Any] = json.loads(first.read())
+            said = msgspec.json.decode(first.read(), type=Contents)
     except FileNotFoundError:
         raise ConfigurationError(f"{file} does not exist") from None
-    except (tarfile.TarError, OSError, EOFError, zlib.error, KeyError, ValueError, AssertionError) as error:
+    except _DAMAGE as error:
         raise ConfigurationError(f"{file} is no backup of cans, or is damaged: {error}") from None
-    if said.get("format") != FORMAT:
-        raise ConfigurationError(
-            f"{file} was made by cans {said.get('version')}: restore it with that version"
-        )
+    if said.format != FORMAT:
+        raise ConfigurationError(f"{file} was made by cans {said.version}: restore it with that version")
     return said
 
 
@@ -141,7 +168,7 @@ def _read_to_its_end(file: Path) -> None:
             pass
 
 
-def restore_backup(file: Path, into: Path) -> list[tuple[str, Path]]:
+def restore_backup(file: Path, into: Path) -> list[tuple[Kind, Path]]:
     """Put every folder of a backup below another one; return kind and place of each.
 
     Groups get a new origin (`cans aggregator restore`), so devices adopt them.
@@ -149,7 +176,7 @@ def restore_backup(file: Path, into: Path) -> list[tuple[str, Path]]:
     Raises:
         ConfigurationError: as `contents`, or one of them is there already; then nothing is written.
     """
-    places = [(each["kind"], into / Path(each["name"]).name) for each in contents(file)["folders"]]
+    places = [(each.kind, into / Path(each.name).name) for each in contents(file).folders]
     there = [place for _, place in places if place.exists()]
     if there:
         raise ConfigurationError(f"{there[0]} is there already: move it away, or give another --into")
@@ -164,7 +191,7 @@ def restore_backup(file: Path, into: Path) -> list[tuple[str, Path]]:
     return places
 
 
-def _place(kind: str, from_: Path, to: Path) -> None:
+def _place(kind: Kind, from_: Path, to: Path) -> None:
     if kind == "aggregator":
         restore_groups(from_ / _GROUPS, to)
     else:

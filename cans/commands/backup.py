@@ -43,7 +43,7 @@ def write(*, folders: tuple[Path, ...], out: Path) -> None:
     from cans.backup import write_backup  # noqa: PLC0415 - see cans/commands/__init__.py
 
     for each in write_backup(folders, out):
-        click.echo(f"{each['kind']}: {each['was']}")
+        click.echo(f"{each.kind}: {each.was}")
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -54,9 +54,9 @@ def show(*, file: Path) -> None:
     from cans.backup import contents  # noqa: PLC0415 - see cans/commands/__init__.py
 
     said = contents(file)
-    click.echo(f"made {said['at']} by cans {said['version']}")
-    for each in said["folders"]:
-        click.echo(f"{each['kind']}: {each['name']}, which was {each['was']}")
+    click.echo(f"made {said.at} by cans {said.version}")
+    for each in said.folders:
+        click.echo(f"{each.kind}: {each.name}, which was {each.was}")
 
 
 @backup.command("restore", cls=Command, epilog=_EPILOG)

@@ -1,6 +1,8 @@
 """`cans backup`: what a site cannot make again, in one file and back."""
 
+import io
 import stat
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,17 @@ def test_a_damaged_file_is_one_sentence_and_nothing_is_written(site: Path) -> No
     assert not (site / "again").exists()
 
 
+@pytest.mark.parametrize("about", [b"{}", b"[]", b"{", b'{"format":9,"version":"9","at":"","folders":[]}'])
+def test_what_says_something_else_of_itself_is_one_sentence(tmp_path: Path, about: bytes) -> None:
+    other = tmp_path / "other.tar.gz"
+    with tarfile.open(other, "w:gz") as tar:
+        member = tarfile.TarInfo("backup.json")
+        member.size = len(about)
+        tar.addfile(member, io.BytesIO(about))
+    code, said = run("backup", "restore", other, "--into", tmp_path / "again")
+    assert (code, said.startswith("cans: "), said.count("\n")) == (2, True, 1), said
+
+
 def test_what_is_there_is_never_touched(site: Path) -> None:
     file = write(site, "main", "models")
     before = (site / "main/groups").read_bytes()
@@ -120,5 +133,7 @@ def test_folders_of_one_name_and_a_folder_that_is_not_there(site: Path) -> None:
     (site / "main").rename(site / "other" / "broker")
     code, said = run("backup", "write", site / "broker", site / "other/broker", "-o", site / "out.tar.gz")
     assert (code, "different names" in said) == (2, True)
+    code, said = run("backup", "write", site / "broker", "-o", site / "broker" / "out.tar.gz")
+    assert (code, "lies in a folder that it is to hold" in said) == (2, True)
     code, said = run("backup", "write", site / "broker", "-o", site / "none" / "out.tar.gz")
     assert (code, "cannot write" in said) == (2, True)

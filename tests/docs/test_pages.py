@@ -1,6 +1,7 @@
 """The pages are followed as they stand, on a real broker: what they say to type works."""
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,10 @@ async def follow(folder: Path, blocks: list[Block]) -> None:
 def test_pages_can_be_followed(tmp_path: Path) -> None:
     """Several at a time: most of it is waiting for processes to start."""
     need_mosquitto()
+    if os.environ.get("CANS_REQUIRE_MOSQUITTO") == "1":
+        assert shutil.which("mosquitto_sub"), (
+            "CANS_REQUIRE_MOSQUITTO=1 but mosquitto-clients is not installed"
+        )
 
     async def follow_all() -> None:
         at_once = asyncio.Semaphore(AT_ONCE)
