@@ -77,7 +77,8 @@ class Replayed:
     """What has been published so far.
 
     Attributes:
-        messages, bytes: published. left_out: of a broker's own topics. lost: with a connection.
+        messages, bytes: published: acknowledged by the broker, or handed to the connection (QoS 0, whose loss
+            nobody tells). left_out: of a broker's own topics. lost: with a connection.
         refused: that the broker did not take; `why` of the last one.
         rounds: ends of the part that were reached.
         at_s: moment of the recording. lateness: how many left so many tenths of a millisecond late.
