@@ -4,6 +4,7 @@ mqtt://user@host:1883      plain; the password comes from the environment or a f
 mqtts://host:8883          TLS: CA and client certificate beside it
 """
 
+import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,16 @@ from urllib.parse import quote, unquote, urlsplit
 from bus.errors import ConfigurationError
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, a name or an address, is this machine and nobody else reaches it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,11 @@ class BrokerAddress:
         user = f"{quote(self.username, safe='')}@" if self.username else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{user}{host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is reached within this machine."""
+        return is_loopback(self.host)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return the TLS context, or None for plain MQTT.

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from cans.shared_options import broker_address, broker_options
 if TYPE_CHECKING:
     from cans.doctors.findings import Finding
 
+_MOSQUITTO = Path("/etc/mosquitto/mosquitto.conf")
 _EPILOG = "Exit codes: 0 it works here, 1 something that is needed is missing, 130 Ctrl-C."
 _JSON = click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 
@@ -26,6 +28,7 @@ def doctor(ctx: click.Context, *, for_programs: bool) -> None:
     Examples:
       cans doctor                                    this machine, for cans testbed and for computing
       cans doctor bus --broker mqtt://broker.local   a site, as it can be seen from its broker
+      cans doctor broker                             the configuration of this machine's mosquitto
       cans doctor testbed --json
     """  # noqa: D301 - \b is click's mark for "do not wrap"
     if not part_named(ctx):
@@ -54,6 +57,25 @@ def machine(*, for_programs: bool) -> None:
     from cans.doctors.machine import examine  # noqa: PLC0415
 
     _say(examine(), "", for_programs=for_programs)
+
+
+@doctor.command("broker", cls=Command, epilog=_EPILOG)
+@click.argument(
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=_MOSQUITTO,
+)
+@_JSON
+def broker(*, file: Path, for_programs: bool) -> None:
+    """Say what a mosquitto configuration would lose, hold back or let in.
+
+    How often it saves what is retained and queued, what a slow subscriber may cost it, packets too large for
+    it, who reaches it and what he may do there. FILE, /etc/mosquitto/mosquitto.conf if not given, is read
+    with the folders that it includes; the broker is not asked, and need not run.
+    """
+    from cans.doctors.broker_config import examine  # noqa: PLC0415
+
+    _say(examine(file), "", for_programs=for_programs)
 
 
 @doctor.command("bus", cls=Command, epilog=_EPILOG)

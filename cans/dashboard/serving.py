@@ -14,10 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 
-from bus.address import BrokerAddress
+from bus.address import BrokerAddress, is_loopback
 from bus.errors import ConfigurationError
 from bus.topics import DEFAULT_PREFIX, topics_below
-from cans.dashboard.gate import COOKIE, PARAMETER, Gate, is_loopback
+from cans.dashboard.gate import COOKIE, PARAMETER, Gate
 from cans.dashboard.page import Pages
 from cans.dashboard.source import Live, Recorded, Source
 

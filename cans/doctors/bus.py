@@ -16,9 +16,9 @@ from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import LinkError, LinkLost, LocalProtocolError, PublishRefused, RemoteProtocolError
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
-from bus.topics import FEEDBACK, INFER, MIB, STATE, WORDS, Role, Topics
+from bus.topics import FEEDBACK, INFER, MIB, REPLY, STATE, WORDS, Address, Role, Topics
 from bus.wire import decode
-from cans.doctors.findings import Finding
+from cans.doctors.findings import Finding, informs
 
 SITE = "site"
 _QUEUED = 4096
@@ -27,6 +27,7 @@ _QUEUED = 4096
 _TRIES, _TOGETHER, _APART_S = 15, 3, 0.02
 _HELD_S, _HELD_TIMES = (0.03, 0.065), 3
 _SHOWN = 5
+_NOBODY = "doctor-"
 _MOST_RUBBISH = 1000
 _LARGEST_BYTES = INFER.limit_bytes
 _DROPPED = "$SYS/broker/publish/messages/dropped"
@@ -48,6 +49,8 @@ class Seen:
         words: of groups, by type and model. sys: what the broker says of itself.
         apart_s: between messages that were sent together, when they came back; empty where nothing came.
         frames, missed: feedback heard, and deadlines missed in it.
+        pretended: topics of nodes that do not exist, on which this login could speak.
+        local: whether the broker is reached within this machine.
     """
 
     protocol: int = 5
@@ -61,6 +64,8 @@ class Seen:
     apart_s: list[float] = field(default_factory=list)
     frames: int = 0
     missed: int = 0
+    pretended: set[str] = field(default_factory=set)
+    local: bool = False
 
 
 async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
@@ -69,7 +74,7 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
     Raises:
         ConfigurationError: the broker cannot be reached or says no.
     """
-    seen, topics = Seen(), Topics(prefix)
+    seen, topics = Seen(local=broker.local), Topics(prefix)
     own = f"{prefix}/doctor/{secrets.token_hex(4)}"
     # Two levels are the deepest prefix that is looked for elsewhere, beside the usual one.
     others = ("state/+/+", "+/state/+/+", "+/+/state/+/+")
@@ -86,6 +91,7 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
         listening = asyncio.create_task(_listen(link, topics, own, seen, echoes), name="doctor in")
         try:
             async with asyncio.timeout(seconds):
+                await _pretend(link, topics)
                 await _echo(link, own, seen, echoes)
                 await asyncio.sleep(seconds)
         except TimeoutError:
@@ -94,6 +100,21 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
             listening.cancel()
         seen.protocol, seen.packet_limit_bytes = link.protocol, link.packet_limit_bytes
     return seen
+
+
+async def _pretend(link: Connection, topics: Topics) -> None:
+    """Speak as nodes that do not exist, to others that do not exist: whoever has rules for that keeps it in.
+
+    Empty and not retained, so whoever hears it all the same has nothing to do.
+    """
+    name = f"{_NOBODY}{secrets.token_hex(4)}"
+    for topic in (
+        topics.of(STATE, role="device", id=name),
+        topics.of(REPLY, device=name),
+        topics.of(INFER, edge=name, device=name),
+    ):
+        with contextlib.suppress(LinkError, LocalProtocolError):
+            await link.publish(topic, b"")
 
 
 async def _echo(link: Connection, own: str, seen: Seen, echoes: asyncio.Queue[float]) -> None:
@@ -132,12 +153,19 @@ def take(seen: Seen, topics: Topics, delivery: Delivery) -> None:
     if not below:
         seen.elsewhere.add("/".join(delivery.topic.split("/")[:-3]))
         return
+    if address is not None and any(each.startswith(_NOBODY) for each in address.fields.values()):
+        seen.pretended.add(address.topic.name)
+        return
     if address is None or (delivery.retained and not address.topic.retained):
         if delivery.retained and len(seen.rubbish) < _MOST_RUBBISH:
             seen.rubbish.add(delivery.topic)
         return
-    if address.topic not in {STATE, WORDS, FEEDBACK} or not len(delivery.payload):
-        return
+    if address.topic in {STATE, WORDS, FEEDBACK} and len(delivery.payload):
+        _told(seen, address, delivery)
+
+
+def _told(seen: Seen, address: Address, delivery: Delivery) -> None:
+    """Note what nodes say of themselves and their frames."""
     try:
         said = decode(address.topic, delivery.payload)
     except RemoteProtocolError:
@@ -179,33 +207,49 @@ def diagnose(seen: Seen, prefix: str, version: str, now: datetime | None = None)
 
 def _broker(seen: Seen) -> Iterator[Finding]:
     said = seen.sys.get(_VERSION, "says nothing of itself")
-    yield _info("the broker", ok=True, found=said, mend="")
+    yield informs("the broker", ok=True, found=said, mend="")
     mend = "MQTT 5 has message expiry and reasons: take a broker that knows it (mosquitto 2, or cans broker)"
-    yield _info(
+    yield informs(
         "MQTT 5", ok=seen.protocol == 5, found="yes" if seen.protocol == 5 else "3.1.1 only", mend=mend
     )
     limit = seen.packet_limit_bytes
     enough = limit == 0 or limit >= _LARGEST_BYTES
     found = "none said" if limit == 0 else f"{limit} bytes"
     mend = f"arms that send more are never played: set max_packet_size to {8 * MIB} or more"
-    yield _info("its packet limit", ok=enough, found=found, mend=mend)
-    dropped = int(seen.sys.get(_DROPPED, "0")) if seen.sys.get(_DROPPED, "0").isdigit() else 0
+    yield informs("its packet limit", ok=enough, found=found, mend=mend)
+    yield _rules(seen)
+    word = seen.sys.get(_DROPPED, "")
+    told, dropped = word.isdecimal(), int(word) if word.isdecimal() else 0
     mend = "a subscriber is too slow: give it a faster link, or the broker a larger max_queued_messages"
-    yield _info("messages that it has dropped", ok=dropped == 0, found=str(dropped), mend=mend)
+    if not told:
+        mend = "it keeps its $SYS topics from this login, or has none"
+    found = str(dropped) if told else "not said"
+    yield informs("messages that it has dropped", ok=dropped == 0, found=found, mend=mend, tried=told)
     if not seen.apart_s:
         mend = "no fault of a watcher; to try it, log in as somebody who may publish"
-        yield _info(
-            "small messages are sent at once", ok=True, found="not tried: nothing came back", mend=mend
+        yield informs(
+            "small messages are sent at once", ok=True, found="nothing came back", mend=mend, tried=False
         )
         return
     held_s = [each for each in seen.apart_s if _HELD_S[0] <= each <= _HELD_S[1]]
     apart_s = statistics.median(held_s or seen.apart_s)
     mend = "Nagle's algorithm holds small packets back: set_tcp_nodelay true in mosquitto's configuration"
-    yield _info(
+    yield informs(
         "small messages are sent at once",
         ok=len(held_s) < _HELD_TIMES,
         found=f"{1e3 * apart_s:.1f} ms apart",
         mend=mend,
+    )
+
+
+def _rules(seen: Seen) -> Finding:
+    """Say whether this login may speak as others, which is seen by what is delivered."""
+    found = f"this login, on {_list(sorted(seen.pretended))}" if seen.pretended else "nobody with this login"
+    if seen.pretended and seen.local:
+        found += "; the broker is reached within this machine"
+    mend = "no rules hold a node to its own topics: give the broker an ACL (cans provision writes it)"
+    return informs(
+        "who may speak as somebody else", ok=seen.local or not seen.pretended, found=found, mend=mend
     )
 
 
@@ -229,10 +273,12 @@ def _nodes(seen: Seen, prefix: str) -> Iterator[Finding]:
     lost = sorted(f"{state.role} {state.id}" for state in seen.states.values() if state.state == "lost")
     mend = "they vanished without a goodbye: look at their logs, power and network; who is gone for good is "
     mend += "forgotten when its retained state is removed (publish an empty one)"
-    yield _info("nodes that were lost", ok=not lost, found=_list(lost) or "none", mend=mend)
+    yield informs("nodes that were lost", ok=not lost, found=_list(lost) or "none", mend=mend)
     trouble = [f"{state.id}: {part}" for state in _of(seen, Role.AGGREGATOR) for part in _troubles(state)]
     mend = "a parked device reports other costs than its type: give it a --type of its own; else see the log"
-    yield _info("what aggregators complain of", ok=not trouble, found=_list(trouble) or "nothing", mend=mend)
+    yield informs(
+        "what aggregators complain of", ok=not trouble, found=_list(trouble) or "nothing", mend=mend
+    )
 
 
 def _models(seen: Seen) -> Iterator[Finding]:
@@ -251,20 +297,22 @@ def _models(seen: Seen) -> Iterator[Finding]:
         elif state.arms and served[state.models] - {"", state.arms} == served[state.models]:
             others.append(state.id)
     mend = "same --model, --weights and --weights-seed on device and edge worker, and same version"
-    yield _info(
+    yield informs(
         "devices whose network no edge worker serves",
         ok=not strangers,
         found=_list(strangers) or "none",
         mend=mend,
     )
     mend = "same --codecs on device and edge worker"
-    yield _info("devices with other cuts or codecs", ok=not others, found=_list(others) or "none", mend=mend)
+    yield informs(
+        "devices with other cuts or codecs", ok=not others, found=_list(others) or "none", mend=mend
+    )
 
 
 def _versions(seen: Seen, version: str) -> Iterator[Finding]:
     found = sorted({state.version for state in seen.states.values() if state.version} | {version})
     mend = "different versions work together, and what is new in one is not used: update the rest"
-    yield _info("versions", ok=len(found) == 1, found=_list(found), mend=mend)
+    yield informs("versions", ok=len(found) == 1, found=_list(found), mend=mend)
 
 
 def _clock(seen: Seen, now: datetime) -> Iterator[Finding]:
@@ -277,16 +325,19 @@ def _clock(seen: Seen, now: datetime) -> Iterator[Finding]:
         if changed.tzinfo is not None and (changed - now).total_seconds() > _CLOCK_S:
             ahead.append(f"{words.group}: {words.changed}")
     mend = "no message depends on it, but logs and recordings do: let both machines set their clocks (NTP)"
-    yield _info("clocks", ok=not ahead, found=_list(ahead) or "nobody is ahead of this machine", mend=mend)
+    if not seen.words:
+        mend = "no group has said anything yet, and nobody else tells the time"
+    found = _list(ahead) or ("nobody is ahead of this machine" if seen.words else "not said")
+    yield informs("clocks", ok=not ahead, found=found, mend=mend, tried=bool(seen.words))
 
 
 def _retained(seen: Seen) -> Iterator[Finding]:
     mend = "nobody of ours retains these: remove them by publishing empty retained messages there"
-    yield _info(
+    yield informs(
         "retained rubbish", ok=not seen.rubbish, found=_list(sorted(seen.rubbish)) or "none", mend=mend
     )
     mend = "another program, or another version, publishes here: find it, or give the site another --prefix"
-    yield _info(
+    yield informs(
         "messages that are none of ours",
         ok=not seen.unreadable,
         found=_list(sorted(seen.unreadable)) or "none",
@@ -297,11 +348,13 @@ def _retained(seen: Seen) -> Iterator[Finding]:
 def _work(seen: Seen) -> Iterator[Finding]:
     busy = [f"{state.id}: {state.load:g} jobs" for state in _of(seen, Role.EDGE) if state.load >= _BUSY_JOBS]
     mend = "add --workers, another edge worker, or let devices send later cuts"
-    yield _info("overloaded edge workers", ok=not busy, found=_list(busy) or "none", mend=mend)
+    yield informs("overloaded edge workers", ok=not busy, found=_list(busy) or "none", mend=mend)
     share = seen.missed / seen.frames if seen.frames else 0.0
     found = f"{100 * share:.1f} % of {seen.frames} frames" if seen.frames else "no frame was heard"
     mend = "a longer --deadline-ms, a smaller network, early exits, or a faster edge worker"
-    yield _info("deadlines missed", ok=share <= _MISSED, found=found, mend=mend)
+    if not seen.frames:
+        mend = "listen for longer, with --seconds"
+    yield informs("deadlines missed", ok=share <= _MISSED, found=found, mend=mend, tried=bool(seen.frames))
 
 
 def _of(seen: Seen, role: Role) -> list[State]:
@@ -310,10 +363,6 @@ def _of(seen: Seen, role: Role) -> list[State]:
 
 def _troubles(state: State) -> list[str]:
     return [part for part in state.detail.split("; ") if part.startswith(("parked: ", "cannot save"))]
-
-
-def _info(name: str, *, ok: bool, found: str, mend: str) -> Finding:
-    return Finding("", name, ok=ok, found=found, mend=mend)
 
 
 def _list(found: list[str]) -> str:

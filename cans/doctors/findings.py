@@ -18,6 +18,7 @@ class Finding:
         ok: whether it is well.
         found: what is there, for people.
         mend: what to do where it is not.
+        tried: whether it could be looked at; what could not is no fault, and not well either.
     """
 
     needed_for: str
@@ -25,6 +26,12 @@ class Finding:
     ok: bool
     found: str
     mend: str
+    tried: bool = True
+
+
+def informs(name: str, *, ok: bool, found: str, mend: str, tried: bool = True) -> Finding:
+    """Return what only informs."""
+    return Finding("", name, ok=ok, found=found, mend=mend, tried=tried)
 
 
 def can(findings: Sequence[Finding]) -> dict[str, bool]:
@@ -42,12 +49,21 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     """Print findings for people, and how to mend what is amiss."""
     grid = Table("for", "what", "", "found", "how to mend it", box=None)
     for each in findings:
-        verdict = "ok" if each.ok else "[bold]missing[/]" if each.needed_for else "[bold]look[/]"
-        mend = "" if each.ok else each.mend
+        mend = "" if each.ok and each.tried else each.mend
         # Found words may hold brackets, which are no markup of ours.
         grid.add_row(
-            each.needed_for, each.name, verdict, each.found.replace("[", r"\["), mend.replace("[", r"\[")
+            each.needed_for,
+            each.name,
+            _verdict(each),
+            each.found.replace("[", r"\["),
+            mend.replace("[", r"\["),
         )
     console.print(grid)
     for name, works in can(findings).items():
         console.print(f"{name}: {'works' if works else 'does not work here'}")
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.ok:
+        return "ok" if finding.tried else "?"
+    return "[bold]missing[/]" if finding.needed_for else "[bold]look[/]"

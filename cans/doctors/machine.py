@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cans.doctors.findings import Finding
+from cans.doctors.findings import Finding, informs
 
 _GOVERNORS = Path("/sys/devices/system/cpu")
 _SLOW = {"powersave", "conservative"}
@@ -13,6 +13,7 @@ _SLOW = {"powersave", "conservative"}
 _QUICK_DRIVERS = {"intel_pstate", "amd-pstate-epp"}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LEAST_FREE_BYTES = 500_000_000
+_SILENT = "this system does not tell, as most virtual machines"
 
 
 def examine(
@@ -38,15 +39,17 @@ def _governor(cpu: Path) -> Iterator[Finding]:
     drivers = {_word(path) for path in cpu.glob("cpu[0-9]*/cpufreq/scaling_driver")}
     well = not found & _SLOW or bool(drivers & _QUICK_DRIVERS)
     mend = "times scatter while the clock is kept low: cpupower frequency-set -g performance"
-    yield _info("governor", ok=well, found=", ".join(sorted(found)) or "not said", mend=mend)
+    said = ", ".join(sorted(found)) or "not said"
+    yield informs("governor", ok=well, found=said, mend=mend if found else _SILENT, tried=bool(found))
 
 
 def _heat(cpu: Path) -> Iterator[Finding]:
     words = [_word(path) for path in cpu.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
     count = sum(int(word) for word in words if word.isdigit())
     mend = "it has been slowed down by its heat since it was started: cool it"
-    yield _info(
-        "throttled by heat", ok=count == 0, found=f"{count} times" if words else "not said", mend=mend
+    said = f"{count} times" if words else "not said"
+    yield informs(
+        "throttled by heat", ok=count == 0, found=said, mend=mend if words else _SILENT, tried=bool(words)
     )
 
 
@@ -55,7 +58,7 @@ def _load(load: float | None) -> Iterator[Finding]:
     if load is None:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     mend = "other programs compete for its cores: stop them, or give it less to do"
-    yield _info("load", ok=load <= 2.0 * cores, found=f"{load:.1f} on {cores} cores", mend=mend)
+    yield informs("load", ok=load <= 2.0 * cores, found=f"{load:.1f} on {cores} cores", mend=mend)
 
 
 def _threads(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -64,13 +67,13 @@ def _threads(environment: Mapping[str, str]) -> Iterator[Finding]:
     wrong = [name for name, value in said.items() if not value.isdecimal() or not 1 <= int(value) <= cores]
     mend = f"give {', '.join(wrong) or 'them'} a number from 1 to {cores}, or nothing: --threads says it here"
     found = ", ".join(f"{name}={value}" for name, value in said.items()) or "nothing set"
-    yield _info("threads", ok=not wrong, found=found, mend=mend)
+    yield informs("threads", ok=not wrong, found=found, mend=mend)
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     mend = "state folders and recordings need room: free some, or move --state-dir"
-    yield _info("disk", ok=free >= _LEAST_FREE_BYTES, found=f"{free / 1e9:.1f} GB free", mend=mend)
+    yield informs("disk", ok=free >= _LEAST_FREE_BYTES, found=f"{free / 1e9:.1f} GB free", mend=mend)
 
 
 def _word(path: Path) -> str:
@@ -78,7 +81,3 @@ def _word(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _info(name: str, *, ok: bool, found: str, mend: str) -> Finding:
-    return Finding("", name, ok=ok, found=found, mend=mend)

@@ -90,6 +90,7 @@ def test_a_site_that_is_well_has_no_fault() -> None:
     by_name = {each.name: each for each in findings}
     assert "mosquitto" in by_name["the broker"].found
     assert by_name["small messages are sent at once"].found.endswith("ms apart")
+    assert "infer, reply, state" in by_name["who may speak as somebody else"].found
 
 
 _OTHER_CODECS = _state("device", "cam-2", models=MODEL, arms="b" * 16)
@@ -171,11 +172,30 @@ def test_a_broker_that_holds_small_messages_back_is_found(tmp_path: Path) -> Non
 def test_what_only_a_broker_can_say() -> None:
     seen = Seen(protocol=4, sys={"$SYS/broker/publish/messages/dropped": "7"})
     assert {"MQTT 5", "messages that it has dropped"} <= _amiss(diagnose(seen, "cans/v1", "1"))
-    assert "not tried" in next(
-        each.found
-        for each in diagnose(seen, "cans/v1", "1")
-        if each.name == "small messages are sent at once"
-    )
+    untried = {each.name for each in diagnose(Seen(), "cans/v1", "1") if not each.tried}
+    assert untried == {
+        "messages that it has dropped",
+        "small messages are sent at once",
+        "clocks",
+        "deadlines missed",
+    }
+
+
+def test_who_may_speak_as_somebody_else_is_found_where_others_reach_the_broker() -> None:
+    for local, pretended, well in ((True, {"state"}, True), (False, {"state"}, False), (False, set(), True)):
+        seen = Seen(pretended=pretended, local=local)
+        assert ("who may speak as somebody else" not in _amiss(diagnose(seen, "cans/v1", "1"))) == well
+
+
+def test_under_an_access_list_nobody_speaks_as_somebody_else(tmp_path: Path) -> None:
+    who = ("watcher/wall", "device/pi4/cam-1", "edge/e", "aggregator/main")
+
+    async def main() -> dict[str, Seen]:
+        async with mosquitto(tmp_path, config="secure", identities=who) as broker:
+            return {name: await look(broker.address_of(name), "cans/v1", 0.5) for name in who}
+
+    seen = asyncio.run(main())
+    assert {name: each.pretended for name, each in seen.items()} == {name: set() for name in who}
 
 
 def _kernel(folder: Path, **words: str) -> Path:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cans.dashboard.gate import COOKIE, Gate, is_loopback
+from bus.address import is_loopback
+from cans.dashboard.gate import COOKIE, Gate
 
 TOKEN = "0123456789abcdef"
 

@@ -1,0 +1,119 @@
+"""`cans doctor broker`: each planted line of a mosquitto configuration is found, and ours have no fault."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bus.errors import ConfigurationError
+from cans.__main__ import main as command_line
+from cans.broker.files import render
+from cans.doctors.broker_config import examine
+from cans.doctors.findings import Finding
+
+LISTENER = "listener 8883\nallow_anonymous false\nacl_file /a\ncertfile /c\nkeyfile /k\n"
+WELL = """\
+persistence true
+persistence_location /var/lib/mosquitto/
+autosave_on_changes true
+autosave_interval 1
+set_tcp_nodelay true
+max_packet_size 8388608
+max_queued_messages 50
+max_queued_bytes 67108864
+persistent_client_expiration 7d
+"""
+
+
+def _read(folder: Path, text: str) -> list[Finding]:
+    path = folder / "mosquitto.conf"
+    path.write_text(text)
+    return examine(path)
+
+
+def _amiss(findings: Sequence[Finding]) -> set[str]:
+    return {each.name for each in findings if not each.ok}
+
+
+@pytest.mark.parametrize("configuration", ["dev", "secure", "password"])
+def test_what_cans_broker_writes_has_no_fault(configuration: str, tmp_path: Path) -> None:
+    findings = _read(tmp_path, render(configuration, host="0.0.0.0", port=8883, state_dir=tmp_path))
+    open_to_all = {"in clear on the network", "open to everybody", "without access rules"}
+    assert _amiss(findings) == (open_to_all if configuration == "dev" else set())
+
+
+def test_a_development_broker_on_loopback_has_no_fault(tmp_path: Path) -> None:
+    text = render("dev", host="127.0.0.1", port=1883, state_dir=tmp_path)
+    assert _amiss(_read(tmp_path, text)) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "name"),
+    [
+        ("persistence true", "", "what outlives a restart"),
+        ("autosave_interval 1", "autosave_interval 0", "how often it is saved"),
+        ("autosave_interval 1", "", "how often it is saved"),
+        ("autosave_on_changes true\nautosave_interval 1", "autosave_interval 60", "how often it is saved"),
+        ("persistence_location /var/lib/mosquitto/", "", "where it is saved"),
+        ("set_tcp_nodelay true", "# set_tcp_nodelay true", "small packets"),
+        ("max_packet_size 8388608", "max_packet_size 100000", "the largest packet"),
+        ("max_packet_size 8388608", "", "the largest packet"),
+        ("max_packet_size 8388608", "max_packet_size 8388608\nmessage_size_limit 9", "the largest packet"),
+        ("max_packet_size 8388608", "max_packet_size 0\nretain_available false", "retained messages"),
+        ("max_queued_bytes 67108864", "max_queued_messages 1000", "what is held for one who reads slowly"),
+        ("max_queued_messages 50", "max_queued_messages 0\nmax_queued_bytes 0",
+         "what is held for one who reads slowly"),
+        ("persistent_client_expiration 7d", "", "sessions of those who are gone"),
+        ("certfile /c", "", "in clear on the network"),
+        ("allow_anonymous false", "allow_anonymous true", "open to everybody"),
+        ("acl_file /a", "", "without access rules"),
+    ],
+)  # fmt: skip
+def test_a_planted_line_is_found_and_no_other(line: str, instead: str, name: str, tmp_path: Path) -> None:
+    whole = WELL + LISTENER
+    assert line in whole
+    text = whole.replace("max_queued_bytes 67108864\n", "") if "max_queued" in instead else whole
+    findings = _read(tmp_path, text.replace(line, instead))
+    found = _amiss(findings) if "max_queued" not in instead else _amiss(_read(tmp_path, text + instead))
+    assert found == {name}
+    assert all(each.mend for each in findings)
+
+
+def test_folders_that_it_includes_are_read_in_their_place_and_the_last_word_counts(tmp_path: Path) -> None:
+    more = tmp_path / "conf.d"
+    more.mkdir()
+    (more / "b.conf").write_text("autosave_interval 3\n")
+    (more / "a.conf").write_text("autosave_interval 60\n")
+    findings = _read(tmp_path, f"{WELL}include_dir {more}\n{LISTENER}")
+    assert _amiss(findings) == set()
+    assert "after 3 changes" in {each.found for each in findings}
+
+
+def test_each_listener_may_have_its_own_rules(tmp_path: Path) -> None:
+    """One behind a door of its own does not speak for the other; loopback and Unix sockets need none."""
+    text = f"per_listener_settings true\n{WELL}listener 1883 127.0.0.1\nallow_anonymous true\n"
+    text += f"listener 0 /run/mosquitto.sock\n{LISTENER}"
+    assert _amiss(_read(tmp_path, text)) == set()
+    shut = {each.name: each for each in _read(tmp_path, f"{text}listener 9001\nallow_anonymous true\n")}
+    for name in ("in clear on the network", "open to everybody", "without access rules"):
+        assert (shut[name].ok, shut[name].found) == (False, "every address:9001")
+
+
+def test_without_a_listener_it_is_loopback_alone(tmp_path: Path) -> None:
+    assert _amiss(_read(tmp_path, WELL)) == set()
+
+
+def test_the_command_reads_a_file_and_says_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "mosquitto.conf").write_text(WELL.replace("set_tcp_nodelay true", ""))
+    run = CliRunner().invoke(command_line, ["doctor", "broker", str(tmp_path / "mosquitto.conf"), "--json"])
+    assert run.exit_code == 0
+    said = {each["name"]: each for each in json.loads(run.output)["findings"]}
+    assert "set_tcp_nodelay true" in said["small packets"]["mend"]
+    run = CliRunner().invoke(command_line, ["doctor", "broker", str(tmp_path / "absent.conf")])
+    assert run.exit_code == 2
+    assert "cannot read" in run.output
+    (tmp_path / "no.conf").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="no text"):
+        examine(tmp_path / "no.conf")
