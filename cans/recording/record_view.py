@@ -5,7 +5,16 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from bus.topics import FEEDBACK, INFER, REPLY, STATS
 from cans.recording.recorder import Recorded, Recorder, RecordSettings
+
+_FRAMES = 20
+"""Feedback of so many frames, and nothing else, is no accident."""
+_WITHHELD = (
+    "no request, answer or statistics were heard, which an access list lets only those concerned read: this "
+    "recording can be shown, explained and evaluated, and neither rewound nor played to an edge worker "
+    "(docs/recordings.md)"
+)
 
 
 async def record_and_tell(settings: RecordSettings, out: TextIO, *, quiet: bool) -> Recorded:
@@ -29,6 +38,19 @@ async def record_and_tell(settings: RecordSettings, out: TextIO, *, quiet: bool)
                 files = ", ".join(map(str, recorder.recorded.files))
                 if files:
                     console.print(f"record: {in_words(recorder.recorded)}: {files}", markup=False)
+                if withheld(recorder.recorded, settings):
+                    console.print(f"record: {_WITHHELD}", markup=False)
+
+
+def withheld(recorded: Recorded, settings: RecordSettings) -> bool:
+    """Whether the broker has probably kept from this login what only those concerned may read.
+
+    A broker grants a subscription and delivers nothing of it. Devices that keep all their frames for so long,
+    and never send what they have learned, would look alike.
+    """
+    private = (INFER.name, REPLY.name, STATS.name)
+    asked = not settings.filters
+    return asked and recorded.heard[FEEDBACK.name] >= _FRAMES and not any(map(recorded.heard.get, private))
 
 
 def in_words(recorded: Recorded) -> str:

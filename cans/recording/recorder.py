@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ class Recorded:
     Attributes:
         messages, gaps, lost: counts; `lost` of what is known to be missing.
         size: bytes on the disk. files: their names.
+        heard: how many messages came on topics of ours, by the topic's name.
     """
 
     messages: int = 0
@@ -91,6 +93,7 @@ class Recorded:
     lost: int = 0
     size: int = 0
     files: list[Path] = field(default_factory=list)
+    heard: Counter[str] = field(default_factory=Counter)
 
 
 class BrokersDrops:
@@ -126,6 +129,7 @@ class Recorder:
         self.recorded = Recorded()
         self._settings = settings
         self._told = told
+        self._below = f"{settings.prefix}/"
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
         self._number = 0
         self._pending = 0  # bytes that are in memory alone
@@ -260,6 +264,8 @@ class Recorder:
             Message(*self._next(), delivery.topic, payload, delivery.qos, delivery.retained, said)
         )
         self.recorded.messages += 1
+        if delivery.topic.startswith(self._below):
+            self.recorded.heard[delivery.topic[len(self._below) :].partition("/")[0]] += 1
         self._pending += len(payload)
         if self._pending >= _WRITE_BYTES:
             self._much.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ from bus.errors import ConfigurationError
 from bus.messages import ActivationRequest
 from bus.mqtt import open_connection
 from bus.recording.entries import Entry, Gap, Message
-from bus.topics import INFER, STATE, Topics
+from bus.topics import FEEDBACK, INFER, STATE, Topics
 from bus.wire import encode
 from cans.__main__ import main as command_line
 from cans.recording.contents import contents_of, verify
 from cans.recording.opening import opened
+from cans.recording.record_view import record_and_tell, withheld
 from cans.recording.recorder import BrokersDrops, Recorded, Recorder, RecordSettings
 from tests.support.broker import CutProxy, mosquitto
 from tests.support.samples import SAMPLES
@@ -264,3 +267,29 @@ def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"cannot write .*No such file or directory"):
         asyncio.run(main())
+
+
+def test_a_watcher_is_told_that_an_access_list_keeps_something_from_its_recording(tmp_path: Path) -> None:
+    """A real one: the subscription is granted, and activations are never delivered."""
+    who, feedback = ("watcher/wall", "device/pi4/cam-1"), TOPICS.of(FEEDBACK, type="pi4", device="cam-1")
+
+    async def main() -> str:
+        async with mosquitto(tmp_path / "broker", config="secure", identities=who) as broker:
+            said, out = io.StringIO(), tmp_path / "a.mcap"
+            settings = RecordSettings(broker=broker.address_of(who[0]), out=out, version="test", seconds=2.0)
+            telling = asyncio.create_task(record_and_tell(settings, said, quiet=False))
+            await _until(out.exists)
+            async with open_connection(broker.address_of(who[1]), Endpoint("cam-1")) as device:
+                for _ in range(20):
+                    await device.publish(INFER_TOPIC, b"x", qos=1)
+                    await device.publish(feedback, b"{}", qos=1)
+            recorded = await telling
+            assert recorded.heard == {"feedback": 20}
+            return said.getvalue()
+
+    assert "no request, answer or statistics were heard" in asyncio.run(main())
+    settings = RecordSettings(broker=BrokerAddress(), out=tmp_path / "b.mcap")
+    assert not withheld(Recorded(heard=Counter(feedback=20, infer=1)), settings)
+    assert not withheld(Recorded(heard=Counter(feedback=19)), settings)
+    some = dataclasses.replace(settings, filters=("cans/v1/feedback/#",))
+    assert not withheld(Recorded(heard=Counter(feedback=20)), some)
