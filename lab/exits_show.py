@@ -9,12 +9,10 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +29,14 @@ from bus.wire import decode
 from device.frames import FolderFrames
 from lab.event_loop import new_event_loop
 from lab.links import parse_link
+from lab.processes import free_port, line_of, running, to_the_end
 from partition.networks.zoo import load_model
 from partition.partitioned import build
 
 MODEL, AFTER = "mobilenet_v2", "features.4,features.14"
 # Of each photograph; half of those held out calibrate, half measure, and others are played.
 _CROPS_LEARNT, _CROPS_HELD_OUT, _CROPS_PLAYED = 12, 40, 20
-_START_S, _END_S = 120.0, 10.0
+_START_S = 120.0
 # For the last feedback, which is published as the device stops.
 _LATE_S = 1.0
 
@@ -59,7 +58,7 @@ def prepare(out: Path) -> None:
     weights = out / "weights.pth"
     if not weights.exists():
         crops = ("--epochs", "0", "--crops", str(_CROPS_LEARNT))
-        asyncio.run(_to_the_end("partition.training.photographs", str(out), *crops))
+        asyncio.run(to_the_end("partition.training.photographs", str(out), *crops))
     if not (out / "frames").exists():
         write_crops(out / "calibrate", _CROPS_HELD_OUT, 100, held_out=False)
         write_crops(out / "shown", _CROPS_PLAYED, 200, held_out=False)
@@ -71,10 +70,10 @@ def prepare(out: Path) -> None:
         wanted = ("--after", AFTER, "--agreement", "0.99", "--out", str(exits))
         stopped = exits.with_name(f"{exits.name}.checkpoint").exists()
         again = ("--resume",) if stopped else ()
-        asyncio.run(_to_the_end("cans", "train", "exits", *network, *images, *wanted, *again))
+        asyncio.run(to_the_end("cans", "train", "exits", *network, *images, *wanted, *again))
     if not timed.exists():
-        asyncio.run(_to_the_end("cans", "profile", *network, "--out", str(plain)))
-        asyncio.run(_to_the_end("cans", "profile", *network, "--exits", str(exits), "--out", str(timed)))
+        asyncio.run(to_the_end("cans", "profile", *network, "--out", str(plain)))
+        asyncio.run(to_the_end("cans", "profile", *network, "--exits", str(exits), "--out", str(timed)))
         _align(plain, timed)
 
 
@@ -124,12 +123,12 @@ async def play(options: argparse.Namespace, *, exits: bool, number: int) -> Run:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cans-exits-")))
 
         async def start(*arguments: str) -> asyncio.subprocess.Process:
-            return await stack.enter_async_context(_running(arguments))
+            return await stack.enter_async_context(running(*arguments))
 
-        port = _free_port()
+        port = free_port()
         await start("cans", "broker", "--port", str(port))
         links = await start("lab.links", "--target", f"127.0.0.1:{port}", "--link", f"cam={options.link}")
-        link_port = json.loads(await _line(links))["cam"]
+        link_port = json.loads(await line_of(links))["cam"]
         heard: list[Feedback] = []
         endpoint = Endpoint("exits-show", subscriptions=((topics.filter(FEEDBACK), FEEDBACK.qos),))
         ear = await stack.enter_async_context(
@@ -170,54 +169,6 @@ async def play(options: argparse.Namespace, *, exits: bool, number: int) -> Run:
         np.array(["exit" in each.reason for each in found]),
         tuple("exit" if "exit" in each.reason else f"{each.cut}/{each.codec}" for each in found),
     )
-
-
-async def _to_the_end(*arguments: str) -> None:
-    async with _running(arguments, said=None) as process:
-        if await process.wait() != 0:
-            raise ConfigurationError(f"python -m {' '.join(arguments[:3])} failed: its last lines are above")
-
-
-@contextlib.asynccontextmanager
-async def _running(
-    arguments: Sequence[str], said: int | None = asyncio.subprocess.PIPE
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `python -m ARGUMENTS` for as long as the block; its warnings go where this process's do."""
-    quiet = ("--log-level", "warning") if arguments[0] == "cans" and arguments[1] in _ROLES else ()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *arguments, *quiet),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=said,
-        start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(_END_S):
-                await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-_ROLES = ("device", "edge", "aggregator")
-
-
-async def _line(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async with asyncio.timeout(_END_S):
-        return (await process.stdout.readline()).decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
