@@ -36,8 +36,8 @@ from lab.whatif.model import predictions
 
 # Small enough that the emulated devices of a round do not wait for each other's processor.
 NETWORK = "partition.networks.mobilenet_v2:MobileNetV2@96x96"
-CODECS = ("--codecs", "uint8,jpeg")
-ARMS = "0/jpeg,0/uint8,7/uint8"
+CODECS = ("--codecs", "uint8,jpeg,int8-zstd")
+ARMS = "0/jpeg,0/uint8,7/int8-zstd"
 """What is asked for, beside keeping every frame."""
 _STILL, _MOVING = "still, 8 Mbit/s", "20 or 1 Mbit/s"
 _LINKS = {_STILL: LinkSpec(8.0, 20.0, 10.0), _MOVING: LinkSpec(20.0, 20.0, 10.0)}
@@ -176,7 +176,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=17)
     parser.add_argument("--devices", type=int, default=6, help="that play at once; a run is one in one round")
     parser.add_argument("--frames", type=int, default=500)
-    parser.add_argument("--share", type=float, default=0.3, help="of the frames whose arm is drawn")
+    parser.add_argument("--share", type=float, default=0.4, help="of the frames whose arm is drawn")
     parser.add_argument("--slowness", type=float, default=15.0)
     parser.add_argument("--network", default=NETWORK, help="as cans device --model takes it")
     parser.add_argument("--arms", default=ARMS, help="to ask for, beside keeping every frame")
