@@ -101,7 +101,7 @@ class Command(click.Command):
             if isinstance(option, click.Option):
                 option.show_envvar = True
                 if option.envvar is None:
-                    option.envvar = f"CANS_{self.name}_{key_of(option)}".upper()
+                    option.envvar = _variable(self.name, option)
         self.params += [_config_option(), _show_option()]
         stopped = "" if self.name in _NO_BROKER else " or stopped by SIGTERM"
         self.epilog = self.epilog or (
@@ -133,7 +133,22 @@ class Command(click.Command):
             raise click.exceptions.Exit(130) from None
 
 
-class CommandWithParts(Command, click.Group):
+class Parts(click.Group):
+    """A group whose name is in its commands' variables: CANS_BACKUP_WRITE_OUT is of `cans backup write`."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command in."""
+        for option in cmd.params:
+            if option.envvar == _variable(cmd.name, option):
+                option.envvar = _variable(f"{self.name}_{cmd.name}", option)
+        super().add_command(cmd, name)
+
+
+def _variable(command: str | None, option: click.Parameter) -> str:
+    return f"CANS_{command}_{key_of(option)}".upper().replace("-", "_")
+
+
+class CommandWithParts(Command, Parts):
     """A command that does its own work when none of its parts is named: `cans NAME`, `cans NAME PART`.
 
     click calls its callback in both cases; the callback asks `part_named` first.
@@ -223,8 +238,9 @@ def settings_of(tables: Mapping[str, Any], ctx: click.Context) -> dict[str, Any]
             _require_known(_word(key), known, f"[{section}] setting")
     name = ctx.command.name or ""
     own = _keys_of(ctx.command)
-    # A part of a command has no section of its own.
-    values = {_word(key): value for key, value in tables.get(name, {}).items() if name in commands}
+    # A part of a command has no section of its own, whatever it is called.
+    section = tables.get(name, {}) if ctx.parent is root else {}
+    values = {_word(key): value for key, value in section.items()}
     # The demo starts a broker of its own; it must not take a site's by surprise.
     if name not in _OWN_BROKER:
         shared = {_word(key): value for key, value in tables.get("broker", {}).items()}

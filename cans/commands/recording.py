@@ -11,7 +11,7 @@ from cans.moments import Moment
 from cans.settings import Command, CommandWithParts, part_named
 
 _EPILOG = (
-    "Settings: flags, then environment, then the file's section [recording].\n\n"
+    "Settings: flags, then environment.\n\n"
     "Exit codes: 0 done, 1 the recording is not whole (verify) or answers differ (diff), 2 a setting cannot "
     "work or there is no such recording, 130 Ctrl-C."
 )

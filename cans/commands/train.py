@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cans.settings import Command
+from cans.settings import Command, Parts
 
 if TYPE_CHECKING:
     from partition.networks.exit_heads import Info
@@ -91,7 +91,7 @@ def _training(
     return add
 
 
-@click.group("train")
+@click.group("train", cls=Parts)
 def train() -> None:
     """Train what makes a network cheaper to split, from images alone; exits may learn from labels too.
 

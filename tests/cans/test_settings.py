@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -182,3 +183,34 @@ def test_an_unknown_word_is_told_with_the_words_that_there_are(flag: str) -> Non
     assert result.exit_code == 2
     assert f"'{flag}'" in result.stderr
     assert "'best' is not one of" in result.stderr
+
+
+def test_a_part_of_a_command_has_variables_of_its_own_and_no_section_of_another_command(file: Path) -> None:
+    file.write_text("[testbed]\njson = true\n[broker]\njson = true\n")
+    said = _cans("doctor", "broker", "--show-settings").output
+    assert "there is no [testbed] setting 'json'" in said  # nothing is passed over in silence
+    file.write_text('[device]\nid = "x"\n')
+    env = {"CANS_DOCTOR_BROKER_JSON": "1"}
+    assert _settings("doctor", "broker", env=env)["json"] == ("True", "environment CANS_DOCTOR_BROKER_JSON")
+    assert _settings("doctor", "testbed", env=env)["json"] == ("False", "default")
+
+
+def test_no_two_commands_share_a_variable_that_neither_shares_on_purpose() -> None:
+    """The broker's and the log's are everybody's, and the folder of models is one a machine's."""
+    shared = ("CANS_CONFIG", "CANS_LOG_", "CANS_MODELS_DIR", "CANS_EXPLORE", "CANS_BROKER")
+    seen: dict[str, str] = {}
+    root = click.Context(main)
+
+    def look(command: click.Command, path: str) -> None:
+        for option in command.params:
+            variable = str(option.envvar or "")
+            if variable and not variable.startswith(shared):
+                assert seen.setdefault(variable, path) == path, variable
+        if isinstance(command, click.Group):
+            for name in command.list_commands(root):
+                part = command.get_command(root, name)
+                assert part is not None
+                look(part, f"{path} {name}")
+
+    look(main, "cans")
+    assert len(seen) > 200
