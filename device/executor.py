@@ -95,6 +95,7 @@ class Executor:
         self._sending = False
         self._stopped = asyncio.Event()
         self._error = ""
+        self._replaced = False  # a frame has been, by a newer one
         self._tasks: asyncio.TaskGroup
         self._capturing: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -213,9 +214,7 @@ class Executor:
             case do.Answer():
                 self._log.debug("answer", seq=command.seq, policy=command.policy, top=command.top)
             case do.RejectFrame():
-                self._log.warning(
-                    "rejected", seq=command.seq, policies=command.policies, reason=command.reason
-                )
+                self._tell_rejected(command)
             case do.Note():
                 getattr(self._log, command.level)(command.event, **dict(command.fields))
             case do.Stop(error):
@@ -313,6 +312,17 @@ class Executor:
         else:
             self._sending = False
             self._post(ev.RequestSent(command.turn))
+
+    def _tell_rejected(self, command: do.RejectFrame) -> None:
+        """Say it of each frame, but once of those that a newer one has replaced: metrics count these."""
+        said = {"seq": command.seq, "policies": ",".join(command.policies), "reason": command.reason}
+        if command.reason == "dropped" and self._replaced:
+            self._log.debug("rejected", **said)
+        elif command.reason == "dropped":
+            self._replaced = True
+            self._log.warning("rejected", **said, hint="frames come faster than answers: a lower --fps")
+        else:
+            self._log.warning("rejected", **said)
 
     def _publish_feedback(self, command: do.PublishFeedback) -> None:
         topic = self._topics.of(FEEDBACK, type=self._settings.type, device=self._settings.id)

@@ -192,7 +192,7 @@ class Pages:
             _show(table, page.rows)
             if pages.max != page.pages:
                 pages.max = page.pages
-            said.set_text(f"{page.devices} devices, {page.pages} pages")
+            said.set_text(page.in_words)
 
         def ask(key: str, value: Any) -> None:  # noqa: ANN401 - of an input
             asked[key] = value

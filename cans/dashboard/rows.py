@@ -37,6 +37,12 @@ class Page:
     pages: int
     devices: int
 
+    @property
+    def in_words(self) -> str:
+        """How many there are, for people."""
+        devices = f"{self.devices} device{'s' * (self.devices != 1)}"
+        return devices if self.pages == 1 else f"{devices}, {self.pages} pages"
+
 
 def ms(value: float | None) -> str:
     """Return milliseconds for people."""

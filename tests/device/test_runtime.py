@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from aggregator.runtime import run_aggregator
 from aggregator.settings import AggregatorSettings
@@ -207,6 +208,20 @@ def test_alone_a_device_answers_everything_by_itself() -> None:
     assert summary.answered_by == {"device": 12, "edge": 0, "fallback": 0}
     assert summary.policies["edge_only_jpeg"].masked == 12
     assert summary.statistics_sent == 0
+
+
+def test_frames_that_newer_ones_replace_are_counted_and_told_of_once() -> None:
+    async def main() -> DeviceSummary:
+        given = settings(None, wait_edge_s=0.0, flush_s=0.0, policy="device_only", frames=300, fps=1000.0)
+        return await run_device(given, connect=MemoryBroker().connect)
+
+    with structlog.testing.capture_logs() as said:
+        summary = asyncio.run(main())
+    dropped = summary.policies["device_only"].rejected["dropped"]
+    told = [each for each in said if each["event"] == "rejected" and each["reason"] == "dropped"]
+    assert len(told) == dropped > 1
+    assert [each["log_level"] for each in told] == ["warning"] + ["debug"] * (dropped - 1)
+    assert "--fps" in told[0]["hint"]
 
 
 def test_cancelled_it_answers_the_frame_in_play_and_tells_its_summary(tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_devices_are_found_by_name_and_type_in_any_order_page_by_page() -> None:
         )
     page = rows.devices(site, rows.Query(page=3), 60.0)
     assert (page.pages, page.devices, len(page.rows)) == (3, 60, 10)
+    assert page.in_words == "60 devices, 3 pages"
+    assert rows.Page([], 1, 1).in_words == "1 device"
     assert rows.devices(site, rows.Query(page=99), 60.0).rows == page.rows  # there is no further one
     assert rows.devices(site, rows.Query(text="CAM-07"), 60.0).devices == 1
     assert rows.devices(site, rows.Query(text=SAID.type), 60.0).devices == 60
