@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from bus.errors import ConfigurationError
 from bus.messages import Columns
@@ -23,6 +24,8 @@ from partition.models.entries import load
 from partition.models.folder import read, resolve
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
+
+_log = structlog.get_logger("device")
 
 Frame = npt.NDArray[np.uint8]
 
@@ -148,6 +151,7 @@ def load_compute(settings: DeviceSettings) -> PartitionedCompute:
     Raises:
         ConfigurationError: no such model, file, codec or backend, or no image to measure agreement on.
     """
+    _log.info("loading", device=settings.id, model=settings.model)
     codecs = [load_bottleneck(path) for path in settings.bottlenecks]
     trained: tuple[str, ...] = ()
     threads = asked(settings.threads, settings.backend)

@@ -7,6 +7,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import structlog
+
 from bus.errors import ConfigurationError, RemoteProtocolError
 from bus.messages import ActivationRequest
 from bus.tensors import buffer_of
@@ -23,6 +25,8 @@ from partition.bottleneck import load, require_used
 from partition.networks.zoo import load_model
 from partition.partitioned import PartitionedModel, build
 from partition.results import TailResult, answer_of
+
+_log = structlog.get_logger("edge")
 
 
 class Tails(Protocol):
@@ -170,6 +174,7 @@ def load_tails(settings: EdgeSettings) -> PartitionedTails:
     Raises:
         ConfigurationError: no such model, file, codec, device or backend.
     """
+    _log.info("loading", edge=settings.id, models=tuple(choice.name for choice in settings.models))
     trained = [load(path) for path in settings.bottlenecks]
     models = tuple(
         build(
