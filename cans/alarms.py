@@ -129,7 +129,10 @@ class Alarms:
         off_ms = abs(said.total_ms - said.expected_ms)
         off = off_ms > _OFF * said.expected_ms and off_ms > _SURELY * said.unsure_ms
         count = device.off.tell(so=off, above=int(_SHARE * _LATEST))
-        return None if count is None else f"{count} of the last {_LATEST} frames took other than expected"
+        if count is None:
+            return None
+        what = "the machine or the link is not as it was learned"
+        return f"{count} of the last {_LATEST} frames took other than expected: {what}"
 
     @staticmethod
     def _differs(device: _Device, said: Feedback) -> str | None:

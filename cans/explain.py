@@ -96,7 +96,10 @@ def explain(path: Path, frame: FrameId) -> Explained:
     found = _found(entries, frame)
     if found is None:
         which = "no frame" if frame.seq is None else f"no frame {frame.seq}"
-        raise ConfigurationError(f"{path} holds {which} of {frame.device}; it has {_known(frames)}")
+        raise ConfigurationError(
+            f"{path} holds {which} of {frame.device}; it has {_known(frames)}. A frame that the device "
+            "dropped for a newer one leaves no feedback"
+        )
     turns = frames.turns[found.said.device]
     found.alternatives = _alternatives(frames.log_of(found.said.device), turns.index(found.said))
     return found
@@ -114,7 +117,10 @@ def _known(frames: Frames) -> str:
         if turns
     }
     return (
-        ", ".join(f"{first} to {last} of {device}" for device, (first, last) in spans.items())
+        ", ".join(
+            f"{len({said.seq for said in frames.turns[device]})} of {device}, between {first} and {last}"
+            for device, (first, last) in spans.items()
+        )
         or "no frame of any"
     )
 

@@ -253,7 +253,7 @@ class DeviceSession:
             case e.SourceEnded(error):
                 # Also when it broke off: what was learnt is handed in first, like at any other end.
                 self._capturing, self._source_ended, self._error = False, True, error
-                return []
+                return [] if error else [Note("info", "source_ended", (("frames", self.turns.captured),))]
             case e.StopRequested(reason):
                 return self._stop_requested(reason)
             case e.HandoverRequested():

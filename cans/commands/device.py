@@ -28,11 +28,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--source",
     default="crops",
-    help="crops: moving crops of built-in photographs. Or a folder of images, an image, a video file, "
-    "camera[:/dev/video0].",
+    help="crops: moving crops of built-in photographs. Or camera[:/dev/video0]; or a folder of images, an "
+    "image or a video file, which is played once, or with --frames over and over until there were so many.",
 )
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--fps", default=0.0, help="Frames a second; 0 takes the next when the last is answered.")
+@click.option(
+    "--fps",
+    default=0.0,
+    help="Frames a second; 0 takes the next when the last is answered. Where they come faster than answers, "
+    "the newest waits and the one before it is dropped.",
+)
 @click.option(
     "--model",
     help="A built-in network (mobilenet_v2 when not given), module:callable or FILE.pt2; or a name or hash "

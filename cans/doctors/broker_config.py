@@ -3,6 +3,9 @@
 A broker does not tell of most of this over MQTT. Options and their defaults: mosquitto.conf(5), 2.0 and 2.1.
 """
 
+import os
+import pwd
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,7 @@ from cans.doctors.findings import Finding, informs
 _LARGEST_BYTES = INFER.limit_bytes
 # What a stopped subscriber may cost the broker at most before it is a fault.
 _MOST_HELD_BYTES = 256 * MIB
+_ROOT = "`user root` (only where nobody else runs on that machine)"
 # How long what is retained and queued may be unsaved.
 _UNSAVED_S = 10
 _AUTOSAVE_S = 1800
@@ -118,7 +122,8 @@ _PER_LISTENER = ("allow_anonymous", "acl_file", "password_file", "plugin", "auth
 
 def _persistence(said: Mapping[str, str]) -> Iterator[Finding]:
     kept = said.get("persistence") == "true"
-    mend = "a restart forgets who is ready, what groups have learned and what is queued: persistence true"
+    mend = "a restart forgets who is ready, what groups have learned and what is queued: persistence true, "
+    mend += "persistence_location, autosave_on_changes true, autosave_interval 1"
     yield informs("what outlives a restart", ok=kept, found="saved" if kept else "nothing", mend=mend)
     if not kept:
         return
@@ -135,7 +140,26 @@ def _persistence(said: Mapping[str, str]) -> Iterator[Finding]:
     yield informs("how often it is saved", ok=interval <= _UNSAVED_S, found=found, mend=mend)
     where = said.get("persistence_location", "")
     mend = "it is saved wherever the broker is started: persistence_location, a folder of the broker's own"
-    yield informs("where it is saved", ok=bool(where), found=where or "not said", mend=mend)
+    wrong = _unwritable(Path(where), said.get("user", "mosquitto")) if where else ""
+    if wrong:
+        mend = f"a mosquitto that root starts becomes a user that cannot write there: chown it, or {_ROOT}"
+    found = f"{where}, {wrong}" if wrong else where or "not said"
+    yield informs("where it is saved", ok=bool(where) and not wrong, found=found, mend=mend)
+
+
+def _unwritable(folder: Path, user: str) -> str:
+    """Return why that user cannot save in a folder; empty where he can, or nobody can tell from here."""
+    try:
+        found, uid = folder.stat(), pwd.getpwnam(user).pw_uid
+    except FileNotFoundError:
+        return "which is not there"
+    except (KeyError, OSError):
+        return ""  # no such user here, or a folder that is not ours to look at
+    # What is somebody else's than root's belongs to whoever starts the broker, who stays himself.
+    if uid == 0 or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
+        return ""
+    groups = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
+    return "" if found.st_gid in groups and found.st_mode & stat.S_IWGRP else f"not {user}'s"
 
 
 def _sizes(said: Mapping[str, str]) -> Iterator[Finding]:
@@ -156,7 +180,7 @@ def _queues(said: Mapping[str, str]) -> Iterator[Finding]:
     count = _number(said, "max_queued_messages", _QUEUED)
     size = _number(said, "max_queued_bytes", 0)
     worst = min(size or count * _LARGEST_BYTES, count * _LARGEST_BYTES) if count else size
-    found = f"{worst / MIB:.0f} MiB" if worst else "everything"
+    found = f"up to {worst / MIB:.0f} MiB" if worst else "everything"
     mend = "a subscriber that stops reading costs the broker its memory: max_queued_messages 50, "
     mend += f"max_queued_bytes {64 * MIB}"
     yield informs(
@@ -164,7 +188,9 @@ def _queues(said: Mapping[str, str]) -> Iterator[Finding]:
     )
     expiry = said.get("persistent_client_expiration", "")
     mend = "devices that never come back are queued for forever: persistent_client_expiration 7d"
-    yield informs("sessions of those who are gone", ok=bool(expiry), found=expiry or "kept", mend=mend)
+    yield informs(
+        "sessions of those who are gone", ok=bool(expiry), found=expiry or "kept for ever", mend=mend
+    )
 
 
 def _speed(said: Mapping[str, str]) -> Iterator[Finding]:
@@ -178,17 +204,17 @@ def _doors(config: _Config) -> Iterator[Finding]:
     """Say who gets in, and what he may do there."""
     outside = [each for each in config.listeners if not each.local]
     plain = [each.name for each in outside if not each.encrypted]
-    found = _names(plain) if plain else "nowhere"
+    found = _names(plain) if plain else "nowhere beyond this machine"
     mend = (
         "pictures, activations and passwords are readable on the way: certfile and keyfile (cans provision)"
     )
     yield informs("in clear on the network", ok=not plain, found=found, mend=mend)
     anyone = [each.name for each in outside if config.asked(each, "allow_anonymous", "false") == "true"]
-    found = _names(anyone) if anyone else "nowhere"
+    found = _names(anyone) if anyone else "nowhere beyond this machine"
     mend = "everybody who reaches it is let in: allow_anonymous false, and certificates or passwords"
     yield informs("open to everybody", ok=not anyone, found=found, mend=mend)
     free = [each.name for each in outside if not _ruled(config, each)]
-    found = _names(free) if free else "nowhere"
+    found = _names(free) if free else "nowhere beyond this machine"
     mend = "any device may speak as any other: acl_file, as cans provision writes it"
     yield informs("without access rules", ok=not free, found=found, mend=mend)
 

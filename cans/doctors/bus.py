@@ -16,7 +16,7 @@ from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import LinkError, LinkLost, LocalProtocolError, PublishRefused, RemoteProtocolError
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
-from bus.topics import FEEDBACK, INFER, MIB, REPLY, STATE, WORDS, Address, Role, Topics
+from bus.topics import FEEDBACK, INFER, MIB, NOBODY, REPLY, STATE, WORDS, Address, Role, Topics
 from bus.wire import decode
 from cans.doctors.findings import Finding, informs
 
@@ -27,11 +27,10 @@ _QUEUED = 4096
 _TRIES, _TOGETHER, _APART_S = 15, 3, 0.02
 _HELD_S, _HELD_TIMES = (0.03, 0.065), 3
 _SHOWN = 5
-_NOBODY = "doctor-"
 _MOST_RUBBISH = 1000
 _LARGEST_BYTES = INFER.limit_bytes
 _DROPPED = "$SYS/broker/publish/messages/dropped"
-_VERSION = "$SYS/broker/version"
+_VERSION, _UPTIME = "$SYS/broker/version", "$SYS/broker/uptime"
 _CLOCK_S = 60.0
 _BUSY_JOBS = 8.0
 _MISSED = 0.1
@@ -85,7 +84,7 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
     )
     async with open_connection(broker, endpoint) as link:
         echoes: asyncio.Queue[float] = asyncio.Queue()
-        for each in (*others, _DROPPED, _VERSION):
+        for each in (*others, _DROPPED, _VERSION, _UPTIME):
             with contextlib.suppress(PublishRefused, LinkLost):  # a broker may keep that to itself
                 await link.subscribe(each)
         listening = asyncio.create_task(_listen(link, topics, own, seen, echoes), name="doctor in")
@@ -107,7 +106,7 @@ async def _pretend(link: Connection, topics: Topics) -> None:
 
     Empty and not retained, so whoever hears it all the same has nothing to do.
     """
-    name = f"{_NOBODY}{secrets.token_hex(4)}"
+    name = f"{NOBODY}{secrets.token_hex(4)}"
     for topic in (
         topics.of(STATE, role="device", id=name),
         topics.of(REPLY, device=name),
@@ -153,7 +152,7 @@ def take(seen: Seen, topics: Topics, delivery: Delivery) -> None:
     if not below:
         seen.elsewhere.add("/".join(delivery.topic.split("/")[:-3]))
         return
-    if address is not None and any(each.startswith(_NOBODY) for each in address.fields.values()):
+    if address is not None and any(each.startswith(NOBODY) for each in address.fields.values()):
         seen.pretended.add(address.topic.name)
         return
     if address is None or (delivery.retained and not address.topic.retained):
@@ -221,9 +220,12 @@ def _broker(seen: Seen) -> Iterator[Finding]:
     word = seen.sys.get(_DROPPED, "")
     told, dropped = word.isdecimal(), int(word) if word.isdecimal() else 0
     mend = "a subscriber is too slow: give it a faster link, or the broker a larger max_queued_messages"
-    if not told:
-        mend = "it keeps its $SYS topics from this login, or has none"
     found = str(dropped) if told else "not said"
+    if not told and any(map(seen.sys.get, (_VERSION, _UPTIME))):
+        # mosquitto publishes what has changed, and lets it expire after a minute.
+        told, found = True, "none in the last minute"
+    elif not told:
+        mend = "it keeps its $SYS topics from this login, or has none"
     yield informs("messages that it has dropped", ok=dropped == 0, found=found, mend=mend, tried=told)
     if not seen.apart_s:
         mend = "no fault of a watcher; to try it, log in as somebody who may publish"
@@ -272,7 +274,7 @@ def _nodes(seen: Seen, prefix: str) -> Iterator[Finding]:
         yield Finding(SITE, f"{role.value}, ready", ok=bool(ready), found=_list(ready) or "none", mend=mend)
     lost = sorted(f"{state.role} {state.id}" for state in seen.states.values() if state.state == "lost")
     mend = "they vanished without a goodbye: look at their logs, power and network; who is gone for good is "
-    mend += "forgotten when its retained state is removed (publish an empty one)"
+    mend += f"forgotten with `mosquitto_pub -r -n -t {prefix}/state/ROLE/ID`"
     yield informs("nodes that were lost", ok=not lost, found=_list(lost) or "none", mend=mend)
     trouble = [f"{state.id}: {part}" for state in _of(seen, Role.AGGREGATOR) for part in _troubles(state)]
     mend = "a parked device reports other costs than its type: give it a --type of its own; else see the log"

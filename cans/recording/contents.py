@@ -1,11 +1,12 @@
 """What a recording holds, in figures, and whether it is whole."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bus.recording.entries import Gap
 from bus.recording.reading import Ending
-from bus.topics import DEFAULT_PREFIX, Topics
+from bus.topics import DEFAULT_PREFIX, NOBODY, Address, Topics
 from cans.recording.opening import opened
 
 NODES = ("edge", "device")
@@ -65,9 +66,9 @@ def contents_of(path: Path) -> Contents:
                 found.lost += entry.lost
                 continue
             address = topics.parse(entry.topic)
-            for level, id_ in (address.fields if address else {}).items():
-                known = found.nodes.setdefault(level, set())
-                if level in NODES and len(known) < _MOST_NODES:
+            for role, id_ in _named(address):
+                known = found.nodes.setdefault(role, set())
+                if len(known) < _MOST_NODES:
                     known.add(id_)
             row = found.rows.setdefault(address.topic.name if address else "other", Row())
             row.messages += 1
@@ -75,6 +76,16 @@ def contents_of(path: Path) -> Contents:
             found.retained += entry.retained
         found.ending = recording.ending
     return found
+
+
+def _named(address: Address | None) -> Iterator[tuple[str, str]]:
+    """Yield whom a topic names, by role; who only asks whether he may speak (`cans doctor bus`) is nobody."""
+    fields = address.fields if address else {}
+    said = {fields["role"]: fields["id"]} if "role" in fields else fields
+    for role in NODES:
+        id_ = said.get(role, "")
+        if id_ and not id_.startswith(NOBODY):
+            yield role, id_
 
 
 def verify(path: Path) -> str:
@@ -88,7 +99,8 @@ def verify(path: Path) -> str:
     if found.ending.kind == "whole":
         return ""
     size = path.stat().st_size
+    readable = f"its first {found.ending.at} of {size} bytes" if found.ending.at < size else "all of it"
     return (
-        f"{path} is {found.ending.kind} ({found.ending.detail}): {found.messages} messages in its first "
-        f"{found.ending.at} of {size} bytes can be read; cans recording repair {path} OUT keeps them"
+        f"{path} is {found.ending.kind} ({found.ending.detail}): {found.messages} messages in {readable} can "
+        f"be read; cans recording repair {path} OUT keeps them"
     )

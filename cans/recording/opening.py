@@ -36,6 +36,8 @@ def opened(path: Path, *, from_ns: int | None = None, tells: bool = True) -> Ite
         if tells and recording.ending is not None and recording.ending.kind != "whole":
             ending = recording.ending
             left_out = f"what is behind its first {ending.at} bytes is left out"
+            if ending.at >= path.stat().st_size:
+                left_out = "all that it holds is read"
             sys.stderr.write(f"cans: {path} is {ending.kind} ({ending.detail}): {left_out}\n")
 
 

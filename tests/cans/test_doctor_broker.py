@@ -1,6 +1,8 @@
 """`cans doctor broker`: each planted line of a mosquitto configuration is found, and ours have no fault."""
 
 import json
+import os
+import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +29,16 @@ persistent_client_expiration 7d
 """
 
 
+@pytest.fixture(autouse=True)
+def _saved_by_mosquitto(tmp_path: Path) -> None:
+    """Where the configurations save: a folder that any user may write."""
+    (tmp_path / "saved").mkdir(mode=0o777)
+    (tmp_path / "saved").chmod(0o777)
+
+
 def _read(folder: Path, text: str) -> list[Finding]:
     path = folder / "mosquitto.conf"
-    path.write_text(text)
+    path.write_text(text.replace("/var/lib/mosquitto/", f"{folder}/saved/"))
     return examine(path)
 
 
@@ -79,6 +88,26 @@ def test_a_planted_line_is_found_and_no_other(line: str, instead: str, name: str
     found = _amiss(findings) if "max_queued" not in instead else _amiss(_read(tmp_path, text + instead))
     assert found == {name}
     assert all(each.mend for each in findings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes folders of root")
+def test_a_folder_that_the_brokers_user_cannot_write_is_found(tmp_path: Path) -> None:
+    """Mosquitto that root starts becomes another user; what it cannot save, it says in its log alone."""
+    place = tmp_path / "theirs"
+    text = WELL.replace("/var/lib/mosquitto/", f"{place}/") + LISTENER + "user nobody\n"
+    findings = {each.name: each for each in _read(tmp_path, text)}
+    assert findings["where it is saved"].found == f"{place}/, which is not there"
+    place.mkdir(mode=0o755)
+    findings = {each.name: each for each in _read(tmp_path, text)}
+    assert findings["where it is saved"].found == f"{place}/, not nobody's"
+    assert "chown" in findings["where it is saved"].mend
+    place.chmod(0o777)
+    assert _amiss(_read(tmp_path, text)) == set()
+    place.chmod(0o755)
+    for user in ("root", "no-such-user-here"):  # root may; of who is unknown here nobody can tell
+        assert _amiss(_read(tmp_path, text.replace("user nobody", f"user {user}"))) == set()
+    os.chown(place, pwd.getpwnam("nobody").pw_uid, -1)
+    assert _amiss(_read(tmp_path, text)) == set()
 
 
 def test_folders_that_it_includes_are_read_in_their_place_and_the_last_word_counts(tmp_path: Path) -> None:

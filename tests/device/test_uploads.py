@@ -350,7 +350,8 @@ def test_the_end_of_the_source_saves_what_was_learnt_and_says_what_was_wrong(err
     made.handle(e.Started(), 0.0)
     made.handle(e.SnapshotSaved(1), 0.0)
     made.handle(e.DeadlinePassed(), 1.0)
-    (save,) = made.handle(e.SourceEnded(error), 1.1)
+    *said, save = made.handle(e.SourceEnded(error), 1.1)
+    assert said == ([] if error else [c.Note("info", "source_ended", (("frames", 0),))])
     assert isinstance(save, c.SaveSnapshot)
     assert made.handle(e.SnapshotSaved(save.number), 1.2) == [c.Stop(error)]
 

@@ -24,7 +24,8 @@ from bus.errors import ConfigurationError
 from bus.messages import ActivationRequest
 from bus.mqtt import open_connection
 from bus.recording.entries import Entry, Gap, Message
-from bus.topics import FEEDBACK, INFER, STATE, Topics
+from bus.recording.packing import Packer
+from bus.topics import FEEDBACK, INFER, NOBODY, STATE, Topics
 from bus.wire import encode
 from cans.__main__ import main as command_line
 from cans.recording.contents import contents_of, verify
@@ -32,6 +33,7 @@ from cans.recording.opening import opened
 from cans.recording.record_view import record_and_tell, withheld
 from cans.recording.recorder import BrokersDrops, Recorded, Recorder, RecordSettings
 from tests.support.broker import CutProxy, mosquitto
+from tests.support.recordings import file_of, message
 from tests.support.samples import SAMPLES
 
 TOPICS = Topics()
@@ -293,3 +295,20 @@ def test_a_watcher_is_told_that_an_access_list_keeps_something_from_its_recordin
     assert not withheld(Recorded(heard=Counter(feedback=19)), settings)
     some = dataclasses.replace(settings, filters=("cans/v1/feedback/#",))
     assert not withheld(Recorded(heard=Counter(feedback=20)), some)
+
+
+def test_those_are_named_who_were_there_and_not_who_asked_whether_he_may_speak(tmp_path: Path) -> None:
+    asked = TOPICS.of(INFER, edge=f"{NOBODY}1", device=f"{NOBODY}1")
+    there = [TOPICS.of(STATE, role=role, id=id_) for role, id_ in (("edge", "e"), ("aggregator", "main"))]
+    path = file_of(tmp_path / "a.mcap", [message(at, at, topic) for at, topic in enumerate((asked, *there))])
+    assert contents_of(path).nodes == {"edge": {"e"}}
+
+
+def test_a_file_that_was_cut_at_its_last_message_says_that_all_of_it_is_read(tmp_path: Path) -> None:
+    packer, path = Packer({"prefix": "cans/v1"}, "test"), tmp_path / "a.mcap"
+    packer.add(message(0, 0.0, STATE_TOPIC))
+    held = packer.cut()
+    path.write_bytes(held)
+    assert "1 messages in all of it can be read" in verify(path)
+    path.write_bytes(held + b"\x06")
+    assert f"1 messages in its first {len(held)} of {len(held) + 1} bytes can be read" in verify(path)
