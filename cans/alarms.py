@@ -17,6 +17,8 @@ KINDS: Final[tuple[Kind, ...]] = ("offline", "online", "parked", "late", "drift"
 # A broker open to anyone lets anyone announce nodes; of more than these nothing is noticed.
 MOST_NODES = 2000
 _LATEST, _SHARE = 20, 0.5
+# Frames of a device for which it is not told of the same again.
+_QUIET = 300
 """Frames that are looked at, and the share of them from which on it is worth a word."""
 _OFF, _SURELY = 0.3, 3.0
 """A frame took something else than expected if it is off by that share, and by so many times the doubt."""
@@ -42,14 +44,18 @@ class _Latest:
 
     seen: list[bool] = field(default_factory=list)
     told: bool = False
+    quiet: int = 0
 
     def tell(self, *, so: bool, above: int) -> int | None:
         """Note one more; returns how many were so if that has just become worth telling."""
         self.seen = [*self.seen[-_LATEST + 1 :], so]
         count = sum(self.seen)
-        news = len(self.seen) == _LATEST and count > above and not self.told
-        # Over at half of that: what hovers about the limit would be told again and again.
+        self.quiet = max(0, self.quiet - 1)
+        news = len(self.seen) == _LATEST and count > above and not self.told and not self.quiet
+        # Over at half of that: what hovers about the limit would be told again and again. What comes and goes
+        # would be, too.
         self.told = news or (self.told and count > above // 2)
+        self.quiet = _QUIET if news else self.quiet
         return count if news else None
 
 

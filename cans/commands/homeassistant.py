@@ -36,7 +36,8 @@ def homeassistant(
     Every device, edge worker, aggregator and group becomes a device there, by MQTT discovery: latency, cut,
     who answered, load, waits, what a group knows, and whether it is there; alarms are events. Home Assistant
     reads the site's own topics, so only discovery messages and alarms are published, below its prefix: the
-    user needs leave to write there.
+    user needs leave to write there. What it has announced stays behind Ctrl-C, so that nothing is forgotten
+    there when this is restarted; remove an entry for good with `mosquitto_pub -r -n -t TOPIC`.
 
     \b
     Examples:
