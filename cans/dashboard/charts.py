@@ -191,7 +191,7 @@ def site_map(site: Site, type_rows: Sequence[dict[str, Any]], *, dark: bool) -> 
     ]
     right = [
         _Place(
-            f"{role} {id_}\n{node.state.state if node.state else 'not said'}", symbol, there=is_there(node)
+            f"{role}\n{id_}\n{node.state.state if node.state else 'not said'}", symbol, there=is_there(node)
         )
         for role, symbol in ((Role.EDGE, "rect"), (Role.AGGREGATOR, "diamond"))
         for id_, node in list(site.of_role(role))[:_MOST_DRAWN]
@@ -230,9 +230,11 @@ def _placed(side: int, places: Sequence[_Place]) -> list[Options]:
     return [
         {
             "name": place.name,
-            "value": [side, 1.0 - (2 * i + 1) / len(places)],
+            "value": [0.7 * side, 1.0 - (2 * i + 1) / len(places)],
             "symbol": place.symbol,
             "symbolSize": 26,
+            # Outside, where no other node is: below one stands the next.
+            "label": {"position": "right" if side > 0 else "left"},
             "itemStyle": {"color": "#009E73" if place.there else "#999999"},
         }
         for i, place in enumerate(places)

@@ -153,12 +153,14 @@ def test_figures_say_who_answered_and_fit_any_site() -> None:
     assert len(charts.stage_times(turns, dark=False)["xAxis"]["data"]) == 40
     assert charts.queues(site, 20.0, dark=False)["series"][0]["data"] == [[-0.01, 80.0]]
     (graph,) = charts.site_map(site, rows.types(site), dark=False)["series"]
-    assert [each["name"].split("\n")[0] for each in graph["data"]] == [
-        "broker",
-        "pi4",
-        "edge edge-1",
-        "aggregator agg",
+    assert [each["name"].split("\n")[:2] for each in graph["data"]] == [
+        ["broker"],
+        ["pi4", "1 of 2 there"],
+        ["edge", "edge-1"],
+        ["aggregator", "agg"],
     ]
+    sides = {each["value"][0] > 0.0: each["label"]["position"] for each in graph["data"][1:]}
+    assert sides == {False: "left", True: "right"}
     assert len(graph["links"]) == 3
     empty = Site()
     assert charts.latency((), 0.0, dark=False)["series"]
