@@ -25,6 +25,7 @@ _AUTOSAVE_S = 1800
 _QUEUED = 1000
 # Each opens a section: what follows belongs to it where `per_listener_settings` is true, and TLS always.
 _OPENING = ("listener", "port")
+_PER_LISTENER = ("allow_anonymous", "acl_file", "password_file", "plugin", "auth_plugin")
 _DEEPEST = 4
 
 
@@ -94,9 +95,9 @@ def _lines(path: Path, depth: int) -> Iterator[tuple[str, str]]:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigurationError(f"cannot read {path}: {why}") from None
     for line in text.splitlines():
-        option, _, value = line.strip().partition(" ")
-        if not option or option.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
+        option, value = (*line.split(maxsplit=1), "")[:2]
         if option == "include_dir" and depth < _DEEPEST:
             # In the order in which mosquitto takes them.
             for each in sorted(Path(value.strip()).glob("*.conf")):
@@ -115,9 +116,6 @@ def _take(config: _Config, option: str, value: str) -> None:
         if config.said.get("per_listener_settings") == "true" and option in _PER_LISTENER:
             return
     config.said[option] = value
-
-
-_PER_LISTENER = ("allow_anonymous", "acl_file", "password_file", "plugin", "auth_plugin")
 
 
 def _persistence(said: Mapping[str, str]) -> Iterator[Finding]:

@@ -113,7 +113,7 @@ def test_a_folder_that_the_brokers_user_cannot_write_is_found(tmp_path: Path) ->
 def test_folders_that_it_includes_are_read_in_their_place_and_the_last_word_counts(tmp_path: Path) -> None:
     more = tmp_path / "conf.d"
     more.mkdir()
-    (more / "b.conf").write_text("autosave_interval 3\n")
+    (more / "b.conf").write_text("autosave_interval\t3\n")
     (more / "a.conf").write_text("autosave_interval 60\n")
     findings = _read(tmp_path, f"{WELL}include_dir {more}\n{LISTENER}")
     assert _amiss(findings) == set()
