@@ -12,7 +12,7 @@ from bus.errors import ConfigurationError, LocalProtocolError
 from bus.names import is_name
 
 DEFAULT_PREFIX = "cans/v1"
-NOBODY = "doctor-"
+NOBODY = "doctor-probe-"
 """How the names begin under which `cans doctor bus` tries whether it may speak: no node is called so."""
 KIB = 1024
 MIB = 1024 * KIB

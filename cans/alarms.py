@@ -17,9 +17,9 @@ KINDS: Final[tuple[Kind, ...]] = ("offline", "online", "parked", "late", "drift"
 # A broker open to anyone lets anyone announce nodes; of more than these nothing is noticed.
 MOST_NODES = 2000
 _LATEST, _SHARE = 20, 0.5
-# Frames of a device for which it is not told of the same again.
-_QUIET = 300
 """Frames that are looked at, and the share of them from which on it is worth a word."""
+_QUIET = 300
+"""Frames of a device for which the same is not told again, though it was over meanwhile."""
 _OFF, _SURELY = 0.3, 3.0
 """A frame took something else than expected if it is off by that share, and by so many times the doubt."""
 _DIFFER = 2

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOSQUITTO = Path("/etc/mosquitto/mosquitto.conf")
 _EPILOG = "Exit codes: 0 it works here, 1 something that is needed is missing, 130 Ctrl-C."
+_READ = "Exit codes: 0 it was read, whatever was found, 2 it cannot be read, 130 Ctrl-C."
 _JSON = click.option("--json", "for_programs", is_flag=True, help="One JSON object, for programs.")
 
 
@@ -59,7 +60,7 @@ def machine(*, for_programs: bool) -> None:
     _say(examine(), "", for_programs=for_programs)
 
 
-@doctor.command("broker", cls=Command, epilog=_EPILOG)
+@doctor.command("broker", cls=Command, epilog=_READ)
 @click.argument(
     "file",
     type=click.Path(path_type=Path, dir_okay=False),

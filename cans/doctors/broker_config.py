@@ -23,18 +23,19 @@ _ROOT = "`user root` (only where nobody else runs on that machine)"
 _UNSAVED_S = 10
 _AUTOSAVE_S = 1800
 _QUEUED = 1000
-# Each opens a section: what follows belongs to it where `per_listener_settings` is true, and TLS always.
-_OPENING = ("listener", "port")
+# What is of one listener where `per_listener_settings` is true, and of all where it is not.
 _PER_LISTENER = ("allow_anonymous", "acl_file", "password_file", "plugin", "auth_plugin")
-_DEEPEST = 4
+_RULES = ("acl_file", "plugin", "auth_plugin")
+# Says who somebody is, and nothing of what he may do.
+_NO_RULES = "password_file"
 
 
 @dataclass(slots=True)
 class _Listener:
     """One place where it listens. Attributes: host: empty for all. said: options of its section."""
 
-    host: str
-    port: str
+    host: str = ""
+    port: str = "1883"
     said: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -53,30 +54,67 @@ class _Listener:
 
 @dataclass(slots=True)
 class _Config:
-    """Attributes: said: options outside of listeners; the last one counts, as in mosquitto."""
+    """A configuration as it is read, line by line.
+
+    Attributes:
+        said: options, wherever they stand; the last one counts, as in mosquitto.
+        first: the listener that is there without a line `listener`. opened: whether anything asks for it.
+        listeners: the others. now: whose section it is.
+    """
 
     said: dict[str, str] = field(default_factory=dict)
+    first: _Listener = field(default_factory=_Listener)
+    opened: bool = False
     listeners: list[_Listener] = field(default_factory=list)
+    now: _Listener = field(init=False)
 
-    def asked(self, listener: _Listener, option: str, default: str = "") -> str:
-        """Return what holds at a listener."""
-        if self.said.get("per_listener_settings") == "true":
-            return listener.said.get(option, default)
-        return self.said.get(option, listener.said.get(option, default))
+    def __post_init__(self) -> None:
+        self.now = self.first
+
+    def take(self, option: str, value: str) -> None:
+        """Take in a line."""
+        words = value.partition("#")[0].split()
+        if option == "listener" and words:
+            self.now = _Listener(words[1] if len(words) > 1 else "", words[0])
+            self.listeners.append(self.now)
+        elif option == "port":
+            self.first.port, self.opened = value, True
+        elif option == "bind_address":
+            self.first.host, self.opened = value, True
+        else:
+            self.now.said[option] = value
+            if not (_yes(self.said, "per_listener_settings") and option in _PER_LISTENER):
+                self.said[option] = value
+
+    def everywhere(self) -> list[_Listener]:
+        """Return where it listens."""
+        if self.opened or self.first.encrypted:
+            return [self.first, *self.listeners]
+        # Without any, mosquitto listens on loopback alone, and lets everybody in.
+        return self.listeners or [_Listener("127.0.0.1")]
+
+    def of(self, listener: _Listener) -> Mapping[str, str]:
+        """Return what says who gets in at a listener."""
+        return listener.said if _yes(self.said, "per_listener_settings") else self.said
 
 
 def examine(path: Path) -> list[Finding]:
     """Read a configuration with all that it includes.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: it cannot be read, or mosquitto would not.
     """
     config = _Config()
-    for option, value in _lines(path, 0):
-        _take(config, option, value)
-    if not config.listeners:
-        # Without any, mosquitto listens on loopback alone and lets everybody in.
-        config.listeners.append(_Listener("127.0.0.1", "1883", {"allow_anonymous": "true"}))
+    for option, value in _lines(path):
+        if option != "include_dir":
+            config.take(option, value)
+            continue
+        outer = config.now
+        for each in _included(path, Path(value)):
+            config.now = config.first  # each file begins so
+            for line in _lines(each):
+                config.take(*line)
+        config.now = outer
     said = config.said
     return [
         *_persistence(said),
@@ -87,46 +125,44 @@ def examine(path: Path) -> list[Finding]:
     ]
 
 
-def _lines(path: Path, depth: int) -> Iterator[tuple[str, str]]:
-    """Yield options and what they are set to, those of included folders in their place."""
+def _included(path: Path, folder: Path) -> list[Path]:
+    """Return the files of a folder in the order in which mosquitto takes them."""
+    if not folder.is_dir():
+        raise ConfigurationError(f"{path} includes {folder}, which is no folder: mosquitto does not start")
+    return sorted(folder.glob("*.conf"), key=lambda each: (each.name.lower(), each.name))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield options and what they are set to."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigurationError(f"cannot read {path}: {why}") from None
     for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
+        option, _, value = line.strip().partition(" ")
+        if not option or option.startswith("#"):
             continue
-        option, value = (*line.split(maxsplit=1), "")[:2]
-        if option == "include_dir" and depth < _DEEPEST:
-            # In the order in which mosquitto takes them.
-            for each in sorted(Path(value.strip()).glob("*.conf")):
-                yield from _lines(each, depth + 1)
-            continue
+        if "\t" in option:
+            raise ConfigurationError(
+                f"{path}: a tab is behind {option.split()[0]}: mosquitto 2.0 wants a space"
+            )
         yield option, value.strip()
 
 
-def _take(config: _Config, option: str, value: str) -> None:
-    if option in _OPENING:
-        port, _, host = value.partition(" ")
-        config.listeners.append(_Listener(host.strip(), port))
-        return
-    if config.listeners:
-        config.listeners[-1].said[option] = value
-        if config.said.get("per_listener_settings") == "true" and option in _PER_LISTENER:
-            return
-    config.said[option] = value
+def _yes(said: Mapping[str, str], option: str, default: str = "false") -> bool:
+    return said.get(option, default) in {"true", "1"}
 
 
 def _persistence(said: Mapping[str, str]) -> Iterator[Finding]:
-    kept = said.get("persistence") == "true"
+    kept = _yes(said, "persistence")
     mend = "a restart forgets who is ready, what groups have learned and what is queued: persistence true, "
     mend += "persistence_location, autosave_on_changes true, autosave_interval 1"
     yield informs("what outlives a restart", ok=kept, found="saved" if kept else "nothing", mend=mend)
     if not kept:
         return
     interval = _number(said, "autosave_interval", _AUTOSAVE_S)
-    each_change = said.get("autosave_on_changes") == "true"
+    each_change = _yes(said, "autosave_on_changes")
     mend = (
         "a power cut loses what was retained and queued since: autosave_on_changes true, autosave_interval 1"
     )
@@ -148,16 +184,26 @@ def _persistence(said: Mapping[str, str]) -> Iterator[Finding]:
 def _unwritable(folder: Path, user: str) -> str:
     """Return why that user cannot save in a folder; empty where he can, or nobody can tell from here."""
     try:
-        found, uid = folder.stat(), pwd.getpwnam(user).pw_uid
+        found, who = folder.stat(), _account(user)
     except FileNotFoundError:
         return "which is not there"
     except (KeyError, OSError):
         return ""  # no such user here, or a folder that is not ours to look at
     # What is somebody else's than root's belongs to whoever starts the broker, who stays himself.
-    if uid == 0 or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
+    if who.pw_uid == 0 or found.st_uid != 0 or found.st_mode & stat.S_IWOTH:
         return ""
-    groups = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
-    return "" if found.st_gid in groups and found.st_mode & stat.S_IWGRP else f"not {user}'s"
+    groups = os.getgrouplist(who.pw_name, who.pw_gid)
+    return "" if found.st_gid in groups and found.st_mode & stat.S_IWGRP else f"not {who.pw_name}'s"
+
+
+def _account(user: str) -> pwd.struct_passwd:
+    """Return who a mosquitto becomes; where there is no user of its own, it takes another."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        if user != "mosquitto":
+            raise
+        return pwd.getpwnam("nobody")
 
 
 def _sizes(said: Mapping[str, str]) -> Iterator[Finding]:
@@ -170,7 +216,7 @@ def _sizes(said: Mapping[str, str]) -> Iterator[Finding]:
         well = False
     yield informs("the largest packet", ok=well, found=found or "no limit", mend=mend)
     mend = "nobody who comes later hears who is ready and what was learned: retain_available true"
-    kept = said.get("retain_available", "true") == "true"
+    kept = _yes(said, "retain_available", "true")
     yield informs("retained messages", ok=kept, found="kept" if kept else "refused", mend=mend)
 
 
@@ -192,7 +238,7 @@ def _queues(said: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _speed(said: Mapping[str, str]) -> Iterator[Finding]:
-    quick = said.get("set_tcp_nodelay") == "true"
+    quick = _yes(said, "set_tcp_nodelay")
     mend = "Nagle's algorithm holds small packets back, 40 ms and more: set_tcp_nodelay true"
     found = "sent at once" if quick else "may be held back"
     yield informs("small packets", ok=quick, found=found, mend=mend)
@@ -200,14 +246,14 @@ def _speed(said: Mapping[str, str]) -> Iterator[Finding]:
 
 def _doors(config: _Config) -> Iterator[Finding]:
     """Say who gets in, and what he may do there."""
-    outside = [each for each in config.listeners if not each.local]
+    outside = [each for each in config.everywhere() if not each.local]
     plain = [each.name for each in outside if not each.encrypted]
     found = _names(plain) if plain else "nowhere beyond this machine"
     mend = (
         "pictures, activations and passwords are readable on the way: certfile and keyfile (cans provision)"
     )
     yield informs("in clear on the network", ok=not plain, found=found, mend=mend)
-    anyone = [each.name for each in outside if config.asked(each, "allow_anonymous", "false") == "true"]
+    anyone = [each.name for each in outside if _yes(config.of(each), "allow_anonymous")]
     found = _names(anyone) if anyone else "nowhere beyond this machine"
     mend = "everybody who reaches it is let in: allow_anonymous false, and certificates or passwords"
     yield informs("open to everybody", ok=not anyone, found=found, mend=mend)
@@ -218,8 +264,9 @@ def _doors(config: _Config) -> Iterator[Finding]:
 
 
 def _ruled(config: _Config, listener: _Listener) -> bool:
-    plugins = ("plugin", "auth_plugin", "acl_file")
-    return any(config.asked(listener, option) for option in plugins)
+    said = config.of(listener)
+    found = [said.get(option, "") for option in _RULES] + [config.said.get("global_plugin", "")]
+    return any(each and _NO_RULES not in each for each in found)
 
 
 def _number(said: Mapping[str, str], option: str, default: int) -> int:

@@ -16,7 +16,7 @@ from bus.connection import Connection, Delivery, Endpoint
 from bus.errors import LinkError, LinkLost, LocalProtocolError, PublishRefused, RemoteProtocolError
 from bus.messages import Feedback, GroupWords, State
 from bus.mqtt import open_connection
-from bus.topics import FEEDBACK, INFER, MIB, NOBODY, REPLY, STATE, WORDS, Address, Role, Topics
+from bus.topics import FEEDBACK, INFER, MIB, NOBODY, STATE, WORDS, Address, Role, Topics
 from bus.wire import decode
 from cans.doctors.findings import Finding, informs
 
@@ -27,6 +27,7 @@ _QUEUED = 4096
 _TRIES, _TOGETHER, _APART_S = 15, 3, 0.02
 _HELD_S, _HELD_TIMES = (0.03, 0.065), 3
 _SHOWN = 5
+_MQTT_5 = 5
 _MOST_RUBBISH = 1000
 _LARGEST_BYTES = INFER.limit_bytes
 _DROPPED = "$SYS/broker/publish/messages/dropped"
@@ -48,7 +49,8 @@ class Seen:
         words: of groups, by type and model. sys: what the broker says of itself.
         apart_s: between messages that were sent together, when they came back; empty where nothing came.
         frames, missed: feedback heard, and deadlines missed in it.
-        pretended: topics of nodes that do not exist, on which this login could speak.
+        probe: name of a node that does not exist. pretended, refused: topics on which this login could speak
+            as it, and could not.
         local: whether the broker is reached within this machine.
     """
 
@@ -63,7 +65,9 @@ class Seen:
     apart_s: list[float] = field(default_factory=list)
     frames: int = 0
     missed: int = 0
+    probe: str = ""
     pretended: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     local: bool = False
 
 
@@ -90,7 +94,7 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
         listening = asyncio.create_task(_listen(link, topics, own, seen, echoes), name="doctor in")
         try:
             async with asyncio.timeout(seconds):
-                await _pretend(link, topics)
+                await _pretend(link, topics, seen)
                 await _echo(link, own, seen, echoes)
                 await asyncio.sleep(seconds)
         except TimeoutError:
@@ -101,19 +105,27 @@ async def look(broker: BrokerAddress, prefix: str, seconds: float) -> Seen:
     return seen
 
 
-async def _pretend(link: Connection, topics: Topics) -> None:
-    """Speak as nodes that do not exist, to others that do not exist: whoever has rules for that keeps it in.
+async def _pretend(link: Connection, topics: Topics, seen: Seen) -> None:
+    """Speak as a node that does not exist: a broker with rules refuses that, with MQTT 5 in words.
 
-    Empty and not retained, so whoever hears it all the same has nothing to do.
+    Empty and not retained, so whoever hears it all the same has nothing to do. What a role may say to anybody
+    is no proof, so these are topics that each has for itself.
     """
-    name = f"{NOBODY}{secrets.token_hex(4)}"
-    for topic in (
-        topics.of(STATE, role="device", id=name),
-        topics.of(REPLY, device=name),
-        topics.of(INFER, edge=name, device=name),
-    ):
-        with contextlib.suppress(LinkError, LocalProtocolError):
-            await link.publish(topic, b"")
+    seen.probe = f"{NOBODY}{secrets.token_hex(4)}"
+    own = {
+        STATE.name: topics.of(STATE, role="device", id=seen.probe),
+        INFER.name: topics.of(INFER, edge=seen.probe, device=seen.probe),
+    }
+    for name, topic in own.items():
+        try:
+            await link.publish(topic, b"", qos=1 if link.protocol == _MQTT_5 else 0)
+        except PublishRefused:
+            seen.refused.add(name)
+        except (LinkError, LocalProtocolError):
+            continue
+        else:
+            # Before MQTT 5 a broker cannot say no: only what comes back was let through.
+            seen.pretended |= {name} if link.protocol == _MQTT_5 else set()
 
 
 async def _echo(link: Connection, own: str, seen: Seen, echoes: asyncio.Queue[float]) -> None:
@@ -152,7 +164,7 @@ def take(seen: Seen, topics: Topics, delivery: Delivery) -> None:
     if not below:
         seen.elsewhere.add("/".join(delivery.topic.split("/")[:-3]))
         return
-    if address is not None and any(each.startswith(NOBODY) for each in address.fields.values()):
+    if address is not None and seen.probe in address.fields.values():
         seen.pretended.add(address.topic.name)
         return
     if address is None or (delivery.retained and not address.topic.retained):
@@ -209,7 +221,10 @@ def _broker(seen: Seen) -> Iterator[Finding]:
     yield informs("the broker", ok=True, found=said, mend="")
     mend = "MQTT 5 has message expiry and reasons: take a broker that knows it (mosquitto 2, or cans broker)"
     yield informs(
-        "MQTT 5", ok=seen.protocol == 5, found="yes" if seen.protocol == 5 else "3.1.1 only", mend=mend
+        "MQTT 5",
+        ok=seen.protocol == _MQTT_5,
+        found="yes" if seen.protocol == _MQTT_5 else "3.1.1 only",
+        mend=mend,
     )
     limit = seen.packet_limit_bytes
     enough = limit == 0 or limit >= _LARGEST_BYTES
@@ -221,7 +236,7 @@ def _broker(seen: Seen) -> Iterator[Finding]:
     told, dropped = word.isdecimal(), int(word) if word.isdecimal() else 0
     mend = "a subscriber is too slow: give it a faster link, or the broker a larger max_queued_messages"
     found = str(dropped) if told else "not said"
-    if not told and any(map(seen.sys.get, (_VERSION, _UPTIME))):
+    if not told and _UPTIME in seen.sys and "mosquitto" in said:
         # mosquitto publishes what has changed, and lets it expire after a minute.
         told, found = True, "none in the last minute"
     elif not told:
@@ -246,13 +261,15 @@ def _broker(seen: Seen) -> Iterator[Finding]:
 
 def _rules(seen: Seen) -> Finding:
     """Say whether this login may speak as others, which is seen by what is delivered."""
+    tried = bool(seen.pretended or seen.refused)
     found = f"this login, on {_list(sorted(seen.pretended))}" if seen.pretended else "nobody with this login"
     if seen.pretended and seen.local:
         found += "; the broker is reached within this machine"
     mend = "no rules hold a node to its own topics: give the broker an ACL (cans provision writes it)"
-    return informs(
-        "who may speak as somebody else", ok=seen.local or not seen.pretended, found=found, mend=mend
-    )
+    if not tried:
+        found, mend = "not known", "before MQTT 5 a broker does not say what it refuses: look at its ACL"
+    well = seen.local or not seen.pretended
+    return informs("who may speak as somebody else", ok=well, found=found, mend=mend, tried=tried)
 
 
 def _nodes(seen: Seen, prefix: str) -> Iterator[Finding]:

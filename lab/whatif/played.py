@@ -60,15 +60,17 @@ async def play(out: Path, number: int, options: argparse.Namespace) -> None:
             return await stack.enter_async_context(running(*arguments))
 
         port, names = free_port(), list(_devices(options.devices))
-        await start("cans", "broker", "--port", str(port))
+        broker = await start("cans", "broker", "--port", str(port))
         links = await start(
             *("lab.links", "--target", f"127.0.0.1:{port}"),
             *(part for name, kind in names for part in ("--link", f"{name}={_LINKS[kind].argument}")),
         )
         ports = json.loads(await line_of(links))
         fixed = ("--broker", f"mqtt://127.0.0.1:{port}", "--wait-for-broker")
-        await start("cans", "edge", *network, "--workers", "2", *fixed)
-        await start("cans", "aggregator", "--state-dir", str(out / f"aggregator-{number}"), *fixed)
+        edge = await start("cans", "edge", *network, "--workers", "2", *fixed)
+        aggregator = await start(
+            "cans", "aggregator", "--state-dir", str(out / f"aggregator-{number}"), *fixed
+        )
         # `cans record` waits for nobody: by now the broker listens, or nothing ever will.
         await asyncio.sleep(_LATE_S)
         recorder = await start("cans", "record", "--broker", fixed[1], "-o", str(unfinished))
@@ -86,7 +88,9 @@ async def play(out: Path, number: int, options: argparse.Namespace) -> None:
             for place, (name, _) in enumerate(names)
         ]
         _move(links, names, number)
-        if any([await device.wait() for device in devices]) or recorder.returncode is not None:
+        failed = any([await device.wait() for device in devices])
+        others = (broker, links, edge, aggregator, recorder)
+        if failed or any(each.returncode is not None for each in others):
             raise ConfigurationError("a process failed: its last lines are above")
         await asyncio.sleep(_LATE_S)
         recorder.terminate()

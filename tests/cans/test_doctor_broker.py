@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 from bus.errors import ConfigurationError
 from cans.__main__ import main as command_line
-from cans.broker.files import render
+from cans.broker.files import render, template_folder
 from cans.doctors.broker_config import examine
 from cans.doctors.findings import Finding
 
@@ -70,13 +71,15 @@ def test_a_development_broker_on_loopback_has_no_fault(tmp_path: Path) -> None:
         ("max_packet_size 8388608", "max_packet_size 100000", "the largest packet"),
         ("max_packet_size 8388608", "", "the largest packet"),
         ("max_packet_size 8388608", "max_packet_size 8388608\nmessage_size_limit 9", "the largest packet"),
-        ("max_packet_size 8388608", "max_packet_size 0\nretain_available false", "retained messages"),
+        ("max_packet_size 8388608", "max_packet_size 8388608\nretain_available 0", "retained messages"),
         ("max_queued_bytes 67108864", "max_queued_messages 1000", "what is held for one who reads slowly"),
         ("max_queued_messages 50", "max_queued_messages 0\nmax_queued_bytes 0",
          "what is held for one who reads slowly"),
         ("persistent_client_expiration 7d", "", "sessions of those who are gone"),
         ("certfile /c", "", "in clear on the network"),
         ("allow_anonymous false", "allow_anonymous true", "open to everybody"),
+        ("allow_anonymous false", "allow_anonymous 1", "open to everybody"),
+        ("acl_file /a", "plugin /usr/lib/mosquitto_password_file.so", "without access rules"),
         ("acl_file /a", "", "without access rules"),
     ],
 )  # fmt: skip
@@ -113,11 +116,51 @@ def test_a_folder_that_the_brokers_user_cannot_write_is_found(tmp_path: Path) ->
 def test_folders_that_it_includes_are_read_in_their_place_and_the_last_word_counts(tmp_path: Path) -> None:
     more = tmp_path / "conf.d"
     more.mkdir()
-    (more / "b.conf").write_text("autosave_interval\t3\n")
-    (more / "a.conf").write_text("autosave_interval 60\n")
+    (more / "b.conf").write_text("autosave_interval 3\n")
+    (more / "A.conf").write_text("autosave_interval 60\n")
     findings = _read(tmp_path, f"{WELL}include_dir {more}\n{LISTENER}")
     assert _amiss(findings) == set()
     assert "after 3 changes" in {each.found for each in findings}
+
+
+def test_an_included_file_has_sections_of_its_own(tmp_path: Path) -> None:
+    """What it says of TLS is not of the listener that stands before the line that includes it."""
+    more = tmp_path / "conf.d"
+    more.mkdir()
+    (more / "tls.conf").write_text("certfile /c\nkeyfile /k\n")
+    plain = LISTENER.replace("certfile /c\nkeyfile /k\n", "")
+    findings = {each.name: each for each in _read(tmp_path, f"{WELL}{plain}include_dir {more}\n")}
+    assert findings["in clear on the network"].found == "every address:8883"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("bind_address 0.0.0.0\n", "0.0.0.0:1883"),
+        ("port 1884\n", "every address:1884"),
+        ("port 1884\nbind_address 127.0.0.1\n", "nowhere beyond this machine"),
+        ("certfile /c\nport 8883\n", "nowhere beyond this machine"),
+        ("certfile /c\nlistener 1885 0.0.0.0 # lan\n", "0.0.0.0:1885"),
+    ],
+)
+def test_the_listener_without_a_line_of_its_own_is_one_too(lines: str, found: str, tmp_path: Path) -> None:
+    findings = {each.name: each for each in _read(tmp_path, WELL + lines)}
+    assert findings["in clear on the network"].found == found
+
+
+def test_the_plugins_of_2_1_are_access_rules(tmp_path: Path) -> None:
+    text = (template_folder() / "secure-2.1.conf").read_text() + (
+        template_folder() / "common.conf"
+    ).read_text()
+    values = {"host": "0.0.0.0", "port": "8883", "state_dir": str(tmp_path), "user_line": "user root"}
+    assert _amiss(_read(tmp_path, string.Template(text).safe_substitute(values))) == set()
+
+
+def test_what_mosquitto_would_not_start_with_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a tab is behind autosave_interval"):
+        _read(tmp_path, "autosave_interval\t3\n")
+    with pytest.raises(ConfigurationError, match="no folder"):
+        _read(tmp_path, f"include_dir {tmp_path}/absent\n")
 
 
 def test_each_listener_may_have_its_own_rules(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from bandits.settings import PRACTICE
 from bandits.settings import Settings as LearnerSettings
 from cans.__main__ import main
+from cans.settings import settings_of
 from cans.shared_options import broker_address
 from device.settings import DeviceSettings
 
@@ -186,9 +187,13 @@ def test_an_unknown_word_is_told_with_the_words_that_there_are(flag: str) -> Non
 
 
 def test_a_part_of_a_command_has_variables_of_its_own_and_no_section_of_another_command(file: Path) -> None:
-    file.write_text("[testbed]\njson = true\n[broker]\njson = true\n")
-    said = _cans("doctor", "broker", "--show-settings").output
-    assert "there is no [testbed] setting 'json'" in said  # nothing is passed over in silence
+    tables = {"testbed": {"quiet": True}}
+    command = main.get_command(click.Context(main), "testbed")
+    assert command is not None
+    root = click.Context(main)
+    assert settings_of(tables, click.Context(command, parent=root)) == {"quiet": True}
+    part = click.Context(command, parent=click.Context(click.Group("doctor"), parent=root))
+    assert settings_of(tables, part) == {}
     file.write_text('[device]\nid = "x"\n')
     env = {"CANS_DOCTOR_BROKER_JSON": "1"}
     assert _settings("doctor", "broker", env=env)["json"] == ("True", "environment CANS_DOCTOR_BROKER_JSON")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from bus.mqtt import open_connection
 from bus.topics import FEEDBACK, STATE, Topics
 from bus.wire import decode
 from device import events as e
+from device.compute import Compute, Frame, load_compute
 from device.plan import Plan
 from device.runtime import Parts, run_device
 from device.settings import DeviceSettings, DeviceSummary
@@ -210,17 +212,33 @@ def test_alone_a_device_answers_everything_by_itself() -> None:
     assert summary.statistics_sent == 0
 
 
+class _Slow:
+    """A real network on a device that needs twenty frames' time for each frame."""
+
+    def __init__(self, inner: Compute) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:  # all else is the real one's
+        return getattr(self._inner, name)
+
+    def run_head(self, frame: Frame, arm: int, until: int | None = None) -> e.Head:
+        time.sleep(0.02)
+        return self._inner.run_head(frame, arm, until)
+
+
 def test_frames_that_newer_ones_replace_are_counted_and_told_of_once() -> None:
     async def main() -> DeviceSummary:
-        given = settings(None, wait_edge_s=0.0, flush_s=0.0, policy="device_only", frames=300, fps=1000.0)
-        return await run_device(given, connect=MemoryBroker().connect)
+        given = settings(None, wait_edge_s=0.0, flush_s=0.0, policy="device_only", frames=20, fps=1000.0)
+        slow = _Slow(await asyncio.to_thread(load_compute, given))
+        return await run_device(given, connect=MemoryBroker().connect, compute=slow)
 
     with structlog.testing.capture_logs() as said:
         summary = asyncio.run(main())
     dropped = summary.policies["device_only"].rejected["dropped"]
     told = [each for each in said if each["event"] == "rejected" and each["reason"] == "dropped"]
-    assert len(told) == dropped > 1
-    assert [each["log_level"] for each in told] == ["warning"] + ["debug"] * (dropped - 1)
+    assert dropped > 1
+    # What goes to debug may not be kept at all.
+    assert [each["seq"] for each in told if each["log_level"] == "warning"] == [told[0]["seq"]]
     assert "--fps" in told[0]["hint"]
 
 
