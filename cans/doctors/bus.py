@@ -260,7 +260,7 @@ def _broker(seen: Seen) -> Iterator[Finding]:
 
 
 def _rules(seen: Seen) -> Finding:
-    """Say whether this login may speak as others, which is seen by what is delivered."""
+    """Say whether this login may speak as others, by what was refused, acknowledged or came back."""
     tried = bool(seen.pretended or seen.refused)
     found = f"this login, on {_list(sorted(seen.pretended))}" if seen.pretended else "nobody with this login"
     if seen.pretended and seen.local:

@@ -25,8 +25,9 @@ from bus.filters import matches, require_filters
 from bus.mqtt import open_connection
 from bus.recording.entries import Gap, GapKind, Message
 from bus.recording.packing import Packer
-from bus.topics import DEFAULT_PREFIX, topics_below
+from bus.topics import DEFAULT_PREFIX, TABLE, topics_below
 
+_NAMES = frozenset(topic.name for topic in TABLE)
 # Deliveries that may wait while the disk is slow; beyond it QoS 0 is dropped, counted, and told as a gap.
 QUEUED = 8192
 _WRITE_S = 0.5
@@ -265,7 +266,9 @@ class Recorder:
         )
         self.recorded.messages += 1
         if delivery.topic.startswith(self._below):
-            self.recorded.heard[delivery.topic[len(self._below) :].partition("/")[0]] += 1
+            name = delivery.topic[len(self._below) :].partition("/")[0]
+            if name in _NAMES:  # whatever else is published below our prefix must not fill memory
+                self.recorded.heard[name] += 1
         self._pending += len(payload)
         if self._pending >= _WRITE_BYTES:
             self._much.set()

@@ -312,3 +312,13 @@ def test_a_file_that_was_cut_at_its_last_message_says_that_all_of_it_is_read(tmp
     assert "1 messages in all of it can be read" in verify(path)
     path.write_bytes(held + b"\x06")
     assert f"1 messages in its first {len(held)} of {len(held) + 1} bytes can be read" in verify(path)
+
+
+def test_names_that_are_not_ours_are_recorded_and_not_remembered(tmp_path: Path) -> None:
+    async def publish(writer: Connection, recorder: Recorder) -> None:
+        for number in range(20):
+            await writer.publish(f"cans/v1/somebody-elses-{number}/x", b"x", qos=1)
+        await _until(lambda: recorder.recorded.messages == 21)
+
+    recorded = _recorded(tmp_path / "a.mcap", publish)
+    assert (recorded.messages, recorded.heard) == (21, {"state": 1})
